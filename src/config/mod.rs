@@ -1,0 +1,152 @@
+//! The build's settings, judged once and typed from then on.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Everything the user may choose. Made by `Config::load`, never changed afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// `IMG_NAME`: first part of every file name in `deploy_dir`.
+    pub img_name: String,
+    /// `DISTRO`.
+    pub distro: Distro,
+    /// `ARCH`.
+    pub arch: Arch,
+    /// `RELEASE`: Debian suite.
+    pub release: String,
+    /// `MIRROR`: where packages are fetched from during the build.
+    pub mirror: Option<String>,
+    /// `IMAGE_MIRROR`: what the image's own apt sources name.
+    pub image_mirror: Option<String>,
+    /// `APT_PROXY`: used for the build, never written to the image.
+    pub apt_proxy: Option<String>,
+    /// `BOOTSTRAP`.
+    pub bootstrap: Bootstrap,
+    /// `STAGE_LIST`, absolute, in build order; default `stages/stage*` of the tree.
+    pub stage_list: Vec<PathBuf>,
+    /// Directory the tree lives in (exported as `BASE_DIR`), absolute.
+    pub base_dir: PathBuf,
+    /// `WORK_DIR`, absolute.
+    pub work_dir: PathBuf,
+    /// `DEPLOY_DIR`, absolute.
+    pub deploy_dir: PathBuf,
+    /// `CACHE_DIR`: downloaded packages, shared by all builds; absolute.
+    pub cache_dir: PathBuf,
+    /// `EXPORT_CONFIG_DIR`, absolute.
+    pub export_config_dir: PathBuf,
+    /// `DEPLOY_COMPRESSION`.
+    pub compression: Compression,
+    /// `COMPRESSION_LEVEL`, 0–9; `None` leaves it to the format's default.
+    pub compression_level: Option<u8>,
+    /// `BOOT_SIZE`: FAT boot partition, bytes.
+    pub boot_size: u64,
+    /// `ROOT_MARGIN`: free space in the root file system, bytes.
+    pub root_margin: u64,
+    /// `TARGET_HOSTNAME`.
+    pub target_hostname: String,
+    /// `FIRST_USER_NAME`.
+    pub first_user_name: String,
+    /// `FIRST_USER_PASS`: no default; without it the account has no password.
+    pub first_user_pass: Option<String>,
+    /// `DISABLE_FIRST_BOOT_USER_RENAME`.
+    pub disable_first_boot_user_rename: bool,
+    /// `PASSWORDLESS_SUDO`.
+    pub passwordless_sudo: bool,
+    /// `WPA_COUNTRY`: ISO 3166 code.
+    pub wpa_country: Option<String>,
+    /// `ENABLE_SSH`.
+    pub enable_ssh: bool,
+    /// `PUBKEY_ONLY_SSH`.
+    pub pubkey_only_ssh: bool,
+    /// `PUBKEY_SSH_FIRST_USER`: an authorized_keys line.
+    pub pubkey_ssh_first_user: Option<String>,
+    /// `LOCALE_DEFAULT`, e.g. `en_GB.UTF-8`.
+    pub locale_default: String,
+    /// `KEYBOARD_KEYMAP`, e.g. `gb`.
+    pub keyboard_keymap: String,
+    /// `KEYBOARD_LAYOUT`, e.g. `English (UK)`.
+    pub keyboard_layout: String,
+    /// `TIMEZONE_DEFAULT`, e.g. `Europe/London`.
+    pub timezone_default: String,
+    /// `ENABLE_CLOUD_INIT`.
+    pub enable_cloud_init: bool,
+    /// `SOURCE_DATE_EPOCH`: seconds; governs every time stamp of the image.
+    pub source_date_epoch: Option<i64>,
+    /// `IMG_DATE`, `YYYY-MM-DD`.
+    pub img_date: String,
+    /// `IMG_FILENAME`: image name without suffix and extension.
+    pub img_filename: String,
+    /// `ARCHIVE_FILENAME`: compressed artefact's name without suffix and extension.
+    pub archive_filename: String,
+    /// `CLEAN`: forget earlier layers.
+    pub clean: bool,
+    /// `CONTINUE`: resume the interrupted build.
+    pub resume: bool,
+    /// `TEMP_REPO`: extra apt source line used during the build only.
+    pub temp_repo: Option<String>,
+    /// Files the settings were read from, in order.
+    pub sources: Vec<PathBuf>,
+    /// Variables the config itself exported; passed on to scripts as they are.
+    pub exports: BTreeMap<String, String>,
+}
+
+/// `DISTRO`: whose packages the image is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Distro {
+    /// Debian, with the Raspberry Pi firmware and kernel from Debian's own archive.
+    Debian,
+}
+
+/// `ARCH`: Debian's name of the target architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arch {
+    /// 64-bit ARM (Pi 3 and newer).
+    Arm64,
+    /// 32-bit ARM hard float (ARMv7; Pi 2 and newer).
+    Armhf,
+}
+
+impl Arch {
+    /// Debian's name, e.g. `arm64`.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::Armhf => "armhf",
+        }
+    }
+
+    /// QEMU's name, e.g. `aarch64`.
+    pub fn qemu(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64",
+            Self::Armhf => "arm",
+        }
+    }
+
+    /// The oldest core the image supports. Leaving QEMU's default would emulate
+    /// pointer authentication, which makes a perl loop eighteen times slower.
+    pub fn qemu_cpu(self) -> &'static str {
+        match self {
+            Self::Arm64 => "cortex-a53",
+            Self::Armhf => "cortex-a7",
+        }
+    }
+}
+
+/// `BOOTSTRAP`: the tool that makes the first root file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bootstrap {
+    Mmdebstrap,
+    Debootstrap,
+}
+
+/// `DEPLOY_COMPRESSION`: the form the image takes in the deploy directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Compression {
+    None,
+    Zip,
+    Gz,
+    Xz,
+    Zst,
+}
