@@ -1,0 +1,110 @@
+//! The first root file system: what the function `bootstrap` of a stage's `prerun.sh` does.
+
+use crate::rootfs::{ARCHIVES_VAR, TOOLS_DIR, mount_tools};
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What `bootstrap SUITE DIR MIRROR [ARGS]` was called with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Request {
+    suite: String,
+    dir: PathBuf,
+    /// Empty: the tool's own default.
+    #[arg(default_value = "")]
+    mirror: String,
+    /// Passed on to the tool.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+/// Makes a root file system of the variables' architecture with the tool the config chose.
+///
+/// Packages come from the shared cache where they are there; signatures are always checked.
+///
+/// # Errors
+/// When the tool cannot be started or fails. Its own messages have been printed then.
+pub fn bootstrap(request: &Request) -> Result<()> {
+    fs::create_dir_all(&request.dir).with_context(|| format!("making {}", request.dir.display()))?;
+    let tools = mount_tools(&request.dir)?;
+    let mut command = match env::var("BOOTSTRAP").as_deref() {
+        Ok("debootstrap") => debootstrap(request)?,
+        _ => mmdebstrap(request)?,
+    };
+    if let Some(proxy) = env::var_os("APT_PROXY").filter(|proxy| !proxy.is_empty()) {
+        // By environment, not by option: options end up in the image's apt.conf.d.
+        command.env("http_proxy", proxy);
+    }
+    let status = command.status().with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
+    if !status.success() {
+        bail!("{} ended with {status}", command.get_program().to_string_lossy());
+    }
+    if tools.is_some() {
+        crate::sandbox::unmount(&request.dir.join(TOOLS_DIR))?;
+        fs::remove_dir(request.dir.join(TOOLS_DIR)).context("removing the tools' mount point")?;
+    }
+    Ok(())
+}
+
+fn arch() -> Result<String> {
+    env::var("ARCH").context("reading ARCH, which a stage's environment has")
+}
+
+fn archives() -> Result<String> {
+    env::var(ARCHIVES_VAR).context("finding the package cache")
+}
+
+const COMPONENTS: &str = "main,non-free-firmware";
+
+fn mmdebstrap(request: &Request) -> Result<Command> {
+    let archives = archives()?;
+    let mut command = Command::new("mmdebstrap");
+    command
+        .args(["--mode=root", "--variant=important", "--format=directory"])
+        .arg(format!("--architectures={}", arch()?))
+        .arg(format!("--components={COMPONENTS}"))
+        // Emulation is the sandbox's own and was checked; downloads stay in the shared cache;
+        // the package lists stay for the next step.
+        .arg("--skip=check/qemu,check/empty,essential/unlink,cleanup/apt")
+        .arg(setup_hook(&archives))
+        .arg("--customize-hook=umount \"$1/var/cache/apt/archives\"")
+        .args(&request.args)
+        .arg(&request.suite)
+        .arg(&request.dir);
+    if !request.mirror.is_empty() {
+        command.arg(&request.mirror);
+    }
+    Ok(command)
+}
+
+/// Shows the package cache to the tool's apt from its first download on.
+fn setup_hook(archives: &str) -> String {
+    let quoted = archives.replace('\'', r"'\''");
+    format!("--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" && mount --bind '{quoted}' \"$1/var/cache/apt/archives\"")
+}
+
+fn debootstrap(request: &Request) -> Result<Command> {
+    let mut command = Command::new("debootstrap");
+    command
+        // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
+        .env("container", "lxc")
+        .arg("--force-check-gpg")
+        .arg(format!("--arch={}", arch()?))
+        .arg(format!("--components={COMPONENTS}"))
+        .arg(format!("--cache-dir={}", archives()?))
+        .args(&request.args)
+        .arg(&request.suite)
+        .arg(&request.dir);
+    if !request.mirror.is_empty() {
+        command.arg(&request.mirror);
+    }
+    Ok(command)
+}
+
+/// Whether `dir` looks like a root file system a step can run in.
+pub fn is_rootfs(dir: &Path) -> bool {
+    dir.join("usr/bin").is_dir() && dir.join("etc").is_dir()
+}

@@ -1,0 +1,280 @@
+//! Running a plan: one layer a step, an image for each stage that wants one.
+
+use crate::apt::{self, Archives, Recommends};
+use crate::config::Config;
+use crate::export::{self, ExportRequest};
+use crate::key;
+use crate::layer::{Key, Record, Store};
+use crate::mirror::Mirrors;
+use crate::output::Output;
+use crate::plan::{Export, Plan, Stage};
+use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR};
+use crate::script::env::{Place, stage_work_dir};
+use crate::script::{self, Env};
+use crate::step::{Step, StepKind};
+use crate::{finalise, patch};
+use anyhow::{Context, Result};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A step that did not succeed, with what one needs to mend it.
+#[derive(Debug)]
+pub struct StepFailure {
+    step: String,
+    last_lines: Vec<String>,
+    log: PathBuf,
+    cause: anyhow::Error,
+}
+
+impl fmt::Display for StepFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.last_lines {
+            writeln!(f, "  | {line}")?;
+        }
+        writeln!(f, "{} failed: {:#}", self.step, self.cause)?;
+        writeln!(f, "  the whole log:   {}", self.log.display())?;
+        writeln!(f, "  to look inside:  westwork-gen shell")?;
+        write!(f, "  once mended:     westwork-gen build --continue")
+    }
+}
+
+impl std::error::Error for StepFailure {}
+
+/// Where one image's build keeps its log and its mount points.
+pub fn work_of(config: &Config) -> PathBuf {
+    config.work_dir.join(format!("{}-{}", config.img_name, config.arch.debian()))
+}
+
+/// Builds every stage of `plan` and exports those that ask for it. Runs in the sandbox.
+///
+/// Returns the files now in the deploy directory.
+///
+/// # Errors
+/// [`StepFailure`] when a step fails; its half-done layer is kept aside for `shell`.
+pub fn build(config: &Config, plan: &Plan, mirrors: &Mirrors) -> Result<Vec<PathBuf>> {
+    let work = work_of(config);
+    fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
+    let store = Store::open(&config.work_dir)?;
+    if config.clean {
+        store.clear()?;
+    }
+    let mut build = Build {
+        config,
+        mirrors,
+        store: &store,
+        archives: Archives::open(&config.cache_dir, config.arch.debian())?,
+        output: Output::new(&work.join("build.log"))?,
+        work,
+        stack: Vec::new(),
+        failures: Progress::default(),
+    };
+    let mut files = Vec::new();
+    let mut previous = None;
+    for stage in plan.stages.iter().filter(|stage| !stage.skip) {
+        let below = build.stack.clone();
+        build.stage(stage, previous, &below)?;
+        if let Some(export) = &stage.export {
+            files.extend(build.export(stage, previous, export)?);
+        }
+        previous = Some(stage);
+    }
+    Ok(files)
+}
+
+/// Which layer each step made, written as the build goes on, for `shell`.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Progress {
+    /// Committed steps in order.
+    pub steps: Vec<(String, Key)>,
+    /// The step that failed last, if the last build failed.
+    pub failed: Option<(String, Key)>,
+}
+
+impl Progress {
+    fn path(work: &Path) -> PathBuf {
+        work.join("progress.json")
+    }
+
+    /// What the last build of `config` reached.
+    pub fn load(config: &Config) -> Result<Self> {
+        let path = Self::path(&work_of(config));
+        let text = fs::read(&path).with_context(|| format!("reading {} (was anything built yet?)", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
+    }
+
+    fn save(&self, work: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self).context("writing the progress")?;
+        fs::write(Self::path(work), json).context("writing the progress")
+    }
+}
+
+struct Build<'a> {
+    config: &'a Config,
+    mirrors: &'a Mirrors,
+    store: &'a Store,
+    archives: Archives,
+    output: Output,
+    work: PathBuf,
+    stack: Vec<Key>,
+    failures: Progress,
+}
+
+impl Build<'_> {
+    fn stage(&mut self, stage: &Stage, previous: Option<&Stage>, below: &[Key]) -> Result<()> {
+        if let Some(prerun) = &stage.prerun {
+            self.step(prerun, stage, previous, None, below)?;
+        }
+        for sub in &stage.sub_stages {
+            for step in &sub.steps {
+                self.step(step, stage, previous, Some(&sub.dir), below)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place<'p>(&'p self, stage: &'p Stage, previous: Option<&'p Stage>, sub_stage: Option<&'p Path>) -> Place<'p> {
+        Place {
+            stage,
+            previous,
+            sub_stage,
+            work: &self.work,
+            img_suffix: stage.export.as_ref().map_or("", |export| &export.suffix),
+        }
+    }
+
+    fn env(&self, place: &Place) -> Env {
+        let mut env = script::env::of(self.config, self.mirrors, place);
+        let archives = self.archives.dir().to_string_lossy();
+        env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
+        env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(self.config));
+        env
+    }
+
+    /// Runs one step on a layer of its own, unless the layer it would make is there.
+    fn step(&mut self, step: &Step, stage: &Stage, previous: Option<&Stage>, sub: Option<&Path>, below: &[Key]) -> Result<()> {
+        let place = self.place(stage, previous, sub);
+        let env = self.env(&place);
+        let at = stage_work_dir(&self.work, stage);
+        let inputs = key::inputs(step, stage, &env)?;
+        let parent = self.stack.last().cloned();
+        let key = Key::new(parent.as_ref(), &inputs);
+        if self.store.find(&key).is_some() {
+            self.output.say(&format!("cached  {}", step.name));
+            return self.reached(step, key);
+        }
+        let record = Record {
+            key: key.clone(),
+            parent,
+            name: step.name.clone(),
+            inputs,
+        };
+        let layer = self.store.begin(record, &self.stack, &at)?;
+        let before = match previous {
+            Some(previous) if previous.name != stage.name => Some(self.store.view(below, &stage_work_dir(&self.work, previous))?),
+            _ => None,
+        };
+        let mut output = self.output.step(&step.name);
+        let result = carry_out(step, &at, &env, &mut |line| output.line(line)).and_then(|()| self.archives.save());
+        drop(before);
+        match result {
+            Ok(()) => {
+                output.done();
+                let key = layer.commit()?;
+                self.reached(step, key)
+            }
+            Err(cause) => {
+                let last_lines = output.failed();
+                layer.keep_failed()?;
+                self.failures.failed = Some((step.name.clone(), key));
+                self.failures.save(&self.work)?;
+                let log = self.output.log_path().to_owned();
+                let step = step.name.clone();
+                Err(StepFailure { step, last_lines, log, cause }.into())
+            }
+        }
+    }
+
+    fn reached(&mut self, step: &Step, key: Key) -> Result<()> {
+        self.stack.push(key.clone());
+        self.failures.steps.push((step.name.clone(), key));
+        self.failures.save(&self.work)
+    }
+
+    /// Makes the image of what has been built so far.
+    fn export(&mut self, stage: &Stage, previous: Option<&Stage>, export: &Export) -> Result<Vec<PathBuf>> {
+        let at = self.work.join("export-image");
+        let scratch = self.store.scratch("export", &self.stack, &at)?;
+        let rootfs = at.join("rootfs");
+        let epoch = self.config.source_date_epoch.unwrap_or(0);
+        finalise::finalise(&rootfs, self.config, self.mirrors)?;
+        let place = self.place(stage, previous, None);
+        let _ = place;
+        let name = format!("export{}", export.suffix);
+        let request = ExportRequest {
+            rootfs: &rootfs,
+            scratch: &scratch.directory()?,
+            deploy_dir: &self.config.deploy_dir,
+            name: format!("{}{}", self.config.img_filename, export.suffix),
+            archive_name: format!("{}{}", self.config.archive_filename, export.suffix),
+            compression: self.config.compression,
+            level: self.config.compression_level,
+            boot_size: self.config.boot_size,
+            root_margin: self.config.root_margin,
+            arch: self.config.arch,
+            release: self.config.release.clone(),
+            source_date_epoch: epoch,
+            info_lines: vec![format!("Built by westwork-gen {}", env!("CARGO_PKG_VERSION"))],
+        };
+        let mut output = self.output.step(&name);
+        match export::export(&request, &mut |line| output.line(line)) {
+            Ok(exported) => {
+                output.done();
+                for file in &exported.files {
+                    self.output.say(&format!("        {}", file.display()));
+                }
+                Ok(exported.files)
+            }
+            Err(cause) => {
+                let last_lines = output.failed();
+                let log = self.output.log_path().to_owned();
+                Err(StepFailure { step: name, last_lines, log, cause }.into())
+            }
+        }
+    }
+}
+
+/// Does what the step's kind says, in the mounted work directory of its stage.
+fn carry_out(step: &Step, stage_work: &Path, env: &Env, sink: &mut dyn FnMut(&str)) -> Result<()> {
+    let root = stage_work.join("rootfs");
+    match step.kind {
+        StepKind::Prerun | StepKind::RunHost => script::host(&step.path, env)?.stream(sink),
+        StepKind::RunChroot => script::chroot(&root, &read(&step.path)?, env)?.stream(sink),
+        StepKind::Debconf => {
+            let answers = apt::expand(&read(&step.path)?, env);
+            script::chroot_program(&root, &["debconf-set-selections"], env)?
+                .input(answers)
+                .stream(sink)
+        }
+        StepKind::PackagesNoRecommends => install(step, &root, env, Recommends::No, sink),
+        StepKind::Packages | StepKind::PackagesNonInteractive => install(step, &root, env, Recommends::Yes, sink),
+        StepKind::Patches => {
+            let name = step.name.replace('/', "-");
+            patch::apply(&step.path, stage_work, &name, env, sink)
+        }
+    }
+}
+
+fn install(step: &Step, root: &Path, env: &Env, recommends: Recommends, sink: &mut dyn FnMut(&str)) -> Result<()> {
+    let packages = apt::parse_list(&read(&step.path)?);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let argv = apt::install(&packages, recommends);
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    script::chroot_program(root, &argv, env)?.stream(sink)
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}

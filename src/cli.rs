@@ -1,0 +1,100 @@
+//! The command line.
+
+use crate::bootstrap;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Builds bootable Raspberry Pi images from stage directories.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 80)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build the image and leave it in the deploy directory
+    Build {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Install missing host packages with apt first (as root or through sudo)
+        #[arg(long)]
+        install_deps: bool,
+        /// Resume the interrupted build (same as CONTINUE=1)
+        #[arg(long = "continue")]
+        resume: bool,
+    },
+    /// Print stages and steps in the order in which they would run
+    Plan {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// List every problem of config, stage tree and host, each with its remedy
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Open a shell in what the last build made, or where it failed
+    Shell {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Stage or step after which to look; default: where the last build stopped
+        at: Option<String>,
+    },
+    /// Start an image in QEMU, console on this terminal, the image untouched
+    Boot(BootArgs),
+    /// Parts of a build that this program runs in processes of their own
+    #[command(hide = true, subcommand)]
+    Internal(Internal),
+}
+
+/// Where the settings come from.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// Read this file after `config` (bash, or TOML when it ends in .toml)
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Set one key, over everything else
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BootArgs {
+    /// `.img`, or one of its compressed forms
+    pub image: PathBuf,
+    /// Wait for the login prompt and for systemd's verdict, then exit 0 or 1
+    #[arg(long)]
+    pub test: bool,
+    /// Give up after so many seconds (with --test)
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub timeout: u64,
+    /// Size of the card the image is put on, a power of two
+    #[arg(long, default_value = "8G", value_name = "SIZE")]
+    pub size: String,
+    /// Write the console's output here as well
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Internal {
+    /// Run a program on the host side of the sandbox, in a process namespace of its own
+    Host {
+        #[arg(last = true)]
+        argv: Vec<OsString>,
+    },
+    /// Run a program, or a script from standard input, in a root file system
+    Chroot {
+        /// `-`: read a bash script from standard input
+        #[arg(long)]
+        script: Option<String>,
+        root: PathBuf,
+        #[arg(last = true)]
+        argv: Vec<OsString>,
+    },
+    /// Make the first root file system
+    Bootstrap(bootstrap::Request),
+}

@@ -1,0 +1,20 @@
+//! `westwork-gen`: parse arguments, call the library, print the error, exit.
+
+use clap::Parser;
+use std::process::ExitCode;
+use westwork_gen::cli::Cli;
+use westwork_gen::problem::Problems;
+
+fn main() -> ExitCode {
+    match westwork_gen::run(Cli::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if error.is::<Problems>() => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("westwork-gen: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The variables of the stage contract: the one place where a script's environment is made.
+
+use super::{Env, PATH};
+use crate::config::{Arch, Compression, Config};
+use crate::mirror::Mirrors;
+use crate::plan::Stage;
+use std::path::{Path, PathBuf};
+
+/// Where a script is in the build.
+pub struct Place<'a> {
+    pub stage: &'a Stage,
+    pub previous: Option<&'a Stage>,
+    pub sub_stage: Option<&'a Path>,
+    /// Directory of this image's build, with the log.
+    pub work: &'a Path,
+    pub img_suffix: &'a str,
+}
+
+impl Place<'_> {
+    /// Where the stage's root file system is mounted.
+    pub fn rootfs(&self) -> PathBuf {
+        stage_work_dir(self.work, self.stage).join("rootfs")
+    }
+}
+
+/// Mount point of a stage: its layers are seen there while a step runs.
+pub fn stage_work_dir(work: &Path, stage: &Stage) -> PathBuf {
+    work.join(&stage.name)
+}
+
+/// Variables that say where or when, but not what: they do not make a layer another one.
+const NOT_IN_KEY: &[&str] = &[
+    "APT_PROXY",
+    "ARCHIVE_FILENAME",
+    "BASE_DIR",
+    "CLEAN",
+    "COMPRESSION_LEVEL",
+    "DEPLOY_COMPRESSION",
+    "DEPLOY_DIR",
+    "EXPORT_CONFIG_DIR",
+    "EXPORT_DIR",
+    "EXPORT_ROOTFS_DIR",
+    "IMG_DATE",
+    "IMG_FILENAME",
+    "IMG_SUFFIX",
+    "LOG_FILE",
+    "PREV_ROOTFS_DIR",
+    "PREV_STAGE_DIR",
+    "ROOTFS_DIR",
+    "SCRIPT_DIR",
+    "STAGE_DIR",
+    "STAGE_LIST",
+    "STAGE_WORK_DIR",
+    "SUB_STAGE_DIR",
+    "TERM",
+    "WESTWORK_GEN",
+    "WORK_DIR",
+    crate::rootfs::APT_CONF_VAR,
+    crate::rootfs::ARCHIVES_VAR,
+    crate::rootfs::TOOLS_VAR,
+    crate::dispatch::QEMU_CPU_VAR,
+];
+
+/// The part of `env` that a layer's key is made of.
+pub fn in_key(env: &Env) -> impl Iterator<Item = (&String, &String)> {
+    env.iter().filter(|(name, _)| !NOT_IN_KEY.contains(&name.as_str()))
+}
+
+/// Everything exported to a script at `place`.
+pub fn of(config: &Config, mirrors: &Mirrors, place: &Place) -> Env {
+    let mut env = Env::new();
+    let mut set = |name: &str, value: &str| {
+        env.insert(name.to_owned(), value.to_owned());
+    };
+    settings(config, mirrors, &mut set);
+    places(config, place, &mut set);
+    for (name, value) in &config.exports {
+        set(name, value);
+    }
+    set("PATH", PATH);
+    set("HOME", "/root");
+    set("LC_ALL", "C.UTF-8");
+    set("TERM", "dumb");
+    set("DEBIAN_FRONTEND", "noninteractive");
+    set("DEBCONF_NONINTERACTIVE_SEEN", "true");
+    set(crate::dispatch::QEMU_CPU_VAR, config.arch.qemu_cpu());
+    env
+}
+
+fn flag(value: bool) -> &'static str {
+    if value { "1" } else { "0" }
+}
+
+fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str)) {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    set("IMG_NAME", &config.img_name);
+    set("IMG_DATE", &config.img_date);
+    set("IMG_FILENAME", &config.img_filename);
+    set("ARCHIVE_FILENAME", &config.archive_filename);
+    set("RELEASE", &config.release);
+    set("ARCH", config.arch.debian());
+    set("TARGET_HOSTNAME", &config.target_hostname);
+    set("FIRST_USER_NAME", &config.first_user_name);
+    set("FIRST_USER_PASS", &text(&config.first_user_pass));
+    set("DISABLE_FIRST_BOOT_USER_RENAME", flag(config.disable_first_boot_user_rename));
+    set("PASSWORDLESS_SUDO", flag(config.passwordless_sudo));
+    set("WPA_COUNTRY", &text(&config.wpa_country));
+    set("ENABLE_SSH", flag(config.enable_ssh));
+    set("PUBKEY_ONLY_SSH", flag(config.pubkey_only_ssh));
+    set("PUBKEY_SSH_FIRST_USER", &text(&config.pubkey_ssh_first_user));
+    set("LOCALE_DEFAULT", &config.locale_default);
+    set("KEYBOARD_KEYMAP", &config.keyboard_keymap);
+    set("KEYBOARD_LAYOUT", &config.keyboard_layout);
+    set("TIMEZONE_DEFAULT", &config.timezone_default);
+    set("ENABLE_CLOUD_INIT", flag(config.enable_cloud_init));
+    set("PI_GEN", "westwork-gen");
+    set("PI_GEN_REPO", env!("CARGO_PKG_NAME"));
+    set("PI_GEN_RELEASE", env!("CARGO_PKG_VERSION"));
+    set("GIT_HASH", "");
+    set("CLEAN", flag(config.clean));
+    set("APT_PROXY", &text(&config.apt_proxy));
+    set("TEMP_REPO", &text(&config.temp_repo));
+    set("USE_QEMU", "0");
+    set("SETFCAP", "1");
+    set("DEPLOY_COMPRESSION", compression(config.compression));
+    let level = config.compression_level.map(|level| level.to_string());
+    set("COMPRESSION_LEVEL", &level.unwrap_or_default());
+    set("MIRROR", &mirrors.build);
+    set("SECURITY_MIRROR", &mirrors.security);
+    set("IMAGE_MIRROR", &text(&config.image_mirror));
+    let epoch = config.source_date_epoch.map(|epoch| epoch.to_string());
+    if let Some(epoch) = epoch {
+        set("SOURCE_DATE_EPOCH", &epoch);
+    }
+    set("BOOTSTRAP", match config.bootstrap {
+        crate::config::Bootstrap::Mmdebstrap => "mmdebstrap",
+        crate::config::Bootstrap::Debootstrap => "debootstrap",
+    });
+}
+
+fn compression(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "none",
+        Compression::Zip => "zip",
+        Compression::Gz => "gz",
+        Compression::Xz => "xz",
+        Compression::Zst => "zst",
+    }
+}
+
+fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
+    let mut path = |name: &str, path: &Path| set(name, &path.to_string_lossy());
+    let stage_work = stage_work_dir(place.work, place.stage);
+    let export = place.work.join("export-image");
+    path("BASE_DIR", &config.base_dir);
+    path("SCRIPT_DIR", &config.base_dir.join("scripts"));
+    path("WORK_DIR", place.work);
+    path("DEPLOY_DIR", &config.deploy_dir);
+    path("LOG_FILE", &place.work.join("build.log"));
+    path("EXPORT_CONFIG_DIR", &config.export_config_dir);
+    path("STAGE_DIR", &place.stage.dir);
+    path("STAGE_WORK_DIR", &stage_work);
+    path("ROOTFS_DIR", &stage_work.join("rootfs"));
+    path("EXPORT_DIR", &export);
+    path("EXPORT_ROOTFS_DIR", &export.join("rootfs"));
+    if let Some(dir) = place.sub_stage {
+        path("SUB_STAGE_DIR", dir);
+    }
+    let previous = place.previous;
+    path("PREV_STAGE_DIR", previous.map_or(Path::new(""), |stage| &stage.dir));
+    let rootfs = previous.map(|stage| stage_work_dir(place.work, stage).join("rootfs"));
+    path("PREV_ROOTFS_DIR", &rootfs.unwrap_or_default());
+    if let Ok(own) = std::env::current_exe() {
+        path("WESTWORK_GEN", &own);
+    }
+    set("STAGE", &place.stage.name);
+    set("PREV_STAGE", previous.map_or("", |stage| &stage.name));
+    set("IMG_SUFFIX", place.img_suffix);
+    let list: Vec<_> = config.stage_list.iter().map(|dir| dir.to_string_lossy()).collect();
+    set("STAGE_LIST", &list.join(" "));
+    set("QUILT_PATCHES", "");
+    set("QUILT_NO_DIFF_INDEX", "1");
+    set("QUILT_NO_DIFF_TIMESTAMPS", "1");
+    set("QUILT_REFRESH_ARGS", "-p ab");
+}
+
+/// Whether a target program needs an emulator on this machine.
+pub fn is_foreign(arch: Arch) -> bool {
+    match arch {
+        Arch::Arm64 => !cfg!(target_arch = "aarch64"),
+        Arch::Armhf => !cfg!(target_arch = "arm"),
+    }
+}

@@ -1,0 +1,97 @@
+//! A shell in what the last build made, in the same sandbox as its steps; changes are
+//! thrown away.
+
+use crate::build::{Progress, work_of};
+use crate::config::Config;
+use crate::layer::{Key, Store};
+use crate::mirror::Mirrors;
+use crate::plan::Plan;
+use crate::script::env::Place;
+use anyhow::{Context, Result, bail};
+use std::process::Command;
+
+/// Opens the shell after the stage or step `at`, or where the last build stopped.
+///
+/// # Errors
+/// When nothing was built yet, or no stage or step has that name.
+pub fn shell(config: &Config, plan: &Plan, at: Option<&str>) -> Result<u8> {
+    let store = Store::open(&config.work_dir)?;
+    let progress = Progress::load(config)?;
+    let mount_point = work_of(config).join("shell");
+    let (name, stack) = stack_of(&progress, at)?;
+    let failed = progress.failed.as_ref().filter(|_| at.is_none());
+    let scratch = match failed {
+        Some((step, key)) => {
+            println!("Inside {step}, as it failed. Changes are thrown away; leave with `exit`.");
+            store.failed(key, &stack, &mount_point)?
+        }
+        None => None,
+    };
+    let _scratch = match scratch {
+        Some(scratch) => scratch,
+        None => {
+            println!("After {name}. Changes are thrown away; leave with `exit`.");
+            store.scratch("shell", &stack, &mount_point)?
+        }
+    };
+    let stage = plan.stages.first().context("the plan has no stage")?;
+    let place = Place {
+        stage,
+        previous: None,
+        sub_stage: None,
+        work: &work_of(config),
+        img_suffix: "",
+    };
+    let mut env = crate::script::env::of(config, &Mirrors::resolve(config), &place);
+    env.insert("TERM".to_owned(), std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()));
+    env.insert("debian_chroot".to_owned(), name);
+    let own = std::env::current_exe().context("finding the program itself")?;
+    let status = Command::new(own)
+        .args(["internal", "chroot"])
+        .arg(mount_point.join("rootfs"))
+        .args(["--", "bash", "--login"])
+        .env_clear()
+        .envs(env)
+        .status()
+        .context("starting the shell")?;
+    Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
+}
+
+/// The layers up to and with the last step of stage `at`, or the step `at`.
+fn stack_of(progress: &Progress, at: Option<&str>) -> Result<(String, Vec<Key>)> {
+    let end = match at {
+        None => progress.steps.len(),
+        Some(at) => {
+            let at = at.trim_end_matches('/');
+            let of_stage = format!("{at}/");
+            let last = progress.steps.iter().rposition(|(name, _)| name == at || name.starts_with(&of_stage));
+            match last {
+                Some(index) => index + 1,
+                None => bail!("the last build has no stage or step {at}; `westwork-gen plan` lists them"),
+            }
+        }
+    };
+    let steps = &progress.steps[..end];
+    let name = steps.last().map_or("the beginning", |(name, _)| name).to_owned();
+    Ok((name, steps.iter().map(|(_, key)| key.clone()).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Inputs;
+
+    #[test]
+    fn a_stage_means_its_last_step() {
+        let key = Key::new(None, &Inputs::new());
+        let steps = ["s0/prerun.sh", "s0/00-a/00-run.sh", "s1/00-b/00-run.sh"];
+        let progress = Progress {
+            steps: steps.iter().map(|name| ((*name).to_owned(), key.clone())).collect(),
+            failed: None,
+        };
+        assert_eq!(stack_of(&progress, Some("s0")).unwrap().1.len(), 2);
+        assert_eq!(stack_of(&progress, Some("s0/prerun.sh")).unwrap().1.len(), 1);
+        assert_eq!(stack_of(&progress, None).unwrap().1.len(), 3);
+        assert!(stack_of(&progress, Some("s9")).is_err());
+    }
+}
