@@ -69,7 +69,7 @@ fn mmdebstrap(request: &Request) -> Result<Command> {
         // Emulation is the sandbox's own and was checked; downloads stay in the shared cache;
         // the package lists stay for the next step.
         .arg("--skip=check/qemu,check/empty,essential/unlink,cleanup/apt")
-        .arg(setup_hook(&archives))
+        .arg(archives_hook(&archives))
         .arg("--customize-hook=umount \"$1/var/cache/apt/archives\"")
         .args(&request.args)
         .arg(&request.suite)
@@ -80,8 +80,8 @@ fn mmdebstrap(request: &Request) -> Result<Command> {
     Ok(command)
 }
 
-/// Shows the package cache to the tool's apt from its first download on.
-fn setup_hook(archives: &str) -> String {
+/// mmdebstrap's option that shows the package cache to its apt from the first download on.
+pub(crate) fn archives_hook(archives: &str) -> String {
     let quoted = archives.replace('\'', r"'\''");
     format!("--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" && mount --bind '{quoted}' \"$1/var/cache/apt/archives\"")
 }

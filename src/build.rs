@@ -1,18 +1,20 @@
 //! Running a plan: one layer a step, an image for each stage that wants one.
 
 use crate::apt::{self, Archives, Recommends};
+use crate::archive::State;
 use crate::config::Config;
+use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
 use crate::export::{self, ExportRequest};
 use crate::key;
 use crate::layer::{Key, Record, Store};
 use crate::mirror::Mirrors;
 use crate::output::Output;
 use crate::plan::{Export, Plan, Stage};
-use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR};
+use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, TOOLS_VAR};
 use crate::script::env::{Place, stage_work_dir};
 use crate::script::{self, Env};
 use crate::step::{Step, StepKind};
-use crate::{finalise, patch};
+use crate::{finalise, patch, tool};
 use anyhow::{Context, Result};
 use std::fmt;
 use std::fs;
@@ -52,7 +54,7 @@ pub fn work_of(config: &Config) -> PathBuf {
 ///
 /// # Errors
 /// [`StepFailure`] when a step fails; its half-done layer is kept aside for `shell`.
-pub fn build(config: &Config, plan: &Plan, mirrors: &Mirrors) -> Result<Vec<PathBuf>> {
+pub fn build(config: &Config, plan: &Plan, mirrors: &Mirrors, mode: Mode) -> Result<Vec<PathBuf>> {
     let work = work_of(config);
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let store = Store::open(&config.work_dir)?;
@@ -67,15 +69,18 @@ pub fn build(config: &Config, plan: &Plan, mirrors: &Mirrors) -> Result<Vec<Path
         output: Output::new(&work.join("build.log"))?,
         work,
         stack: Vec::new(),
-        failures: Progress::default(),
+        progress: Progress::default(),
+        state: State::fetch(config, mirrors),
+        dispatch: None,
     };
+    build.prepare_dispatch(mode)?;
     let mut files = Vec::new();
     let mut previous = None;
     for stage in plan.stages.iter().filter(|stage| !stage.skip) {
         let below = build.stack.clone();
         build.stage(stage, previous, &below)?;
         if let Some(export) = &stage.export {
-            files.extend(build.export(stage, previous, export)?);
+            files.extend(build.export(export)?);
         }
         previous = Some(stage);
     }
@@ -117,10 +122,38 @@ struct Build<'a> {
     output: Output,
     work: PathBuf,
     stack: Vec<Key>,
-    failures: Progress,
+    progress: Progress,
+    state: State,
+    dispatch: Option<Dispatch>,
 }
 
 impl Build<'_> {
+    /// Makes target programs runnable, and natively where that is allowed.
+    fn prepare_dispatch(&mut self, mode: Mode) -> Result<()> {
+        if !script::env::is_foreign(self.config.arch) {
+            return Ok(());
+        }
+        let emulator = tool::emulator(self.config.arch).context("finding the emulator")?;
+        let mut dispatch = Dispatch::new(self.config, &emulator, &self.work.join("tools"))?;
+        if mode == Mode::Native {
+            let packages = dispatch::table::packages()?;
+            let mut output = self.output.step("native tools");
+            let made = dispatch::native::tools_root(self.config, self.mirrors, &self.state, &packages, &mut |line| output.line(line));
+            match made {
+                Ok(tools) => {
+                    output.done();
+                    dispatch.use_tools(tools)?;
+                }
+                Err(error) => {
+                    output.failed();
+                    self.output.say(&format!("note: everything is emulated ({error:#})"));
+                }
+            }
+        }
+        self.dispatch = Some(dispatch);
+        Ok(())
+    }
+
     fn stage(&mut self, stage: &Stage, previous: Option<&Stage>, below: &[Key]) -> Result<()> {
         if let Some(prerun) = &stage.prerun {
             self.step(prerun, stage, previous, None, below)?;
@@ -148,6 +181,10 @@ impl Build<'_> {
         let archives = self.archives.dir().to_string_lossy();
         env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
         env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(self.config));
+        if let (Some(dispatch), Some(emulator)) = (&self.dispatch, tool::emulator(self.config.arch)) {
+            env.insert(TOOLS_VAR.to_owned(), dispatch.dir().to_string_lossy().into_owned());
+            env.insert(EMULATOR_VAR.to_owned(), emulator.to_string_lossy().into_owned());
+        }
         env
     }
 
@@ -156,7 +193,11 @@ impl Build<'_> {
         let place = self.place(stage, previous, sub);
         let env = self.env(&place);
         let at = stage_work_dir(&self.work, stage);
-        let inputs = key::inputs(step, stage, &env)?;
+        let mut inputs = key::inputs(step, stage, &env)?;
+        if self.stack.is_empty() {
+            // Every later layer stands on this one, so it carries the archive's state for all.
+            inputs.insert("archive".to_owned(), self.state.id.clone());
+        }
         let parent = self.stack.last().cloned();
         let key = Key::new(parent.as_ref(), &inputs);
         if self.store.find(&key).is_some() {
@@ -174,6 +215,11 @@ impl Build<'_> {
             Some(previous) if previous.name != stage.name => Some(self.store.view(below, &stage_work_dir(&self.work, previous))?),
             _ => None,
         };
+        if let Some(dispatch) = &self.dispatch {
+            for left_out in dispatch.refresh(&at.join("rootfs"))? {
+                self.output.log(&format!("emulated: {left_out}"));
+            }
+        }
         let mut output = self.output.step(&step.name);
         let result = carry_out(step, &at, &env, &mut |line| output.line(line)).and_then(|()| self.archives.save());
         drop(before);
@@ -186,8 +232,8 @@ impl Build<'_> {
             Err(cause) => {
                 let last_lines = output.failed();
                 layer.keep_failed()?;
-                self.failures.failed = Some((step.name.clone(), key));
-                self.failures.save(&self.work)?;
+                self.progress.failed = Some((step.name.clone(), key));
+                self.progress.save(&self.work)?;
                 let log = self.output.log_path().to_owned();
                 let step = step.name.clone();
                 Err(StepFailure { step, last_lines, log, cause }.into())
@@ -197,19 +243,17 @@ impl Build<'_> {
 
     fn reached(&mut self, step: &Step, key: Key) -> Result<()> {
         self.stack.push(key.clone());
-        self.failures.steps.push((step.name.clone(), key));
-        self.failures.save(&self.work)
+        self.progress.steps.push((step.name.clone(), key));
+        self.progress.save(&self.work)
     }
 
     /// Makes the image of what has been built so far.
-    fn export(&mut self, stage: &Stage, previous: Option<&Stage>, export: &Export) -> Result<Vec<PathBuf>> {
+    fn export(&mut self, export: &Export) -> Result<Vec<PathBuf>> {
         let at = self.work.join("export-image");
         let scratch = self.store.scratch("export", &self.stack, &at)?;
         let rootfs = at.join("rootfs");
-        let epoch = self.config.source_date_epoch.unwrap_or(0);
+        let epoch = self.config.source_date_epoch.or(self.state.date).unwrap_or(0);
         finalise::finalise(&rootfs, self.config, self.mirrors)?;
-        let place = self.place(stage, previous, None);
-        let _ = place;
         let name = format!("export{}", export.suffix);
         let request = ExportRequest {
             rootfs: &rootfs,

@@ -25,6 +25,9 @@ pub enum Command {
         /// Resume the interrupted build (same as CONTINUE=1)
         #[arg(long = "continue")]
         resume: bool,
+        /// Emulate every target program, none natively (slow; for comparison)
+        #[arg(long)]
+        emulate: bool,
     },
     /// Print stages and steps in the order in which they would run
     Plan {

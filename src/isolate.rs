@@ -1,6 +1,7 @@
 //! A process namespace for one command: whatever it leaves running dies with it.
 
-use crate::rootfs::{Furnished, PRIVATE_DIR, chroot_into};
+use crate::apt;
+use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, Furnished, PRIVATE_DIR, TOOLS_VAR, chroot_into};
 use crate::sandbox::{die_with_parent, make_mounts_private, mount_proc};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -88,7 +89,15 @@ fn exec(what: &Isolation) -> Result<()> {
         chroot_into(root)?;
     }
     let (program, args) = what.argv.split_first().context("no command given")?;
-    let error = Command::new(program).args(args).exec();
+    let mut command = Command::new(program);
+    command.args(args);
+    if what.root.is_some() {
+        command.env("APT_CONFIG", apt::conf_path());
+        for internal in [ARCHIVES_VAR, TOOLS_VAR, APT_CONF_VAR, "WESTWORK_GEN"] {
+            command.env_remove(internal);
+        }
+    }
+    let error = command.exec();
     Err(error).with_context(|| format!("starting {}", program.to_string_lossy()))
 }
 

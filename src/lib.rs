@@ -4,13 +4,14 @@
 //!
 //! | band | modules |
 //! |---|---|
-//! | read and judge | [`cli`], [`config`], [`step`], [`plan`], [`check`], [`mirror`] |
+//! | read and judge | [`cli`], [`config`], [`step`], [`plan`], [`check`], [`mirror`], [`archive`] |
 //! | build | [`build`], [`key`], [`layer`], [`script`], [`apt`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
 //! | try out | [`shell`], [`boot`] |
 //! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`problem`] |
 
 pub mod apt;
+pub mod archive;
 pub mod boot;
 pub mod bootstrap;
 pub mod build;
@@ -48,7 +49,10 @@ use sandbox::{Role, Terminal};
 /// build that failed (exit code 1).
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
-        Command::Build { config, install_deps, resume } => build(&config, install_deps, resume),
+        Command::Build { config, install_deps, resume, emulate } => {
+            let mode = if emulate { dispatch::Mode::Emulate } else { dispatch::Mode::Native };
+            build(&config, install_deps, resume, mode)
+        }
         Command::Plan { config } => {
             print!("{}", check::plan(&request(&config)?)?.1);
             Ok(0)
@@ -64,7 +68,7 @@ pub fn run(cli: Cli) -> Result<u8> {
 }
 
 /// config → plan → check → build and export, the last two in the sandbox.
-fn build(args: &ConfigArgs, install_deps: bool, resume: bool) -> Result<u8> {
+fn build(args: &ConfigArgs, install_deps: bool, resume: bool, mode: dispatch::Mode) -> Result<u8> {
     let mut request = request(args)?;
     if resume {
         request.set.push("CONTINUE=1".to_owned());
@@ -78,7 +82,7 @@ fn build(args: &ConfigArgs, install_deps: bool, resume: bool) -> Result<u8> {
     }
     let mirrors = mirror::Mirrors::resolve(&config);
     in_sandbox(&config, Terminal::Detached, || {
-        build::build(&config, &plan, &mirrors)?;
+        build::build(&config, &plan, &mirrors, mode)?;
         Ok(0)
     })
 }
@@ -93,7 +97,7 @@ fn check_only(args: &ConfigArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Runs `work` as root of fresh namespaces in which the target's programs can run.
+/// Runs `work` as root of fresh namespaces.
 fn in_sandbox(config: &Config, terminal: Terminal, work: impl FnOnce() -> Result<u8>) -> Result<u8> {
     match sandbox::enter(&config.target_hostname, terminal)? {
         Role::Supervisor(code) => {
@@ -102,12 +106,7 @@ fn in_sandbox(config: &Config, terminal: Terminal, work: impl FnOnce() -> Result
             }
             u8::try_from(code).context("reading the build's exit code")
         }
-        Role::Builder => {
-            if let Some(emulator) = tool::emulator(config.arch).filter(|_| script::env::is_foreign(config.arch)) {
-                dispatch::prepare(config.arch, &emulator)?;
-            }
-            work()
-        }
+        Role::Builder => work(),
     }
 }
 

@@ -62,6 +62,11 @@ impl Output {
         }
     }
 
+    /// A line for the log only.
+    pub fn log(&mut self, text: &str) {
+        self.write_log(text);
+    }
+
     /// Begins a step called `name`; its output goes to the log until the step is closed.
     pub fn step(&mut self, name: &str) -> StepOutput<'_> {
         let began = clock(self.started.elapsed());

@@ -59,6 +59,7 @@ const NOT_IN_KEY: &[&str] = &[
     crate::rootfs::ARCHIVES_VAR,
     crate::rootfs::TOOLS_VAR,
     crate::dispatch::QEMU_CPU_VAR,
+    crate::dispatch::EMULATOR_VAR,
 ];
 
 /// The part of `env` that a layer's key is made of.

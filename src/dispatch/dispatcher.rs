@@ -1,0 +1,274 @@
+//! The program that binfmt_misc starts for every ARM program of the build.
+//!
+//! It looks the program up in a table and replaces itself by the native twin, or by
+//! qemu-user. It has no policy of its own: which program has a twin, and why, is decided
+//! by the builder, which writes the table (src/dispatch/table.rs). No heap and no run-time
+//! start-up of its own: it is started some ten thousand times a build.
+//!
+//! Called by the kernel as `dispatcher PATH ARGV0 ARGS…` (flag P of binfmt_misc). The table
+//! is text, lines sorted by their first field, fields separated by tabs:
+//!
+//! ```text
+//! KEY  n|s  PROGRAM  ARGS…        n: always; s: only for scripts that have a line themselves
+//! ```
+//!
+//! `{0}` among ARGS stands for ARGV0 and `{path}` for PATH. A script's key is `INTERPRETER SCRIPT`, or
+//! `INTERPRETER DIRECTORY/*`; the key `!` is the emulator.
+#![no_main]
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_char, c_int, c_long, c_void};
+use core::ptr::{null, null_mut};
+
+#[link(name = "c")]
+unsafe extern "C" {
+    static environ: *const *const c_char;
+    fn open(path: *const c_char, flags: c_int, ...) -> c_int;
+    fn close(fd: c_int) -> c_int;
+    fn lseek(fd: c_int, offset: c_long, whence: c_int) -> c_long;
+    fn mmap(at: *mut c_void, len: usize, prot: c_int, flags: c_int, fd: c_int, offset: c_long) -> *mut c_void;
+    fn realpath(path: *const c_char, resolved: *mut c_char) -> *mut c_char;
+    fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char) -> c_int;
+    fn write(fd: c_int, bytes: *const c_void, len: usize) -> isize;
+    fn getauxval(kind: usize) -> usize;
+    fn getenv(name: *const c_char) -> *const c_char;
+    fn __errno_location() -> *mut c_int;
+}
+
+const O_CLOEXEC: c_int = 0o2_000_000;
+const SEEK_END: c_int = 2;
+const PROT_READ_WRITE: c_int = 3;
+const MAP_PRIVATE: c_int = 2;
+const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
+const AT_EXECFD: usize = 2;
+const ENOENT: c_int = 2;
+const PATH_MAX: usize = 4096;
+/// Arguments a table line may add, with room to spare.
+const ADDED: usize = 32;
+
+const TABLE: &CStr = c"/.westwork-gen/dispatch.table";
+const EMULATOR_VAR: &CStr = c"WESTWORK_GEN_EMULATOR";
+
+/// Entry point called by the C library.
+///
+/// # Safety
+/// `argv` is the kernel's: `argc` valid strings and a null pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    // SAFETY: the kernel gives `argc` strings; everything below stays within them, within the
+    // mapped table, or within the buffers made here.
+    unsafe {
+        if argc < 3 {
+            complain(c"westwork-gen's dispatcher is started by the kernel only\n");
+            return 126;
+        }
+        // With the flag O the kernel hands the program over as a descriptor as well.
+        let fd = getauxval(AT_EXECFD);
+        if fd > 2 {
+            close(fd as c_int);
+        }
+        let args = core::slice::from_raw_parts(argv, argc as usize);
+        if let Some(table) = map_table() {
+            let mut buffer = [0u8; PATH_MAX * 2];
+            if let Some(line) = twin(table, args, &mut buffer) {
+                start(line, args);
+            }
+            if let Some(line) = find(table, b"!") {
+                start(line, args);
+            }
+        }
+        emulate_without_table(args);
+        let missing = *__errno_location() == ENOENT;
+        complain(c"westwork-gen: no emulator in this root; run ARM programs by on_chroot\n");
+        if missing { 127 } else { 126 }
+    }
+}
+
+unsafe fn complain(text: &CStr) {
+    // SAFETY: the text is a valid buffer.
+    unsafe { write(2, text.as_ptr().cast(), text.to_bytes().len()) };
+}
+
+/// The table, mapped writable (privately): fields are ended with a zero byte in place.
+unsafe fn map_table() -> Option<&'static mut [u8]> {
+    // SAFETY: plain system calls; the mapping is as long as the file.
+    unsafe {
+        let fd = open(TABLE.as_ptr(), O_CLOEXEC);
+        if fd < 0 {
+            return None;
+        }
+        let len = lseek(fd, 0, SEEK_END);
+        let at = if len > 0 { mmap(null_mut(), len as usize, PROT_READ_WRITE, MAP_PRIVATE, fd, 0) } else { null_mut() };
+        close(fd);
+        if at.is_null() || at as isize == -1 {
+            return None;
+        }
+        Some(core::slice::from_raw_parts_mut(at.cast(), len as usize))
+    }
+}
+
+/// The line for the program, or for the script an interpreter is started with.
+unsafe fn twin<'t>(table: &'t mut [u8], args: &[*const c_char], buffer: &mut [u8; PATH_MAX * 2]) -> Option<&'t mut [u8]> {
+    // SAFETY: `buffer` has PATH_MAX bytes from each place `realpath` writes to.
+    unsafe {
+        if realpath(args[1], buffer.as_mut_ptr().cast()).is_null() {
+            return None;
+        }
+        let path_len = CStr::from_ptr(buffer.as_ptr().cast()).to_bytes().len();
+        let range = find_range(table, &buffer[..path_len])?;
+        let mode = table[range.0 + path_len + 1];
+        if mode == b'n' {
+            return Some(&mut table[range.0..range.1]);
+        }
+        let what = script(&args[3..])?;
+        buffer[path_len] = b' ';
+        let end = append_script(what, buffer, path_len + 1)?;
+        if find_range(table, &buffer[..end]).is_none() {
+            let slash = buffer[..end].iter().rposition(|byte| *byte == b'/')?;
+            if slash <= path_len {
+                return None;
+            }
+            buffer[slash + 1] = b'*';
+            find_range(table, &buffer[..slash + 2])?;
+        }
+        Some(&mut table[range.0..range.1])
+    }
+}
+
+/// What an interpreter is told to run.
+enum Script {
+    File(*const c_char),
+    /// Program text on the command line.
+    Text,
+    Module(*const c_char),
+}
+
+unsafe fn script(args: &[*const c_char]) -> Option<Script> {
+    for (i, arg) in args.iter().enumerate() {
+        // SAFETY: arguments are valid strings.
+        let bytes = unsafe { CStr::from_ptr(*arg) }.to_bytes();
+        match bytes {
+            [b'-', b'm'] => return args.get(i + 1).map(|module| Script::Module(*module)),
+            [b'-', b'-'] => {}
+            [b'-', b'c'] | [b'-', .., b'e'] => return Some(Script::Text),
+            [b'-', _, ..] => {}
+            _ => return Some(Script::File(*arg)),
+        }
+    }
+    None
+}
+
+unsafe fn append_script(what: Script, buffer: &mut [u8; PATH_MAX * 2], at: usize) -> Option<usize> {
+    // SAFETY: `at` is at most PATH_MAX, so PATH_MAX bytes follow it.
+    unsafe {
+        let end = match what {
+            Script::Text => copy(b"-e", buffer, at)?,
+            Script::Module(name) => {
+                let end = copy(b"-m ", buffer, at)?;
+                copy(CStr::from_ptr(name).to_bytes(), buffer, end)?
+            }
+            Script::File(path) => {
+                let at_ptr: *mut c_char = buffer[at..].as_mut_ptr().cast();
+                if at > PATH_MAX || realpath(path, at_ptr).is_null() {
+                    return None;
+                }
+                at + CStr::from_ptr(at_ptr).to_bytes().len()
+            }
+        };
+        // Room for the `*` of a directory's key.
+        (end + 2 < buffer.len()).then_some(end)
+    }
+}
+
+fn copy(text: &[u8], buffer: &mut [u8], at: usize) -> Option<usize> {
+    buffer.get_mut(at..at + text.len())?.copy_from_slice(text);
+    Some(at + text.len())
+}
+
+fn find<'t>(table: &'t mut [u8], key: &[u8]) -> Option<&'t mut [u8]> {
+    let (start, end) = find_range(table, key)?;
+    Some(&mut table[start..end])
+}
+
+/// Binary search for the line that begins with `key` and a tab: its start, and its end with
+/// the newline.
+fn find_range(table: &[u8], key: &[u8]) -> Option<(usize, usize)> {
+    let (mut low, mut high) = (0, table.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let start = table[..middle].iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        let end = table[middle..].iter().position(|b| *b == b'\n').map_or(table.len(), |i| middle + i + 1);
+        let line = &table[start..end];
+        let name = &line[..line.iter().position(|b| *b == b'\t').unwrap_or(line.len())];
+        match name.cmp(key) {
+            core::cmp::Ordering::Equal => return Some((start, end)),
+            core::cmp::Ordering::Less => low = end,
+            core::cmp::Ordering::Greater => high = start,
+        }
+    }
+    None
+}
+
+/// Replaces the process by what `line` says. Returns only if that cannot be started.
+unsafe fn start(line: &mut [u8], args: &[*const c_char]) {
+    let Some(argv) = new_argv(args.len() + ADDED) else {
+        return;
+    };
+    for byte in line.iter_mut() {
+        if matches!(*byte, b'\t' | b'\n') {
+            *byte = 0;
+        }
+    }
+    let mut n = 0;
+    for field in line.split(|byte| *byte == 0).skip(2).filter(|field| !field.is_empty()) {
+        argv[n] = match field {
+            b"{0}" => args[2],
+            b"{path}" => args[1],
+            _ => field.as_ptr().cast(),
+        };
+        n += 1;
+        if n == ADDED {
+            return;
+        }
+    }
+    argv[n..n + args.len() - 3].copy_from_slice(&args[3..]);
+    // SAFETY: `argv` ends with a null pointer: fresh memory is zero.
+    unsafe { execve(argv[0], argv.as_ptr(), environ) };
+}
+
+/// Zeroed room for an argument list of any length.
+fn new_argv(len: usize) -> Option<&'static mut [*const c_char]> {
+    // SAFETY: fresh anonymous memory of that size, never shared.
+    unsafe {
+        let bytes = len * size_of::<*const c_char>();
+        let at = mmap(null_mut(), bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+        (at as isize != -1).then(|| core::slice::from_raw_parts_mut(at.cast(), len))
+    }
+}
+
+/// Outside a prepared root: a host script starts a program of the target by its full path,
+/// or changes root by itself.
+unsafe fn emulate_without_table(args: &[*const c_char]) {
+    // SAFETY: strings are valid; `path` is long enough for what is put into it.
+    unsafe {
+        let emulator = getenv(EMULATOR_VAR.as_ptr());
+        let Some(argv) = new_argv(args.len() + 2) else {
+            return;
+        };
+        if emulator == null() {
+            return;
+        }
+        argv[0] = emulator;
+        argv[1] = c"-0".as_ptr();
+        argv[2] = args[2];
+        argv[3] = args[1];
+        argv[4..4 + args.len() - 3].copy_from_slice(&args[3..]);
+        execve(emulator, argv.as_ptr(), environ);
+        let mut path = [0u8; PATH_MAX];
+        let name = CStr::from_ptr(emulator).to_bytes();
+        let end = copy(b"/proc/1/root", &mut path, 0).and_then(|end| copy(name, &mut path[..PATH_MAX - 1], end));
+        if end.is_some() {
+            execve(path.as_ptr().cast(), argv.as_ptr(), environ);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The tools root: a native root of the target's suite, unpacked once and shared by all
+//! builds, and the copies of dpkg's programs that take themselves for the target's.
+
+use crate::archive::State;
+use crate::command::Command;
+use crate::config::{Arch, Config};
+use crate::mirror::Mirrors;
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A directory with native programs and the versions of their packages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToolsRoot {
+    pub dir: PathBuf,
+    /// Package name to version.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// Finds the tools root for this suite and archive state in the cache, or makes it.
+///
+/// # Errors
+/// When the packages cannot be fetched or unpacked.
+pub fn tools_root(config: &Config, mirrors: &Mirrors, state: &State, packages: &BTreeSet<String>, sink: &mut dyn FnMut(&str)) -> Result<ToolsRoot> {
+    let list: Vec<&str> = packages.iter().map(String::as_str).collect();
+    let mut hash = Sha256::new();
+    for part in [config.release.as_str(), std::env::consts::ARCH, state.id.as_str(), &list.join(",")] {
+        hash.update(part);
+        hash.update("\n");
+    }
+    let key = hex::encode(&hash.finalize()[..6]);
+    let base = config.cache_dir.join("tools");
+    fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
+    let dir = base.join(format!("{}-{key}", config.release));
+    if let Ok(text) = fs::read(dir.join("versions.json")) {
+        let versions = serde_json::from_slice(&text).with_context(|| format!("reading {}", dir.display()))?;
+        return Ok(ToolsRoot { dir, versions });
+    }
+    let making = tempfile::Builder::new()
+        .prefix("new-")
+        .tempdir_in(&base)
+        .with_context(|| format!("making a directory in {}", base.display()))?;
+    let versions = unpack(config, mirrors, &list, making.path(), sink)?;
+    let json = serde_json::to_vec_pretty(&versions).context("writing the tools' versions")?;
+    fs::write(making.path().join("versions.json"), json).context("writing the tools' versions")?;
+    let made = making.keep();
+    if fs::rename(&made, &dir).is_err() {
+        // Another build was faster; one of them is enough.
+        fs::remove_dir_all(&made).with_context(|| format!("removing {}", made.display()))?;
+    }
+    Ok(ToolsRoot { dir, versions })
+}
+
+/// Unpacks `packages` and what they depend on, without configuring them.
+fn unpack(config: &Config, mirrors: &Mirrors, packages: &[&str], dir: &Path, sink: &mut dyn FnMut(&str)) -> Result<BTreeMap<String, String>> {
+    let (root, debs) = (dir.join("root"), dir.join("debs"));
+    fs::create_dir_all(&debs).with_context(|| format!("making {}", debs.display()))?;
+    let mut command = Command::new("mmdebstrap")
+        .args(["--mode=root", "--variant=extract", "--format=directory"])
+        .arg("--skip=essential/unlink,cleanup/apt,download/empty")
+        .arg(crate::bootstrap::archives_hook(&debs.to_string_lossy()))
+        .arg("--extract-hook=umount \"$1/var/cache/apt/archives\"")
+        .arg("--include=base-files,usr-is-merged,libc6")
+        .arg(format!("--include={}", packages.join(",")))
+        .arg(&config.release)
+        .arg(&root);
+    if !mirrors.build.is_empty() {
+        command = command.arg(&mirrors.build);
+    }
+    if let Some(proxy) = &config.apt_proxy {
+        let mut env: BTreeMap<String, String> = std::env::vars().collect();
+        env.insert("http_proxy".to_owned(), proxy.clone());
+        command = command.env(env);
+    }
+    command.stream(sink).context("making the tools root")?;
+    let mut versions = BTreeMap::new();
+    for entry in fs::read_dir(&debs).context("reading the tools' packages")? {
+        let name = entry.context("reading the tools' packages")?.file_name();
+        if let Some((package, version)) = package_and_version(&name.to_string_lossy()) {
+            versions.insert(package, version);
+        }
+    }
+    fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
+    Ok(versions)
+}
+
+/// `NAME_VERSION_ARCH.deb`, with `:` of an epoch written as `%3a`.
+fn package_and_version(file: &str) -> Option<(String, String)> {
+    let mut parts = file.strip_suffix(".deb")?.splitn(3, '_');
+    let (name, version) = (parts.next()?, parts.next()?);
+    Some((name.to_owned(), version.replace("%3a", ":")))
+}
+
+/// Copies dpkg's program `path` of the tools root to `to` with the target's architecture in
+/// place of the native one.
+///
+/// The name is a constant in the program's read-only data, ended by a zero byte; both names
+/// must have the same length (`amd64`, `arm64`, `armhf` do).
+///
+/// # Errors
+/// When the name is not found; the caller emulates the program then.
+pub fn rename_architecture(path: &Path, to: &Path, native: &str, arch: Arch) -> Result<()> {
+    let target = arch.debian();
+    ensure!(native.len() == target.len(), "{native} and {target} differ in length");
+    let mut bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let (from, into) = (format!("\0{native}\0"), format!("\0{target}\0"));
+    let mut at = 0;
+    while let Some(found) = find(&bytes[at..], from.as_bytes()) {
+        bytes[at + found..at + found + into.len()].copy_from_slice(into.as_bytes());
+        at += found + 1;
+    }
+    if let Some(dir) = to.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    }
+    fs::write(to, bytes).with_context(|| format!("writing {}", to.display()))?;
+    let mode = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.permissions();
+    fs::set_permissions(to, mode).with_context(|| format!("setting the mode of {}", to.display()))
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Debian's name of this machine's architecture.
+pub fn debian_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_come_from_file_names() {
+        let seen = package_and_version("libc6_2%3a2.41-12_amd64.deb");
+        assert_eq!(seen, Some(("libc6".to_owned(), "2:2.41-12".to_owned())));
+        assert_eq!(package_and_version("lock"), None);
+    }
+
+    #[test]
+    fn only_the_whole_constant_is_renamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("dpkg"), dir.path().join("x/dpkg"));
+        fs::write(&from, b"\0amd64\0amd64\0-amd64\0").unwrap();
+        rename_architecture(&from, &to, "amd64", Arch::Armhf).unwrap();
+        assert_eq!(fs::read(to).unwrap(), b"\0armhf\0armhf\0-amd64\0");
+    }
+}
