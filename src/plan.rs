@@ -1,7 +1,13 @@
-//! Stages, sub-stages and steps in the order in which they will run. Runs nothing.
+//! Stages, sub-stages and steps in the order in which they will run. Runs no step.
 
-use crate::step::Step;
+mod discover;
+mod suffix;
+
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::step::{Step, StepKind};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// The whole build before it starts.
@@ -40,4 +46,54 @@ pub struct SubStage {
 pub struct Export {
     /// `IMG_SUFFIX`, e.g. `-lite`; may be empty.
     pub suffix: String,
+}
+
+impl Plan {
+    /// Reads the stage directories of `config`. What is wrong with them comes along; the plan
+    /// then holds what could be understood.
+    pub fn discover(config: &Config) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let stages = discover::stages(config, &mut problems);
+        (Self { stages }, problems)
+    }
+
+    /// All steps in the order in which they run.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.stages.iter().flat_map(|stage| {
+            let subs = stage.sub_stages.iter().flat_map(|sub| &sub.steps);
+            stage.prerun.iter().chain(subs)
+        })
+    }
+
+    /// Whether any step is a quilt series.
+    pub fn has_patches(&self) -> bool {
+        self.steps().any(|step| step.kind == StepKind::Patches)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stages.iter().try_for_each(|stage| write!(f, "{stage}"))
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let skip = if self.skip { " (SKIP: no step of it runs)" } else { "" };
+        writeln!(f, "{}{skip}", self.name)?;
+        if self.prerun.is_some() {
+            writeln!(f, "  prerun.sh")?;
+        }
+        for sub in &self.sub_stages {
+            writeln!(f, "  {}", sub.name)?;
+            for step in &sub.steps {
+                let name = step.path.file_name().unwrap_or_default().to_string_lossy();
+                writeln!(f, "    {name}")?;
+            }
+        }
+        match &self.export {
+            Some(export) => writeln!(f, "  -> image {:?}", export.suffix),
+            None => Ok(()),
+        }
+    }
 }

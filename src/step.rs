@@ -33,3 +33,119 @@ pub struct Step {
     /// `stage1/02-net-tweaks/00-run.sh`: how the user is told about it.
     pub name: String,
 }
+
+/// Suffixes of step names, as `NN-SUFFIX`.
+const SUFFIXES: [(&str, StepKind); 8] = [
+    ("debconf", StepKind::Debconf),
+    ("packages-nr", StepKind::PackagesNoRecommends),
+    ("packages-ni", StepKind::PackagesNonInteractive),
+    ("packages", StepKind::Packages),
+    ("patches", StepKind::Patches),
+    ("run.sh", StepKind::RunHost),
+    ("run-chroot.sh", StepKind::RunChroot),
+    ("run-chroot", StepKind::RunChroot),
+];
+
+/// How much a suffix may differ from a right one and still be taken for a slip.
+const SLIP: usize = 3;
+
+/// What the name of a file in a sub-stage says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepName {
+    /// No number: not a step.
+    Data,
+    /// `NN-SUFFIX`.
+    Step { number: u8, kind: StepKind },
+    /// Begins with a number, but is no step's name.
+    Wrong { what: String, remedy: String },
+}
+
+impl StepName {
+    /// Judges the last component of a path.
+    pub fn read(name: &str) -> Self {
+        let digits = name.len() - name.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, rest) = name.split_at(digits);
+        let known = |suffix: &str| SUFFIXES.iter().find(|(right, _)| *right == suffix);
+        let suffix = match rest.strip_prefix('-') {
+            Some(suffix) if !number.is_empty() => suffix,
+            // `00_packages` and `00packages` would be left out without a word.
+            _ => match rest.trim_start_matches(['_', '.', ' ']) {
+                near if !number.is_empty() && known(near).is_some() => near,
+                _ => return Self::Data,
+            },
+        };
+        match (number.parse(), known(suffix)) {
+            (Ok(parsed), Some((_, kind))) if digits == 2 && rest.starts_with('-') => {
+                Self::Step { number: parsed, kind: *kind }
+            }
+            _ => Self::wrong(number, suffix, known(suffix).is_some()),
+        }
+    }
+
+    fn wrong(number: &str, suffix: &str, known: bool) -> Self {
+        let distance = |right: &str| strsim::damerau_levenshtein(suffix, right);
+        let nearest = SUFFIXES.iter().map(|(right, _)| *right).min_by_key(|right| distance(right)).unwrap_or("packages");
+        let what = match (known, number.len()) {
+            (false, _) => format!("`{suffix}` is not what a step can be called"),
+            (true, 2) => "a step is called by two digits and a hyphen".to_owned(),
+            (true, _) => "a step's number has two digits".to_owned(),
+        };
+        let number = number.parse::<u8>().ok().filter(|number| *number < 100);
+        let right = number.map_or_else(|| format!("NN-{nearest}"), |number| format!("{number:02}-{nearest}"));
+        let remedy = if distance(nearest) <= SLIP {
+            format!("rename it to {right}")
+        } else {
+            format!("rename it to {right} if that is meant; a name of data must not begin with a number")
+        };
+        Self::Wrong { what, remedy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SUFFIXES, StepKind, StepName};
+
+    #[test]
+    fn every_suffix_is_a_step() {
+        for (suffix, kind) in SUFFIXES {
+            assert_eq!(StepName::read(&format!("07-{suffix}")), StepName::Step { number: 7, kind });
+        }
+        assert!(StepKind::Debconf < StepKind::PackagesNoRecommends && StepKind::RunHost < StepKind::RunChroot);
+    }
+
+    #[test]
+    fn names_without_a_number_are_data() {
+        for name in ["files", "README.md", "run.sh", "SKIP", "-x", "7", "2nd", "10.conf", "é"] {
+            assert_eq!(StepName::read(name), StepName::Data, "{name}");
+        }
+    }
+
+    #[test]
+    fn wrong_names_get_the_nearest_right_one() {
+        for (name, right) in [
+            ("0-packages", "00-packages"),
+            ("00-package", "00-packages"),
+            ("5-run.sh", "05-run.sh"),
+            ("007-run.sh", "07-run.sh"),
+            ("123-run.sh", "NN-run.sh"),
+            ("00-run-chrot.sh", "00-run-chroot.sh"),
+            ("00-packages_nr", "00-packages-nr"),
+            ("00_debconf", "00-debconf"),
+            ("01-run.sh~", "01-run.sh"),
+        ] {
+            let StepName::Wrong { remedy, .. } = StepName::read(name) else {
+                panic!("{name} is taken for right");
+            };
+            assert_eq!(remedy, format!("rename it to {right}"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_like_no_other_may_be_data() {
+        let StepName::Wrong { what, remedy } = StepName::read("00-holiday-pictures") else {
+            panic!("taken for right");
+        };
+        assert!(what.contains("holiday-pictures"));
+        assert!(remedy.contains("must not begin with a number"), "{remedy}");
+    }
+}

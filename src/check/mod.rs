@@ -1,0 +1,159 @@
+//! Everything that can be judged before a build: settings, stage tree, build machine.
+//! All findings come together in one [`Problems`]; nothing is written that remains.
+
+mod emulator;
+mod ids;
+mod kernel;
+mod storage;
+
+use crate::command::Command;
+use crate::config::{Config, ConfigRequest};
+use crate::plan::Plan;
+use crate::problem::{Problem, Problems};
+use crate::script::env::is_foreign;
+use crate::tool::{self, Tool};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Settings and stage tree; the build machine is not looked at.
+///
+/// # Errors
+/// [`Problems`] when either is wrong.
+pub fn plan(request: &ConfigRequest) -> Result<(Config, Plan)> {
+    let (input, problems) = read(request);
+    judged(input, problems)
+}
+
+/// Settings, stage tree and build machine.
+///
+/// # Errors
+/// [`Problems`] with everything that stands in the way of the build.
+pub fn everything(request: &ConfigRequest) -> Result<(Config, Plan)> {
+    let (input, mut problems) = read(request);
+    problems.extend(host(input.as_ref(), &tool::search_path()));
+    judged(input, problems)
+}
+
+/// What a user should know although it does not stand in the way.
+pub fn notes(config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    if is_foreign(config.arch) && kernel::version().is_some_and(|version| version < kernel::BINFMT_IN_NAMESPACE) {
+        notes.push(format!(
+            "this Linux is older than 6.7, so the build machine's own binfmt_misc entry for {} is used",
+            config.arch.qemu()
+        ));
+    }
+    for dir in config.stage_list.iter().filter(|dir| dir.join("EXPORT_NOOBS").exists()) {
+        notes.push(format!(
+            "{}: ignored, for NOOBS is gone; the manifest for Raspberry Pi Imager takes its place",
+            dir.join("EXPORT_NOOBS").display()
+        ));
+    }
+    notes
+}
+
+/// Installs the packages of the build machine that the build lacks.
+///
+/// # Errors
+/// When there is no apt-get, or it fails.
+pub fn install_missing(request: &ConfigRequest) -> Result<()> {
+    // Wrong settings are reported by the check that follows.
+    let (input, _) = read(request);
+    let packages: Vec<_> = missing(&needed(input.as_ref()), &tool::search_path()).into_keys().collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if lookup("apt-get").is_none() {
+        bail!("there is no apt-get on this machine; install the equivalents of: {}", packages.join(" "));
+    }
+    eprintln!("installing {}", packages.join(" "));
+    apt_get(&["update"])?;
+    let install = ["install", "--yes", "--no-install-recommends"];
+    apt_get(&[&install[..], &packages[..]].concat()).with_context(|| format!("installing {}", packages.join(" ")))
+}
+
+/// Runs apt-get as root.
+fn apt_get(args: &[&str]) -> Result<()> {
+    let command = if nix::unistd::getuid().is_root() {
+        Command::new("apt-get")
+    } else if lookup("sudo").is_some() {
+        Command::new("sudo").arg("apt-get")
+    } else {
+        bail!("only root may install packages, and there is no sudo; run as root: apt-get {}", args.join(" "));
+    };
+    command.args(args).stream(&mut |line| eprintln!("{line}"))
+}
+
+fn lookup(program: &str) -> Option<PathBuf> {
+    tool::lookup(program, &tool::search_path())
+}
+
+/// Reads settings and, if they can be understood, the stage tree.
+fn read(request: &ConfigRequest) -> (Option<(Config, Plan)>, Vec<Problem>) {
+    let loaded = Config::load(request);
+    let mut problems = loaded.problems;
+    let input = loaded.config.map(|config| {
+        let (plan, found) = Plan::discover(&config);
+        problems.extend(found);
+        (config, plan)
+    });
+    (input, problems)
+}
+
+fn judged(input: Option<(Config, Plan)>, problems: Vec<Problem>) -> Result<(Config, Plan)> {
+    Problems(problems).into_result()?;
+    input.context("the settings could not be read, and no reason was found")
+}
+
+/// What is wrong with the build machine, as far as the settings are known.
+fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
+    let mut problems = missing_tools(&needed(input), dirs);
+    problems.extend(kernel::judge());
+    let namespaces = ids::namespaces();
+    let sandbox = namespaces.is_none();
+    problems.extend(namespaces);
+    problems.extend(ids::ranges());
+    if let Some((config, _)) = input {
+        problems.extend(storage::judge(&config.work_dir));
+        problems.extend(kernel::page_size(config.arch));
+        if is_foreign(config.arch) {
+            if let Some(path) = Tool::Emulator(config.arch).find_in(dirs) {
+                let place = storage::existing(&config.work_dir);
+                problems.extend(emulator::judge(config.arch, &path, &place, sandbox));
+            }
+        }
+    }
+    problems
+}
+
+fn needed(input: Option<&(Config, Plan)>) -> Vec<Tool> {
+    input.map_or_else(tool::needed_by_all, |(config, plan)| tool::needed_to_build(config, plan))
+}
+
+/// The tools that are not there, by package.
+fn missing(tools: &[Tool], dirs: &[PathBuf]) -> BTreeMap<&'static str, Vec<Tool>> {
+    let mut packages: BTreeMap<_, Vec<Tool>> = BTreeMap::new();
+    for tool in tools.iter().filter(|tool| tool.find_in(dirs).is_none()) {
+        packages.entry(tool.package()).or_default().push(*tool);
+    }
+    packages
+}
+
+fn missing_tools(tools: &[Tool], dirs: &[PathBuf]) -> Vec<Problem> {
+    let problem = |(package, tools): (&str, Vec<Tool>)| {
+        let names: Vec<_> = tools.iter().map(|tool| tool.program()).collect();
+        let what = format!("{} is not installed, but needed to {}", names.join(" and "), tools[0].reason());
+        Problem::new(what, format!("apt install {package}, or build --install-deps"))
+    };
+    missing(tools, dirs).into_iter().map(problem).collect()
+}
+
+/// First line of a file, if it can be read.
+fn first_line(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(Path::new(path)).ok()?;
+    Some(text.lines().next()?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests;
