@@ -1,6 +1,8 @@
 //! Stages, sub-stages and steps in the order in which they will run. Runs no step.
 
 mod discover;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod suffix;
 
 use crate::config::Config;

@@ -34,8 +34,8 @@ fn try_out(arch: Arch, emulator: &Path, place: &Path, sandbox: bool) -> Result<(
         let copy = dir.path().join("emulator");
         fs::copy(emulator, &copy).context("copying the emulator")?;
         executable(&copy)?;
-        let chroot = ["--user", "--map-root-user", "chroot"];
-        Command::new("unshare").args(chroot).arg(dir.path()).args(["/emulator", "/program"])
+        let inside = ["--user", "--map-root-user", "--root"];
+        Command::new("unshare").args(inside).arg(dir.path()).args(["/emulator", "/program"])
     } else {
         Command::new(emulator).arg(&program)
     };
@@ -125,6 +125,9 @@ mod tests {
         for arch in [Arch::Arm64, Arch::Armhf] {
             if let Some(path) = emulator(arch) {
                 assert_eq!(judge(arch, &path, dir.path(), false), None);
+                if crate::check::ids::namespaces().is_none() {
+                    assert_eq!(judge(arch, &path, dir.path(), true), None);
+                }
             }
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -22,9 +22,11 @@ const SWITCHES: [(&str, &str, &str, &str); 3] = [
     ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces", "10000"),
 ];
 
-/// Whether a user namespace can be made in which one may do what root does: tried out.
+/// Whether a user namespace can be made in which one may mount: tried out. Some systems allow
+/// the namespace, but nothing in it.
 pub(super) fn namespaces() -> Option<Problem> {
-    let tried = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).read();
+    let mount = ["mount", "-t", "tmpfs", "tmpfs", "/tmp"];
+    let tried = Command::new("unshare").args(["--user", "--map-root-user", "--mount"]).args(mount).read();
     let error = tried.err()?;
     Some(forbidden(first_line).unwrap_or_else(|| {
         let what = format!("no user namespace can be made: {error:#}");

@@ -7,7 +7,7 @@ mod kernel;
 mod storage;
 
 use crate::command::Command;
-use crate::config::{Config, ConfigRequest};
+use crate::config::{Config, ConfigRequest, Loaded};
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
 use crate::script::env::is_foreign;
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`Problems`] when either is wrong.
 pub fn plan(request: &ConfigRequest) -> Result<(Config, Plan)> {
-    let (input, problems) = read(request);
+    let (input, problems) = understand(Config::load(request));
     judged(input, problems)
 }
 
@@ -30,8 +30,12 @@ pub fn plan(request: &ConfigRequest) -> Result<(Config, Plan)> {
 /// # Errors
 /// [`Problems`] with everything that stands in the way of the build.
 pub fn everything(request: &ConfigRequest) -> Result<(Config, Plan)> {
-    let (input, mut problems) = read(request);
-    problems.extend(host(input.as_ref(), &tool::search_path()));
+    all(Config::load(request), &tool::search_path())
+}
+
+fn all(loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
+    let (input, mut problems) = understand(loaded);
+    problems.extend(host(input.as_ref(), dirs));
     judged(input, problems)
 }
 
@@ -59,7 +63,7 @@ pub fn notes(config: &Config) -> Vec<String> {
 /// When there is no apt-get, or it fails.
 pub fn install_missing(request: &ConfigRequest) -> Result<()> {
     // Wrong settings are reported by the check that follows.
-    let (input, _) = read(request);
+    let (input, _) = understand(Config::load(request));
     let packages: Vec<_> = missing(&needed(input.as_ref()), &tool::search_path()).into_keys().collect();
     if packages.is_empty() {
         return Ok(());
@@ -89,9 +93,8 @@ fn lookup(program: &str) -> Option<PathBuf> {
     tool::lookup(program, &tool::search_path())
 }
 
-/// Reads settings and, if they can be understood, the stage tree.
-fn read(request: &ConfigRequest) -> (Option<(Config, Plan)>, Vec<Problem>) {
-    let loaded = Config::load(request);
+/// Goes on from the settings, if they could be read, to the stage tree.
+fn understand(loaded: Loaded) -> (Option<(Config, Plan)>, Vec<Problem>) {
     let mut problems = loaded.problems;
     let input = loaded.config.map(|config| {
         let (plan, found) = Plan::discover(&config);
@@ -143,7 +146,8 @@ fn missing(tools: &[Tool], dirs: &[PathBuf]) -> BTreeMap<&'static str, Vec<Tool>
 fn missing_tools(tools: &[Tool], dirs: &[PathBuf]) -> Vec<Problem> {
     let problem = |(package, tools): (&str, Vec<Tool>)| {
         let names: Vec<_> = tools.iter().map(|tool| tool.program()).collect();
-        let what = format!("{} is not installed, but needed to {}", names.join(" and "), tools[0].reason());
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        let what = format!("{} {verb} not installed, but needed to {}", names.join(" and "), tools[0].reason());
         Problem::new(what, format!("apt install {package}, or build --install-deps"))
     };
     missing(tools, dirs).into_iter().map(problem).collect()

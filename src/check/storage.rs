@@ -71,9 +71,11 @@ fn attributes(place: &Path) -> Option<std::io::Error> {
     xattr::set(file.path(), "user.westwork-gen", b"1").err()
 }
 
+#[allow(clippy::useless_conversion, reason = "the types differ by architecture")]
 fn free(place: &Path) -> Option<u64> {
     let stat = statvfs(place).ok()?;
-    Some(u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())))
+    let (blocks, size) = (u64::from(stat.blocks_available()), u64::from(stat.fragment_size()));
+    Some(blocks.saturating_mul(size))
 }
 
 fn scarce(free: u64) -> Option<Problem> {
