@@ -75,13 +75,19 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stages.iter().try_for_each(|stage| write!(f, "{stage}"))
+        self.stages
+            .iter()
+            .try_for_each(|stage| write!(f, "{stage}"))
     }
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let skip = if self.skip { " (SKIP: no step of it runs)" } else { "" };
+        let skip = if self.skip {
+            " (SKIP: no step of it runs)"
+        } else {
+            ""
+        };
         writeln!(f, "{}{skip}", self.name)?;
         if self.prerun.is_some() {
             writeln!(f, "  prerun.sh")?;

@@ -75,27 +75,37 @@ impl StepName {
             },
         };
         match (number.parse(), known(suffix)) {
-            (Ok(parsed), Some((_, kind))) if digits == 2 && rest.starts_with('-') => {
-                Self::Step { number: parsed, kind: *kind }
-            }
+            (Ok(parsed), Some((_, kind))) if digits == 2 && rest.starts_with('-') => Self::Step {
+                number: parsed,
+                kind: *kind,
+            },
             _ => Self::wrong(number, suffix, known(suffix).is_some()),
         }
     }
 
     fn wrong(number: &str, suffix: &str, known: bool) -> Self {
         let distance = |right: &str| strsim::damerau_levenshtein(suffix, right);
-        let nearest = SUFFIXES.iter().map(|(right, _)| *right).min_by_key(|right| distance(right)).unwrap_or("packages");
+        let nearest = SUFFIXES
+            .iter()
+            .map(|(right, _)| *right)
+            .min_by_key(|right| distance(right))
+            .unwrap_or("packages");
         let what = match (known, number.len()) {
             (false, _) => format!("`{suffix}` is not what a step can be called"),
             (true, 2) => "a step is called by two digits and a hyphen".to_owned(),
             (true, _) => "a step's number has two digits".to_owned(),
         };
         let number = number.parse::<u8>().ok().filter(|number| *number < 100);
-        let right = number.map_or_else(|| format!("NN-{nearest}"), |number| format!("{number:02}-{nearest}"));
+        let right = number.map_or_else(
+            || format!("NN-{nearest}"),
+            |number| format!("{number:02}-{nearest}"),
+        );
         let remedy = if distance(nearest) <= SLIP {
             format!("rename it to {right}")
         } else {
-            format!("rename it to {right} if that is meant; a name of data must not begin with a number")
+            format!(
+                "rename it to {right} if that is meant; a name of data must not begin with a number"
+            )
         };
         Self::Wrong { what, remedy }
     }
@@ -108,14 +118,30 @@ mod tests {
     #[test]
     fn every_suffix_is_a_step() {
         for (suffix, kind) in SUFFIXES {
-            assert_eq!(StepName::read(&format!("07-{suffix}")), StepName::Step { number: 7, kind });
+            assert_eq!(
+                StepName::read(&format!("07-{suffix}")),
+                StepName::Step { number: 7, kind }
+            );
         }
-        assert!(StepKind::Debconf < StepKind::PackagesNoRecommends && StepKind::RunHost < StepKind::RunChroot);
+        assert!(
+            StepKind::Debconf < StepKind::PackagesNoRecommends
+                && StepKind::RunHost < StepKind::RunChroot
+        );
     }
 
     #[test]
     fn names_without_a_number_are_data() {
-        for name in ["files", "README.md", "run.sh", "SKIP", "-x", "7", "2nd", "10.conf", "é"] {
+        for name in [
+            "files",
+            "README.md",
+            "run.sh",
+            "SKIP",
+            "-x",
+            "7",
+            "2nd",
+            "10.conf",
+            "é",
+        ] {
             assert_eq!(StepName::read(name), StepName::Data, "{name}");
         }
     }

@@ -93,7 +93,9 @@ impl Tool {
     pub fn find_in(self, dirs: &[PathBuf]) -> Option<PathBuf> {
         match self {
             Self::Emulator(arch) => emulator_in(arch, dirs),
-            Self::DebianKeyring => Some(PathBuf::from(self.program())).filter(|path| path.is_file()),
+            Self::DebianKeyring => {
+                Some(PathBuf::from(self.program())).filter(|path| path.is_file())
+            }
             _ => lookup(&self.program(), dirs),
         }
     }
@@ -134,13 +136,16 @@ pub fn emulator(arch: Arch) -> Option<PathBuf> {
 
 fn emulator_in(arch: Arch, dirs: &[PathBuf]) -> Option<PathBuf> {
     let plain = format!("qemu-{}", arch.qemu());
-    lookup(&format!("{plain}-static"), dirs).or_else(|| lookup(&plain, dirs).filter(|path| is_static(path)))
+    lookup(&format!("{plain}-static"), dirs)
+        .or_else(|| lookup(&plain, dirs).filter(|path| is_static(path)))
 }
 
 /// The directories of PATH, and those of administrators' programs, which users often lack.
 pub fn search_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut dirs: Vec<_> = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect();
+    let mut dirs: Vec<_> = std::env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .collect();
     dirs.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
     dirs
 }
@@ -148,7 +153,8 @@ pub fn search_path() -> Vec<PathBuf> {
 /// First executable file called `program`; one with a slash stands for itself.
 pub fn lookup(program: &str, dirs: &[PathBuf]) -> Option<PathBuf> {
     let executable = |path: &PathBuf| {
-        fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        fs::metadata(path)
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
     if program.starts_with('/') {
         return Some(PathBuf::from(program)).filter(executable);
@@ -166,7 +172,12 @@ fn asks_for_loader(elf: &[u8]) -> Option<bool> {
     const PT_INTERP: u64 = 3;
     let number = |at: usize, len: usize| -> Option<u64> {
         let bytes = elf.get(at..at.checked_add(len)?)?;
-        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        )
     };
     let (offset, size, count) = match elf.get(..6)? {
         [0x7f, b'E', b'L', b'F', 2, 1] => (number(32, 8)?, number(54, 2)?, number(56, 2)?),

@@ -21,12 +21,17 @@ const BASE: u32 = 0x40_0000;
 /// that user namespaces can be made.
 pub(super) fn judge(arch: Arch, emulator: &Path, place: &Path, sandbox: bool) -> Option<Problem> {
     let error = try_out(arch, emulator, place, sandbox).err()?;
-    let what = format!("the emulator does not run {} programs: {error:#}", arch.debian());
+    let what = format!(
+        "the emulator does not run {} programs: {error:#}",
+        arch.debian()
+    );
     Some(Problem::new(what, "apt install --reinstall qemu-user-static").at(emulator))
 }
 
 fn try_out(arch: Arch, emulator: &Path, place: &Path, sandbox: bool) -> Result<()> {
-    let dir = tempfile::tempdir_in(place).or_else(|_| tempfile::tempdir()).context("making a directory for a trial")?;
+    let dir = tempfile::tempdir_in(place)
+        .or_else(|_| tempfile::tempdir())
+        .context("making a directory for a trial")?;
     let program = dir.path().join("program");
     fs::write(&program, exits_with_0(arch)).context("writing a trial program")?;
     executable(&program)?;
@@ -35,7 +40,10 @@ fn try_out(arch: Arch, emulator: &Path, place: &Path, sandbox: bool) -> Result<(
         fs::copy(emulator, &copy).context("copying the emulator")?;
         executable(&copy)?;
         let inside = ["--user", "--map-root-user", "--root"];
-        Command::new("unshare").args(inside).arg(dir.path()).args(["/emulator", "/program"])
+        Command::new("unshare")
+            .args(inside)
+            .arg(dir.path())
+            .args(["/emulator", "/program"])
     } else {
         Command::new(emulator).arg(&program)
     };
@@ -43,7 +51,8 @@ fn try_out(arch: Arch, emulator: &Path, place: &Path, sandbox: bool) -> Result<(
 }
 
 fn executable(path: &Path) -> Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context("making a trial program executable")
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .context("making a trial program executable")
 }
 
 /// A static ELF program: header, one program header that loads the whole file, instructions.
@@ -53,12 +62,19 @@ fn exits_with_0(arch: Arch) -> Vec<u8> {
         Arch::Arm64 => (2, 183, 64, 56, 0, EXIT_ARM64),
         Arch::Armhf => (1, 40, 52, 32, 0x0500_0000, EXIT_ARMHF),
     };
-    let mut elf = Elf { bytes: Vec::new(), wide: class == 2 };
+    let mut elf = Elf {
+        bytes: Vec::new(),
+        wide: class == 2,
+    };
     let start = u32::from(header) + u32::from(segment);
     let size = start + 12;
-    elf.bytes.extend([0x7f, b'E', b'L', b'F', class, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    elf.bytes.extend([
+        0x7f, b'E', b'L', b'F', class, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ]);
     elf.half(2).half(machine).word(1); // e_type: executable; e_machine; e_version
-    elf.address(BASE + start).address(u32::from(header)).address(0); // e_entry, e_phoff, e_shoff
+    elf.address(BASE + start)
+        .address(u32::from(header))
+        .address(0); // e_entry, e_phoff, e_shoff
     elf.word(flags).half(header).half(segment).half(1); // e_flags, e_ehsize, e_phentsize, e_phnum
     elf.half(0).half(0).half(0); // no section headers
     elf.word(1); // p_type: load
@@ -137,6 +153,9 @@ mod tests {
     fn something_else_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let problem = judge(Arch::Arm64, Path::new("/bin/false"), dir.path(), false).unwrap();
-        assert!(problem.what.contains("does not run arm64 programs"), "{problem}");
+        assert!(
+            problem.what.contains("does not run arm64 programs"),
+            "{problem}"
+        );
     }
 }

@@ -12,32 +12,49 @@ const IDS: u64 = 65_535;
 
 /// Switches that forbid user namespaces: file, forbidding value, name for sysctl, allowing value.
 const SWITCHES: [(&str, &str, &str, &str); 3] = [
-    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone", "1"),
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        "0",
+        "kernel.unprivileged_userns_clone",
+        "1",
+    ),
     (
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         "1",
         "kernel.apparmor_restrict_unprivileged_userns",
         "0",
     ),
-    ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces", "10000"),
+    (
+        "/proc/sys/user/max_user_namespaces",
+        "0",
+        "user.max_user_namespaces",
+        "10000",
+    ),
 ];
 
 /// Whether a user namespace can be made in which one may mount: tried out. Some systems allow
 /// the namespace, but nothing in it.
 pub(super) fn namespaces() -> Option<Problem> {
     let mount = ["mount", "-t", "tmpfs", "tmpfs", "/tmp"];
-    let tried = Command::new("unshare").args(["--user", "--map-root-user", "--mount"]).args(mount).read();
+    let tried = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .args(mount)
+        .read();
     let error = tried.err()?;
     Some(forbidden(first_line).unwrap_or_else(|| {
         let what = format!("no user namespace can be made: {error:#}");
-        Problem::new(what, "build on a machine, or in a container, that allows them")
+        Problem::new(
+            what,
+            "build on a machine, or in a container, that allows them",
+        )
     }))
 }
 
 /// The switch that forbids user namespaces.
 fn forbidden(read: impl Fn(&str) -> Option<String>) -> Option<Problem> {
-    let (_, value, name, allow) =
-        SWITCHES.iter().find(|(path, value, _, _)| read(path).as_deref() == Some(*value))?;
+    let (_, value, name, allow) = SWITCHES
+        .iter()
+        .find(|(path, value, _, _)| read(path).as_deref() == Some(*value))?;
     let what = format!("user namespaces are forbidden here by {name}={value}");
     Some(Problem::new(what, format!("sudo sysctl -w {name}={allow}")))
 }
@@ -47,17 +64,31 @@ pub(super) fn ranges() -> Vec<Problem> {
     if getuid().is_root() {
         return Vec::new();
     }
-    let user = User::from_uid(getuid()).ok().flatten().map_or_else(|| getuid().to_string(), |user| user.name);
-    let files = [("/etc/subuid", getuid().as_raw()), ("/etc/subgid", getgid().as_raw())];
-    files.into_iter().filter_map(|(file, own)| range(Path::new(file), &user, own)).collect()
+    let user = User::from_uid(getuid())
+        .ok()
+        .flatten()
+        .map_or_else(|| getuid().to_string(), |user| user.name);
+    let files = [
+        ("/etc/subuid", getuid().as_raw()),
+        ("/etc/subgid", getgid().as_raw()),
+    ];
+    files
+        .into_iter()
+        .filter_map(|(file, own)| range(Path::new(file), &user, own))
+        .collect()
 }
 
 fn range(file: &Path, user: &str, own: u32) -> Option<Problem> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let sufficient = text.lines().any(|line| {
         let mut fields = line.trim().split(':');
-        let owner = fields.next().is_some_and(|owner| owner == user || owner == own.to_string());
-        let count: u64 = fields.nth(1).and_then(|count| count.parse().ok()).unwrap_or(0);
+        let owner = fields
+            .next()
+            .is_some_and(|owner| owner == user || owner == own.to_string());
+        let count: u64 = fields
+            .nth(1)
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0);
         owner && count >= IDS
     });
     (!sufficient).then(|| {
@@ -79,7 +110,10 @@ mod tests {
         };
         assert_eq!(forbidden(set("unprivileged_userns_clone", "1")), None);
         let problem = forbidden(set("apparmor_restrict_unprivileged_userns", "1")).unwrap();
-        assert_eq!(problem.remedy, "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0");
+        assert_eq!(
+            problem.remedy,
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+        );
         assert!(forbidden(set("max_user_namespaces", "0")).is_some());
     }
 
@@ -90,7 +124,10 @@ mod tests {
         assert!(range(&file, "ann", 1000).is_some());
         fs::write(&file, "ann:100000:1000\n1001:1:65535\nbob:5:65536\n").unwrap();
         let problem = range(&file, "ann", 1000).unwrap();
-        assert!(problem.remedy.ends_with("--add-subgids 100000-165535 ann"), "{problem}");
+        assert!(
+            problem.remedy.ends_with("--add-subgids 100000-165535 ann"),
+            "{problem}"
+        );
         assert!(range(&file, "carl", 1001).is_none());
         assert!(range(&file, "bob", 1002).is_none());
     }

@@ -19,12 +19,19 @@ const AT_PAGESZ: usize = 6;
 pub(super) fn judge() -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some((major, minor)) = version().filter(|version| *version < OLDEST) {
-        let what = format!("this is Linux {major}.{minor}, which cannot mount overlayfs without root");
-        problems.push(Problem::new(what, format!("use Linux {}.{} or newer", OLDEST.0, OLDEST.1)));
+        let what =
+            format!("this is Linux {major}.{minor}, which cannot mount overlayfs without root");
+        problems.push(Problem::new(
+            what,
+            format!("use Linux {}.{} or newer", OLDEST.0, OLDEST.1),
+        ));
     }
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     if !lists_overlay(&known) && !Path::new("/lib/modules").exists() {
-        problems.push(Problem::new("this Linux has no overlayfs", "use a kernel built with CONFIG_OVERLAY_FS"));
+        problems.push(Problem::new(
+            "this Linux has no overlayfs",
+            "use a kernel built with CONFIG_OVERLAY_FS",
+        ));
     }
     problems
 }
@@ -33,8 +40,12 @@ pub(super) fn judge() -> Vec<Problem> {
 pub(super) fn page_size(arch: Arch) -> Option<Problem> {
     let size = own_page_size().filter(|size| *size > 4096)?;
     (arch == Arch::Armhf).then(|| {
-        let what = format!("this Linux has pages of {size} bytes, with which armhf programs do not run");
-        Problem::new(what, "boot a kernel with pages of 4096 bytes, or set ARCH=arm64")
+        let what =
+            format!("this Linux has pages of {size} bytes, with which armhf programs do not run");
+        Problem::new(
+            what,
+            "boot a kernel with pages of 4096 bytes, or set ARCH=arm64",
+        )
     })
 }
 
@@ -44,7 +55,10 @@ fn own_page_size() -> Option<usize> {
         .chunks_exact(size_of::<usize>())
         .filter_map(|word| Some(usize::from_ne_bytes(word.try_into().ok()?)))
         .collect();
-    words.chunks_exact(2).find(|pair| pair[0] == AT_PAGESZ).map(|pair| pair[1])
+    words
+        .chunks_exact(2)
+        .find(|pair| pair[0] == AT_PAGESZ)
+        .map(|pair| pair[1])
 }
 
 /// Major and minor version of the running Linux.
@@ -58,7 +72,9 @@ fn parse(release: &str) -> Option<(u32, u32)> {
 }
 
 fn lists_overlay(filesystems: &str) -> bool {
-    filesystems.lines().any(|line| line.split_whitespace().last() == Some("overlay"))
+    filesystems
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some("overlay"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod kernel;
 mod storage;
 
 use crate::command::Command;
-use crate::config::{Config, ConfigRequest, Loaded};
+use crate::config::{Arch, Config, ConfigRequest, Loaded};
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
 use crate::script::env::is_foreign;
@@ -42,13 +42,19 @@ fn all(loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
 /// What a user should know although it does not stand in the way.
 pub fn notes(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
-    if is_foreign(config.arch) && kernel::version().is_some_and(|version| version < kernel::BINFMT_IN_NAMESPACE) {
+    if is_foreign(config.arch)
+        && kernel::version().is_some_and(|version| version < kernel::BINFMT_IN_NAMESPACE)
+    {
         notes.push(format!(
             "this Linux is older than 6.7, so the build machine's own binfmt_misc entry for {} is used",
             config.arch.qemu()
         ));
     }
-    for dir in config.stage_list.iter().filter(|dir| dir.join("EXPORT_NOOBS").exists()) {
+    for dir in config
+        .stage_list
+        .iter()
+        .filter(|dir| dir.join("EXPORT_NOOBS").exists())
+    {
         notes.push(format!(
             "{}: ignored, for NOOBS is gone; the manifest for Raspberry Pi Imager takes its place",
             dir.join("EXPORT_NOOBS").display()
@@ -64,17 +70,23 @@ pub fn notes(config: &Config) -> Vec<String> {
 pub fn install_missing(request: &ConfigRequest) -> Result<()> {
     // Wrong settings are reported by the check that follows.
     let (input, _) = understand(Config::load(request));
-    let packages: Vec<_> = missing(&needed(input.as_ref()), &tool::search_path()).into_keys().collect();
+    let packages: Vec<_> = missing(&needed(input.as_ref()), &tool::search_path())
+        .into_keys()
+        .collect();
     if packages.is_empty() {
         return Ok(());
     }
     if lookup("apt-get").is_none() {
-        bail!("there is no apt-get on this machine; install the equivalents of: {}", packages.join(" "));
+        bail!(
+            "there is no apt-get on this machine; install the equivalents of: {}",
+            packages.join(" ")
+        );
     }
     eprintln!("installing {}", packages.join(" "));
     apt_get(&["update"])?;
     let install = ["install", "--yes", "--no-install-recommends"];
-    apt_get(&[&install[..], &packages[..]].concat()).with_context(|| format!("installing {}", packages.join(" ")))
+    apt_get(&[&install[..], &packages[..]].concat())
+        .with_context(|| format!("installing {}", packages.join(" ")))
 }
 
 /// Runs apt-get as root.
@@ -84,7 +96,10 @@ fn apt_get(args: &[&str]) -> Result<()> {
     } else if lookup("sudo").is_some() {
         Command::new("sudo").arg("apt-get")
     } else {
-        bail!("only root may install packages, and there is no sudo; run as root: apt-get {}", args.join(" "));
+        bail!(
+            "only root may install packages, and there is no sudo; run as root: apt-get {}",
+            args.join(" ")
+        );
     };
     command.args(args).stream(&mut |line| eprintln!("{line}"))
 }
@@ -130,8 +145,16 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
     problems
 }
 
+/// Without settings the architecture is not known, but one package has every emulator.
 fn needed(input: Option<&(Config, Plan)>) -> Vec<Tool> {
-    input.map_or_else(tool::needed_by_all, |(config, plan)| tool::needed_to_build(config, plan))
+    if let Some((config, plan)) = input {
+        return tool::needed_to_build(config, plan);
+    }
+    let mut tools = tool::needed_by_all();
+    if is_foreign(Arch::Arm64) {
+        tools.push(Tool::Emulator(Arch::Arm64));
+    }
+    tools
 }
 
 /// The tools that are not there, by package.
@@ -147,8 +170,15 @@ fn missing_tools(tools: &[Tool], dirs: &[PathBuf]) -> Vec<Problem> {
     let problem = |(package, tools): (&str, Vec<Tool>)| {
         let names: Vec<_> = tools.iter().map(|tool| tool.program()).collect();
         let verb = if names.len() == 1 { "is" } else { "are" };
-        let what = format!("{} {verb} not installed, but needed to {}", names.join(" and "), tools[0].reason());
-        Problem::new(what, format!("apt install {package}, or build --install-deps"))
+        let what = format!(
+            "{} {verb} not installed, but needed to {}",
+            names.join(" and "),
+            tools[0].reason()
+        );
+        Problem::new(
+            what,
+            format!("apt install {package}, or build --install-deps"),
+        )
     };
     missing(tools, dirs).into_iter().map(problem).collect()
 }

@@ -33,7 +33,9 @@ pub(super) fn judge(work_dir: &Path) -> Vec<Problem> {
     let elsewhere = "set WORK_DIR to a directory on ext4, btrfs or xfs";
     let mut problems = Vec::new();
     if !place.is_dir() {
-        problems.push(Problem::new("this is not a directory", "set WORK_DIR to another place").at(&place));
+        problems.push(
+            Problem::new("this is not a directory", "set WORK_DIR to another place").at(&place),
+        );
         return problems;
     }
     if let Some(name) = unfit(&place) {
@@ -47,19 +49,33 @@ pub(super) fn judge(work_dir: &Path) -> Vec<Problem> {
         let what = format!("extended attributes user.* cannot be set here: {error}");
         problems.push(Problem::new(what, elsewhere).at(&place));
     }
-    problems.extend(free(&place).and_then(scarce).map(|problem| problem.at(&place)));
+    problems.extend(
+        free(&place)
+            .and_then(scarce)
+            .map(|problem| problem.at(&place)),
+    );
     problems
 }
 
 /// The directory itself or its nearest parent that exists.
 pub(super) fn existing(dir: &Path) -> PathBuf {
-    dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/")).to_owned()
+    dir.ancestors()
+        .find(|dir| dir.exists())
+        .unwrap_or(Path::new("/"))
+        .to_owned()
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "magic numbers have 32 bits")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "magic numbers have 32 bits"
+)]
 fn unfit(place: &Path) -> Option<&'static str> {
     let magic = statfs(place).ok()?.filesystem_type().0 as u32;
-    UNFIT.iter().find(|(unfit, _)| *unfit == magic).map(|(_, name)| *name)
+    UNFIT
+        .iter()
+        .find(|(unfit, _)| *unfit == magic)
+        .map(|(_, name)| *name)
 }
 
 /// What goes wrong when an attribute is set on a file that is gone again afterwards.
@@ -71,16 +87,26 @@ fn attributes(place: &Path) -> Option<std::io::Error> {
     xattr::set(file.path(), "user.westwork-gen", b"1").err()
 }
 
-#[allow(clippy::useless_conversion, reason = "the types differ by architecture")]
+#[allow(
+    clippy::useless_conversion,
+    reason = "the types differ by architecture"
+)]
 fn free(place: &Path) -> Option<u64> {
     let stat = statvfs(place).ok()?;
-    let (blocks, size) = (u64::from(stat.blocks_available()), u64::from(stat.fragment_size()));
+    let (blocks, size) = (
+        u64::from(stat.blocks_available()),
+        u64::from(stat.fragment_size()),
+    );
     Some(blocks.saturating_mul(size))
 }
 
 fn scarce(free: u64) -> Option<Problem> {
     (free < LEAST).then(|| {
-        let what = format!("{:.1} GiB are free here; a build takes {} GiB as a rule", gib(free), USUAL / GIB);
+        let what = format!(
+            "{:.1} GiB are free here; a build takes {} GiB as a rule",
+            gib(free),
+            USUAL / GIB
+        );
         Problem::new(what, "make room, or set WORK_DIR to a larger file system")
     })
 }
@@ -122,6 +148,9 @@ mod tests {
     fn little_room_is_a_problem() {
         assert!(scarce(3 * GIB).is_none());
         let problem = scarce(5 * GIB / 2).unwrap();
-        assert_eq!(problem.what, "2.5 GiB are free here; a build takes 6 GiB as a rule");
+        assert_eq!(
+            problem.what,
+            "2.5 GiB are free here; a build takes 6 GiB as a rule"
+        );
     }
 }

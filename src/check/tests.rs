@@ -11,7 +11,11 @@ use crate::tool::{Tool, search_path};
 fn a_hidden_emulator_is_reported_with_its_package() {
     let empty = tempfile::tempdir().unwrap();
     let dirs = [empty.path().to_owned()];
-    let tools = [Tool::Emulator(Arch::Arm64), Tool::Newuidmap, Tool::Newgidmap];
+    let tools = [
+        Tool::Emulator(Arch::Arm64),
+        Tool::Newuidmap,
+        Tool::Newgidmap,
+    ];
     let problems = missing_tools(&tools, &dirs);
     let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -32,17 +36,33 @@ fn what_is_installed_is_not_missing() {
 
 #[test]
 fn settings_tree_and_machine_are_reported_together() {
-    let dir = tree(&[("s/a/00-run.sh", ""), ("s/a/0-packages", ""), ("s/a/01-pakage", "")]);
+    let dir = tree(&[
+        ("s/a/00-run.sh", ""),
+        ("s/a/0-packages", ""),
+        ("s/a/01-pakage", ""),
+    ]);
     let empty = tempfile::tempdir().unwrap();
     let loaded = Loaded {
         config: Some(config(dir.path(), &["s"])),
-        problems: vec![Problem::new("misspelt", "spell it right"), Problem::new("no such format", "use xz")],
+        problems: vec![
+            Problem::new("misspelt", "spell it right"),
+            Problem::new("no such format", "use xz"),
+        ],
     };
     let error = all(loaded, &[empty.path().to_owned()]).unwrap_err();
     let Problems(problems) = error.downcast_ref().unwrap();
-    let remedies: Vec<_> = problems.iter().map(|problem| problem.remedy.as_str()).collect();
+    let remedies: Vec<_> = problems
+        .iter()
+        .map(|problem| problem.remedy.as_str())
+        .collect();
     let chmod = format!("chmod +x {}", dir.path().join("s/a/00-run.sh").display());
-    let tree = ["spell it right", "use xz", "rename it to 00-packages", &chmod, "rename it to 01-packages"];
+    let tree = [
+        "spell it right",
+        "use xz",
+        "rename it to 00-packages",
+        &chmod,
+        "rename it to 01-packages",
+    ];
     assert_eq!(remedies[..5], tree);
     let emulator = "apt install qemu-user-static, or build --install-deps";
     assert_eq!(remedies.contains(&emulator), is_foreign(Arch::Arm64));
@@ -52,5 +72,23 @@ fn settings_tree_and_machine_are_reported_together() {
 #[test]
 fn an_export_for_noobs_is_noted() {
     let dir = tree(&[("s/EXPORT_NOOBS", "")]);
-    assert!(notes(&config(dir.path(), &["s"])).iter().any(|note| note.contains("NOOBS is gone")));
+    assert!(
+        notes(&config(dir.path(), &["s"]))
+            .iter()
+            .any(|note| note.contains("NOOBS is gone"))
+    );
+}
+
+#[test]
+fn unreadable_settings_do_not_hide_the_machine() {
+    let empty = tempfile::tempdir().unwrap();
+    let loaded = Loaded {
+        config: None,
+        problems: vec![Problem::new("IMG_NAME is not set", "set it")],
+    };
+    let said = all(loaded, &[empty.path().to_owned()])
+        .unwrap_err()
+        .to_string();
+    assert!(said.starts_with("IMG_NAME is not set; set it\n"), "{said}");
+    assert!(said.contains("bash is not installed"), "{said}");
 }

@@ -15,13 +15,25 @@ pub(super) fn stages(config: &Config, problems: &mut Vec<Problem>) -> Vec<Stage>
     let mut stages = Vec::new();
     for dir in &config.stage_list {
         if !dir.is_dir() {
-            problems.push(Problem::new("there is no such stage directory", "make it, or correct STAGE_LIST").at(dir));
+            problems.push(
+                Problem::new(
+                    "there is no such stage directory",
+                    "make it, or correct STAGE_LIST",
+                )
+                .at(dir),
+            );
             continue;
         }
         let stage = stage(config, dir, problems);
         if let Some(other) = seen.insert(stage.name.clone(), dir) {
             let what = format!("another stage, {}, has the same name", other.display());
-            problems.push(Problem::new(what, "rename one of them, or list it only once in STAGE_LIST").at(dir));
+            problems.push(
+                Problem::new(
+                    what,
+                    "rename one of them, or list it only once in STAGE_LIST",
+                )
+                .at(dir),
+            );
         }
         stages.push(stage);
     }
@@ -46,7 +58,11 @@ fn stage(config: &Config, dir: &Path, problems: &mut Vec<Problem>) -> Stage {
     if prerun.is_file() {
         executable(&prerun, problems);
         let name = format!("{name}/prerun.sh");
-        stage.prerun = Some(Step { kind: StepKind::Prerun, path: prerun, name });
+        stage.prerun = Some(Step {
+            kind: StepKind::Prerun,
+            path: prerun,
+            name,
+        });
     }
     for sub in entries(dir, problems) {
         // A shell's `*` does not match hidden names.
@@ -82,15 +98,29 @@ fn sub_stage(stage: &str, dir: &Path, problems: &mut Vec<Problem>) -> SubStage {
             StepName::Step { number, kind } => {
                 judge(kind, &path, problems);
                 let name = format!("{stage}/{name}/{file}");
-                if let Some(other) = steps.insert((number, kind), Step { kind, path: path.clone(), name }) {
-                    let what = format!("{} is there as well, and only one of them can run", last(&other.path));
+                if let Some(other) = steps.insert(
+                    (number, kind),
+                    Step {
+                        kind,
+                        path: path.clone(),
+                        name,
+                    },
+                ) {
+                    let what = format!(
+                        "{} is there as well, and only one of them can run",
+                        last(&other.path)
+                    );
                     let remedy = "delete one of them, or give it another number";
                     problems.push(Problem::new(what, remedy).at(&path));
                 }
             }
         }
     }
-    SubStage { name, dir: dir.to_owned(), steps: steps.into_values().collect() }
+    SubStage {
+        name,
+        dir: dir.to_owned(),
+        steps: steps.into_values().collect(),
+    }
 }
 
 /// Looks at what a step's name stands for.
@@ -99,14 +129,28 @@ fn judge(kind: StepKind, path: &Path, problems: &mut Vec<Problem>) {
         StepKind::Patches if path.is_dir() => patches(path, problems),
         StepKind::Patches => {
             let what = "patches are a directory, and this is not one";
-            problems.push(Problem::new(what, "make it a directory with the patches and a file `series`").at(path));
+            problems.push(
+                Problem::new(
+                    what,
+                    "make it a directory with the patches and a file `series`",
+                )
+                .at(path),
+            );
         }
         _ if !path.exists() => {
-            problems.push(Problem::new("the link leads nowhere", "correct the link or delete it").at(path));
+            problems.push(
+                Problem::new("the link leads nowhere", "correct the link or delete it").at(path),
+            );
         }
         _ if path.is_dir() => {
             let what = "this step is a file, not a directory";
-            problems.push(Problem::new(what, "rename the directory so that it does not begin with a number").at(path));
+            problems.push(
+                Problem::new(
+                    what,
+                    "rename the directory so that it does not begin with a number",
+                )
+                .at(path),
+            );
         }
         StepKind::RunHost => executable(path, problems),
         _ => {}
@@ -115,7 +159,13 @@ fn judge(kind: StepKind, path: &Path, problems: &mut Vec<Problem>) {
 
 fn executable(path: &Path, problems: &mut Vec<Problem>) {
     if fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o111 == 0) {
-        problems.push(Problem::new("the script is not executable", format!("chmod +x {}", path.display())).at(path));
+        problems.push(
+            Problem::new(
+                "the script is not executable",
+                format!("chmod +x {}", path.display()),
+            )
+            .at(path),
+        );
     }
 }
 
@@ -135,7 +185,10 @@ fn patches(dir: &Path, problems: &mut Vec<Problem>) {
         }
     };
     for (index, line) in text.lines().enumerate() {
-        let patch = line.split('#').next().and_then(|line| line.split_whitespace().next());
+        let patch = line
+            .split('#')
+            .next()
+            .and_then(|line| line.split_whitespace().next());
         if let Some(patch) = patch.filter(|patch| !dir.join(patch).is_file()) {
             let what = format!("there is no patch {patch}");
             let remedy = "add the file, or take the line out";
@@ -145,7 +198,11 @@ fn patches(dir: &Path, problems: &mut Vec<Problem>) {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::new(format!("cannot be read: {error}"), "correct its permissions").at(path)
+    Problem::new(
+        format!("cannot be read: {error}"),
+        "correct its permissions",
+    )
+    .at(path)
 }
 
 /// Everything in a directory, in byte order.
@@ -165,7 +222,10 @@ fn entries(dir: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 }
 
 fn last(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]

@@ -14,7 +14,11 @@ const SCRIPT: &str = r#"source "$1" >/dev/null; printf %s "${IMG_SUFFIX-}""#;
 pub(super) fn read(config: &Config, file: &Path) -> Result<String, Problem> {
     let text = fs::read_to_string(file)
         .map_err(|error| Problem::new(format!("cannot be read: {error}"), "correct the file"))?;
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let lines: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
     let suffix = if lines.iter().any(|line| is_shell(line)) {
         evaluate(config, file)?
     } else {
@@ -22,7 +26,10 @@ pub(super) fn read(config: &Config, file: &Path) -> Result<String, Problem> {
     };
     if suffix.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
         let what = format!("{suffix:?} cannot be part of a file name");
-        return Err(Problem::new(what, "write one line such as IMG_SUFFIX=\"-lite\""));
+        return Err(Problem::new(
+            what,
+            "write one line such as IMG_SUFFIX=\"-lite\"",
+        ));
     }
     Ok(suffix)
 }
@@ -33,14 +40,28 @@ fn is_shell(line: &str) -> bool {
     let name = line.split(['=', '+']).next().unwrap_or_default();
     let identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    (line.contains('=') && identifier) || ["if ", "case ", "[ ", "[[ "].iter().any(|word| line.starts_with(word))
+    (line.contains('=') && identifier)
+        || ["if ", "case ", "[ ", "[[ "]
+            .iter()
+            .any(|word| line.starts_with(word))
 }
 
 fn evaluate(config: &Config, file: &Path) -> Result<String, Problem> {
-    let bash = |args: &[&str]| Command::new("bash").args(args).arg(file).env(variables(config)).read();
+    let bash = |args: &[&str]| {
+        Command::new("bash")
+            .args(args)
+            .arg(file)
+            .env(variables(config))
+            .read()
+    };
     bash(&["-n"])
         .and_then(|_| bash(&["--noprofile", "--norc", "-c", SCRIPT, "EXPORT_IMAGE"]))
-        .map_err(|error| Problem::new(format!("bash cannot read it: {error:#}"), "correct the shell text"))
+        .map_err(|error| {
+            Problem::new(
+                format!("bash cannot read it: {error:#}"),
+                "correct the shell text",
+            )
+        })
 }
 
 /// The variables that an `EXPORT_IMAGE` may test.
@@ -63,9 +84,15 @@ fn variables(config: &Config) -> BTreeMap<String, String> {
         ("ARCH", config.arch.debian()),
         ("TARGET_HOSTNAME", &config.target_hostname),
         ("FIRST_USER_NAME", &config.first_user_name),
-        ("DISABLE_FIRST_BOOT_USER_RENAME", flag(config.disable_first_boot_user_rename)),
+        (
+            "DISABLE_FIRST_BOOT_USER_RENAME",
+            flag(config.disable_first_boot_user_rename),
+        ),
         ("PASSWORDLESS_SUDO", flag(config.passwordless_sudo)),
-        ("WPA_COUNTRY", config.wpa_country.as_deref().unwrap_or_default()),
+        (
+            "WPA_COUNTRY",
+            config.wpa_country.as_deref().unwrap_or_default(),
+        ),
         ("ENABLE_SSH", flag(config.enable_ssh)),
         ("PUBKEY_ONLY_SSH", flag(config.pubkey_only_ssh)),
         ("LOCALE_DEFAULT", &config.locale_default),
@@ -89,7 +116,12 @@ mod tests {
 
     #[test]
     fn tells_shell_from_a_suffix() {
-        for line in ["IMG_SUFFIX=\"-lite\"", "export IMG_SUFFIX=-x", "if [ \"$A\" = 1 ]; then", "IMG_SUFFIX+=-x"] {
+        for line in [
+            "IMG_SUFFIX=\"-lite\"",
+            "export IMG_SUFFIX=-x",
+            "if [ \"$A\" = 1 ]; then",
+            "IMG_SUFFIX+=-x",
+        ] {
             assert!(is_shell(line), "{line}");
         }
         for line in ["-lite", "", "-a=b", "full"] {

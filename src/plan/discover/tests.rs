@@ -11,8 +11,19 @@ fn discover(root: &Path, stages: &[&str]) -> (Plan, Vec<Problem>) {
 }
 
 fn relative(root: &Path, problems: &[Problem]) -> Vec<(PathBuf, String)> {
-    let place = |problem: &Problem| problem.path.as_ref().unwrap().strip_prefix(root).unwrap().to_owned();
-    problems.iter().map(|problem| (place(problem), problem.remedy.clone())).collect()
+    let place = |problem: &Problem| {
+        problem
+            .path
+            .as_ref()
+            .unwrap()
+            .strip_prefix(root)
+            .unwrap()
+            .to_owned()
+    };
+    problems
+        .iter()
+        .map(|problem| (place(problem), problem.remedy.clone()))
+        .collect()
 }
 
 fn suffix_of(text: &str) -> Result<String, Problem> {
@@ -32,7 +43,10 @@ fn shows_everything_in_the_order_in_which_it_runs() {
         ("stage0/01-b/01-packages", "vim"),
         ("stage0/01-b/00-run-chroot.sh", ""),
         ("stage0/01-b/00-run.sh", "#!/bin/bash"),
-        ("stage0/01-b/00-patches/series", "# none\na.diff -p1 # one\n"),
+        (
+            "stage0/01-b/00-patches/series",
+            "# none\na.diff -p1 # one\n",
+        ),
         ("stage0/01-b/00-patches/a.diff", ""),
         ("stage0/01-b/00-packages", ""),
         ("stage0/01-b/00-packages-ni", ""),
@@ -58,7 +72,14 @@ fn shows_everything_in_the_order_in_which_it_runs() {
     assert_eq!(plan.to_string(), shown);
     assert!(plan.has_patches());
     let names: Vec<_> = plan.steps().map(|step| step.name.as_str()).collect();
-    assert_eq!(names[..3], ["stage0/prerun.sh", "stage0/00-a/00-run-chroot", "stage0/01-b/00-debconf"]);
+    assert_eq!(
+        names[..3],
+        [
+            "stage0/prerun.sh",
+            "stage0/00-a/00-run-chroot",
+            "stage0/01-b/00-debconf"
+        ]
+    );
 }
 
 #[test]
@@ -84,15 +105,33 @@ fn reports_every_mistake_with_its_remedy() {
         ("s/a/0-packages", "rename it to 00-packages".into()),
         ("s/a/00-pakages", "rename it to 00-packages".into()),
         ("s/a/00-run.sh", chmod("s/a/00-run.sh")),
-        ("s/a/01-run-chroot.sh", "delete one of them, or give it another number".into()),
-        ("s/b/00-patches", "list the patches in it, one a line".into()),
-        ("s/b/01-patches/series", "add the file, or take the line out".into()),
-        ("s/b/02-packages", "rename the directory so that it does not begin with a number".into()),
-        ("s/b/03-patches", "make it a directory with the patches and a file `series`".into()),
+        (
+            "s/a/01-run-chroot.sh",
+            "delete one of them, or give it another number".into(),
+        ),
+        (
+            "s/b/00-patches",
+            "list the patches in it, one a line".into(),
+        ),
+        (
+            "s/b/01-patches/series",
+            "add the file, or take the line out".into(),
+        ),
+        (
+            "s/b/02-packages",
+            "rename the directory so that it does not begin with a number".into(),
+        ),
+        (
+            "s/b/03-patches",
+            "make it a directory with the patches and a file `series`".into(),
+        ),
         ("s/b/04-debconf", "correct the link or delete it".into()),
         ("t", "make it, or correct STAGE_LIST".into()),
     ];
-    assert_eq!(found, expected.map(|(path, remedy)| (PathBuf::from(path), remedy)));
+    assert_eq!(
+        found,
+        expected.map(|(path, remedy)| (PathBuf::from(path), remedy))
+    );
     assert_eq!(problems[6].line, Some(3));
 }
 
@@ -108,15 +147,31 @@ fn stages_of_the_same_name_would_share_a_directory() {
 fn reads_the_suffix_in_both_forms() {
     assert_eq!(suffix_of("").unwrap(), "");
     assert_eq!(suffix_of("-lite\n").unwrap(), "-lite");
-    assert_eq!(suffix_of("IMG_SUFFIX=\"-lite\"\necho noise\n").unwrap(), "-lite");
+    assert_eq!(
+        suffix_of("IMG_SUFFIX=\"-lite\"\necho noise\n").unwrap(),
+        "-lite"
+    );
     let tests = "IMG_SUFFIX=\"-$FLAVOUR\"\nif [ \"${ARCH}\" = arm64 ]; then\nexport IMG_SUFFIX=\"${IMG_SUFFIX}-64\"\nfi\n";
     assert_eq!(suffix_of(tests).unwrap(), "-plain-64");
-    assert_eq!(suffix_of("IMG_SUFFIX=-x\n[ \"${USE_QEMU}\" = 1 ] && IMG_SUFFIX=-qemu\n").unwrap(), "-x");
+    assert_eq!(
+        suffix_of("IMG_SUFFIX=-x\n[ \"${USE_QEMU}\" = 1 ] && IMG_SUFFIX=-qemu\n").unwrap(),
+        "-x"
+    );
 }
 
 #[test]
 fn a_broken_suffix_is_a_problem() {
-    assert!(suffix_of("IMG_SUFFIX=\"-lite\n").unwrap_err().what.contains("bash cannot read it"));
-    assert!(suffix_of("IMG_SUFFIX=a/b\n").unwrap_err().what.contains("cannot be part of a file name"));
+    assert!(
+        suffix_of("IMG_SUFFIX=\"-lite\n")
+            .unwrap_err()
+            .what
+            .contains("bash cannot read it")
+    );
+    assert!(
+        suffix_of("IMG_SUFFIX=a/b\n")
+            .unwrap_err()
+            .what
+            .contains("cannot be part of a file name")
+    );
     assert!(suffix_of("two words\n").is_err());
 }
