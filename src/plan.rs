@@ -100,8 +100,8 @@ impl fmt::Display for Stage {
             }
         }
         match &self.export {
-            Some(export) => writeln!(f, "  -> image {:?}", export.suffix),
-            None => Ok(()),
+            Some(export) if !self.skip => writeln!(f, "  -> image {:?}", export.suffix),
+            _ => Ok(()),
         }
     }
 }

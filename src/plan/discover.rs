@@ -37,7 +37,29 @@ pub(super) fn stages(config: &Config, problems: &mut Vec<Problem>) -> Vec<Stage>
         }
         stages.push(stage);
     }
+    same_image(&stages, problems);
     stages
+}
+
+/// Two images of one suffix would have one file name.
+fn same_image(stages: &[Stage], problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<&str, &Stage> = BTreeMap::new();
+    for stage in stages.iter().filter(|stage| !stage.skip) {
+        let Some(export) = &stage.export else {
+            continue;
+        };
+        if let Some(other) = seen.insert(&export.suffix, stage) {
+            let what = format!(
+                "{}, too, makes an image with the suffix {:?}",
+                other.name, export.suffix
+            );
+            let remedy = format!(
+                "give one of them another IMG_SUFFIX, or touch {}/SKIP_IMAGES",
+                other.dir.display()
+            );
+            problems.push(Problem::new(what, remedy).at(&stage.dir.join("EXPORT_IMAGE")));
+        }
+    }
 }
 
 fn stage(config: &Config, dir: &Path, problems: &mut Vec<Problem>) -> Stage {

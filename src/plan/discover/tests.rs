@@ -60,15 +60,16 @@ fn shows_everything_in_the_order_in_which_it_runs() {
         ("stage1/SKIP", ""),
         ("stage1/a/00-packages", ""),
         ("stage1/EXPORT_IMAGE", "-lite\n"),
-        ("stage2/EXPORT_IMAGE", ""),
-        ("stage2/SKIP_IMAGES", ""),
-        ("stage2/EXPORT_NOOBS", ""),
+        ("stage2/EXPORT_IMAGE", "-lite\n"),
+        ("stage3/EXPORT_IMAGE", ""),
+        ("stage3/SKIP_IMAGES", ""),
+        ("stage3/EXPORT_NOOBS", ""),
     ]);
-    let (plan, problems) = discover(dir.path(), &["stage0", "stage1", "stage2"]);
+    let (plan, problems) = discover(dir.path(), &["stage0", "stage1", "stage2", "stage3"]);
     assert_eq!(problems, []);
     let shown = "stage0\n  prerun.sh\n  00-a\n    00-run-chroot\n  01-b\n    00-debconf\n    00-packages-nr\n    \
                  00-packages-ni\n    00-packages\n    00-patches\n    00-run.sh\n    00-run-chroot.sh\n    01-packages\n\
-                 stage1 (SKIP: no step of it runs)\n  -> image \"-lite\"\nstage2\n";
+                 stage1 (SKIP: no step of it runs)\nstage2\n  -> image \"-lite\"\nstage3\n";
     assert_eq!(plan.to_string(), shown);
     assert!(plan.has_patches());
     let names: Vec<_> = plan.steps().map(|step| step.name.as_str()).collect();
@@ -174,4 +175,19 @@ fn a_broken_suffix_is_a_problem() {
             .contains("cannot be part of a file name")
     );
     assert!(suffix_of("two words\n").is_err());
+}
+
+#[test]
+fn images_of_the_same_suffix_would_overwrite_each_other() {
+    let dir = tree(&[
+        ("a/EXPORT_IMAGE", "-x"),
+        ("b/EXPORT_IMAGE", "IMG_SUFFIX=-x"),
+    ]);
+    let (_, problems) = discover(dir.path(), &["a", "b"]);
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].what.contains("too, makes an image"),
+        "{}",
+        problems[0]
+    );
 }
