@@ -116,6 +116,14 @@ impl Arch {
         }
     }
 
+    /// GNU's name, as in library directories.
+    pub fn triplet(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-linux-gnu",
+            Self::Armhf => "arm-linux-gnueabihf",
+        }
+    }
+
     /// QEMU's name, e.g. `aarch64`.
     pub fn qemu(self) -> &'static str {
         match self {

@@ -180,16 +180,24 @@ impl<'a> Twins<'a> {
     }
 
     /// Perl's directories with machine code; those with scripts only are the target's own.
+    /// Each is there only while the target has it too: scripts ask for optional modules, and
+    /// must find no more than they would under emulation.
     fn perl_directories(&self) -> Vec<String> {
         let base = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-        let mut directories = vec![format!("{base}/perl-base")];
+        let mut directories = Vec::new();
+        // In the order of perl's own @INC: vendor, core, base.
         for below in ["perl5", "perl"] {
             let entries = fs::read_dir(self.root.join(&base).join(below)).into_iter().flatten().flatten();
-            directories.extend(entries.filter(|entry| !entry.path().is_symlink()).map(|entry| format!("{base}/{below}/{}", entry.file_name().to_string_lossy())));
+            let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            directories.extend(names.filter(|name| name.starts_with('5')).map(|name| format!("{below}/{name}")));
         }
-        // In the order of perl's own @INC: vendor, core, base.
-        directories.sort_by_key(|dir| (dir.contains("perl-base"), !dir.contains("/perl5/")));
-        directories.into_iter().map(|dir| format!("-I/{TOOLS_DIR}/{dir}")).collect()
+        directories.sort_by_key(|dir| !dir.starts_with("perl5/"));
+        directories.push("perl-base".to_owned());
+        let triplet = self.arch.triplet();
+        directories
+            .into_iter()
+            .map(|dir| format!("?/usr/lib/{triplet}/{dir}?-I/{TOOLS_DIR}/{base}/{dir}"))
+            .collect()
     }
 
     /// `/usr/lib/python3*/…` with the version the tools root has.
