@@ -27,8 +27,7 @@ CONSOLES="tty0 ${SERIAL},115200"
 EOF
 install -m 644 files/raspi-firmware-custom "${ROOTFS_DIR}/etc/default/raspi-firmware-custom"
 
-# The root file system is known; nothing to resume from.
-install -m 644 files/resume "${ROOTFS_DIR}/etc/initramfs-tools/conf.d/resume"
+install -m 644 files/initramfs "${ROOTFS_DIR}/etc/initramfs-tools/conf.d/image"
 
 # Outside of a chroot the hook insists on a mounted /boot/firmware.
 on_chroot << EOF
