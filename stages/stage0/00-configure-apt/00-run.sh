@@ -11,18 +11,24 @@ stanza() { # URI SUITES
 		"$1" "$2" "${COMPONENTS}" "${KEYRING}"
 }
 
-# Unstable has neither updates nor security suites.
+# Which suites there are besides the release itself. Unstable has none; a mirror
+# that carries fewer needs EXTRA_SUITES set in the config.
 case "${RELEASE}" in
-sid | unstable)
-	suites="${RELEASE}"
-	security=
-	;;
-*)
-	suites="${RELEASE} ${RELEASE}-updates"
-	security="${SECURITY_MIRROR:-}"
-	[ -n "${security}" ] || log "SECURITY_MIRROR is empty: no security updates in this image"
-	;;
+sid | unstable) extra= ;;
+*) extra="${EXTRA_SUITES-updates security}" ;;
 esac
+
+suites="${RELEASE}"
+security=
+for suite in ${extra}; do
+	if [ "${suite}" != security ]; then
+		suites+=" ${RELEASE}-${suite}"
+	elif [ -n "${SECURITY_MIRROR:-}" ]; then
+		security="${SECURITY_MIRROR}"
+	else
+		log "SECURITY_MIRROR is empty: no security updates in this image"
+	fi
+done
 
 rm -f "${ROOTFS_DIR}/etc/apt/sources.list"
 install -d -m 755 "${SOURCES}"
