@@ -26,6 +26,10 @@ CMA=0
 CONSOLES="tty0 ${SERIAL},115200"
 EOF
 install -m 644 files/raspi-firmware-custom "${ROOTFS_DIR}/etc/default/raspi-firmware-custom"
+if [ "${ARCH}" = armhf ]; then
+	printf '\n# Boards that start in 64-bit mode by default cannot run this kernel in it.\narm_64bit=0\n' \
+		>> "${ROOTFS_DIR}/etc/default/raspi-firmware-custom"
+fi
 
 install -m 644 files/initramfs "${ROOTFS_DIR}/etc/initramfs-tools/conf.d/image"
 
