@@ -4,6 +4,7 @@ mod files;
 mod qemu;
 mod watch;
 
+use crate::cli::BootArgs;
 use crate::config::Arch;
 use anyhow::{Context, Result, ensure};
 use std::fmt;
@@ -62,6 +63,39 @@ impl fmt::Display for Verdict {
         }
         write!(f, "after {} s", self.elapsed.as_secs())
     }
+}
+
+/// Carries out `westwork-gen boot`. Returns 0, or 1 when a tested image did not pass.
+pub fn run(args: &BootArgs) -> Result<u8> {
+    let size = parse_size(&args.size).with_context(|| format!("reading the size {}", args.size))?;
+    let scratch = args.image.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let verdict = boot(&BootRequest {
+        image: &args.image,
+        scratch: &scratch.unwrap_or(Path::new(".")).canonicalize().context("finding the image's directory")?,
+        size,
+        test: args.test,
+        limit: Duration::from_secs(args.timeout),
+        record: args.log.clone(),
+    })?;
+    if !args.test {
+        return Ok(0);
+    }
+    println!("{verdict}");
+    println!("{}", if verdict.good() { "passed" } else { "did not pass" });
+    Ok(u8::from(!verdict.good()))
+}
+
+/// `8G`, `512M` or plain bytes.
+fn parse_size(text: &str) -> Result<u64> {
+    let (number, unit) = match text.strip_suffix(['G', 'g']) {
+        Some(number) => (number, 1 << 30),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(number) => (number, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    let number: u64 = number.parse().context("a number with G or M after it is expected")?;
+    Ok(number * unit)
 }
 
 /// Boots a copy of the image. With `test` an error is a fault of the host or the

@@ -45,10 +45,15 @@ fn allow_list() -> Result<Vec<Family>> {
     Ok(list.family)
 }
 
+/// The exporter makes file systems with the target suite's tools, so that the host's
+/// version does not show in the image.
+const FOR_EXPORT: &str = "e2fsprogs";
+
 /// Every package the tools root must have.
 pub fn packages() -> Result<BTreeSet<String>> {
     let families = allow_list()?;
-    Ok(families.into_iter().flat_map(|family| family.needs.into_iter().chain([family.package])).collect())
+    let twins = families.into_iter().flat_map(|family| family.needs.into_iter().chain([family.package]));
+    Ok(twins.chain([FOR_EXPORT.to_owned()]).collect())
 }
 
 /// The dispatcher's table for one target.
@@ -84,7 +89,7 @@ impl Table {
 }
 
 /// The tools root as seen by the table: where twins are and how they are started.
-struct Twins<'a> {
+pub(super) struct Twins<'a> {
     arch: Arch,
     root: PathBuf,
     dir: &'a Path,
@@ -93,7 +98,7 @@ struct Twins<'a> {
 }
 
 impl<'a> Twins<'a> {
-    fn new(arch: Arch, tools: &ToolsRoot, dir: &'a Path) -> Result<Self> {
+    pub(super) fn new(arch: Arch, tools: &ToolsRoot, dir: &'a Path) -> Result<Self> {
         let root = tools.dir.join("root");
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
         let loader = ["usr/lib64/ld-linux-x86-64.so.2", "usr/lib/ld-linux-aarch64.so.1"]
@@ -158,7 +163,7 @@ impl<'a> Twins<'a> {
     }
 
     /// The loader on this side of the mount.
-    fn host_loader(&self) -> Command {
+    pub(super) fn host_loader(&self) -> Command {
         let inside = |path: &str| self.root.join(path.trim_start_matches('/').trim_start_matches(TOOLS_DIR).trim_start_matches('/'));
         let libraries: Vec<String> = self.libraries.split(':').map(|path| inside(path).to_string_lossy().into_owned()).collect();
         let mut command = Command::new(inside(&self.loader));
