@@ -91,6 +91,15 @@ pub struct Config {
     pub exports: BTreeMap<String, String>,
 }
 
+impl Config {
+    /// Suites besides the release itself, from `EXTRA_SUITES`, which stages read too.
+    pub fn extra_suites(&self) -> Vec<&str> {
+        let default = "updates security";
+        let suites = self.exports.get("EXTRA_SUITES").map_or(default, String::as_str);
+        if self.release == "sid" { Vec::new() } else { suites.split_ascii_whitespace().collect() }
+    }
+}
+
 /// `DISTRO`: whose packages the image is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Distro {

@@ -77,7 +77,7 @@ impl Table {
             let (ours, theirs) = (tools.versions.get(&family.package), installed.get(&family.package));
             match (ours, theirs) {
                 (None, _) => left_out.push(format!("{}: not in the tools root", family.package)),
-                (Some(ours), Some(theirs)) if ours != theirs => {
+                (Some(ours), Some(theirs)) if source_version(ours) != source_version(theirs) => {
                     left_out.push(format!("{}: {ours} in the tools root, {theirs} in the target", family.package));
                 }
                 _ => twins.add(&family, &mut lines)?,
@@ -85,6 +85,14 @@ impl Table {
         }
         let text = lines.into_iter().map(|(key, rest)| format!("{key}\t{rest}\n")).collect();
         Ok(Self { text, left_out })
+    }
+}
+
+/// A version without the mark of a binary rebuild (`+b1`), which architectures have apart.
+fn source_version(version: &str) -> &str {
+    match version.rsplit_once("+b") {
+        Some((source, rebuild)) if rebuild.bytes().all(|byte| byte.is_ascii_digit()) => source,
+        _ => version,
     }
 }
 
@@ -246,6 +254,12 @@ mod tests {
         for never in ["/usr/bin/uname", "/usr/bin/arch", "/usr/bin/nproc", "/usr/bin/lscpu", "/usr/sbin/ldconfig", "/usr/bin/file"] {
             assert!(!programs.contains(never), "{never}");
         }
+    }
+
+    #[test]
+    fn rebuilds_of_one_source_are_the_same_program() {
+        assert_eq!(source_version("3.11-4+b1"), "3.11-4");
+        assert_eq!(source_version("1.0+beta-1"), "1.0+beta-1");
     }
 
     #[test]
