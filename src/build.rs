@@ -180,6 +180,7 @@ impl Build<'_> {
         let mut env = script::env::of(self.config, self.mirrors, place);
         let archives = self.archives.dir().to_string_lossy();
         env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
+        env.insert("SOURCE_DATE_EPOCH".to_owned(), self.epoch().to_string());
         env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(self.config));
         if let (Some(dispatch), Some(emulator)) = (&self.dispatch, tool::emulator(self.config.arch)) {
             env.insert(TOOLS_VAR.to_owned(), dispatch.dir().to_string_lossy().into_owned());
@@ -247,12 +248,27 @@ impl Build<'_> {
         self.progress.save(&self.work)
     }
 
+    /// What the `.info` file says of where the image comes from.
+    fn origin(&self) -> Vec<String> {
+        let config = self.config;
+        vec![
+            format!("builder: westwork-gen {}", env!("CARGO_PKG_VERSION")),
+            format!("suite: {:?} {} {}", config.distro, config.release, config.arch.debian()),
+            format!("archive state: {}", self.state.id),
+            format!("layer: {}", self.stack.last().map_or("", Key::id)),
+        ]
+    }
+
+    /// Seconds every time stamp of the image is bounded by: the config's, else the archive's.
+    fn epoch(&self) -> i64 {
+        self.config.source_date_epoch.or(self.state.date).unwrap_or(0)
+    }
+
     /// Makes the image of what has been built so far.
     fn export(&mut self, export: &Export) -> Result<Vec<PathBuf>> {
         let at = self.work.join("export-image");
         let scratch = self.store.scratch("export", &self.stack, &at)?;
         let rootfs = at.join("rootfs");
-        let epoch = self.config.source_date_epoch.or(self.state.date).unwrap_or(0);
         finalise::finalise(&rootfs, self.config, self.mirrors)?;
         let name = format!("export{}", export.suffix);
         let request = ExportRequest {
@@ -267,8 +283,12 @@ impl Build<'_> {
             root_margin: self.config.root_margin,
             arch: self.config.arch,
             release: self.config.release.clone(),
-            source_date_epoch: epoch,
-            info_lines: vec![format!("Built by westwork-gen {}", env!("CARGO_PKG_VERSION"))],
+            source_date_epoch: self.epoch(),
+            info_lines: self.origin(),
+            mke2fs: match self.dispatch.as_ref().and_then(|dispatch| dispatch.host_tool("usr/sbin/mke2fs").transpose()) {
+                Some(program) => program?.to_string_lossy().into_owned(),
+                None => "mke2fs".to_owned(),
+            },
         };
         let mut output = self.output.step(&name);
         match export::export(&request, &mut |line| output.line(line)) {

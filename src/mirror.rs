@@ -22,6 +22,19 @@ impl Mirrors {
         }
     }
 
+    /// The lines of apt sources a native root of the same archive state needs: `suites` are
+    /// those besides the release itself (`updates`, `security`).
+    pub fn sources(&self, release: &str, components: &str, suites: &[&str]) -> Vec<String> {
+        let mut lines = vec![format!("deb {} {release} {components}", self.build)];
+        for suite in suites {
+            let mirror = if *suite == "security" { &self.security } else { &self.build };
+            if !mirror.is_empty() {
+                lines.push(format!("deb {mirror} {release}-{suite} {components}"));
+            }
+        }
+        lines
+    }
+
     fn of_host() -> Self {
         // A host without apt has no sources to offer; that is an answer, not an error.
         let targets = Command::new("apt-get")
@@ -50,6 +63,16 @@ impl Mirrors {
 #[cfg(test)]
 mod tests {
     use super::Mirrors;
+
+    #[test]
+    fn suites_come_from_the_archive_that_has_them() {
+        let mirrors = Mirrors {
+            build: "http://m/debian".to_owned(),
+            security: String::new(),
+        };
+        let lines = mirrors.sources("trixie", "main", &["updates", "security"]);
+        assert_eq!(lines, ["deb http://m/debian trixie main", "deb http://m/debian trixie-updates main"]);
+    }
 
     #[test]
     fn the_hosts_debian_archives_are_told_apart() {

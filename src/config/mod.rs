@@ -91,6 +91,15 @@ pub struct Config {
     pub exports: BTreeMap<String, String>,
 }
 
+impl Config {
+    /// Suites besides the release itself, from `EXTRA_SUITES`, which stages read too.
+    pub fn extra_suites(&self) -> Vec<&str> {
+        let default = "updates security";
+        let suites = self.exports.get("EXTRA_SUITES").map_or(default, String::as_str);
+        if self.release == "sid" { Vec::new() } else { suites.split_ascii_whitespace().collect() }
+    }
+}
+
 /// `DISTRO`: whose packages the image is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Distro {
@@ -113,6 +122,14 @@ impl Arch {
         match self {
             Self::Arm64 => "arm64",
             Self::Armhf => "armhf",
+        }
+    }
+
+    /// GNU's name, as in library directories.
+    pub fn triplet(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-linux-gnu",
+            Self::Armhf => "arm-linux-gnueabihf",
         }
     }
 

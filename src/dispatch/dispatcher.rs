@@ -12,8 +12,8 @@
 //! KEY  n|s  PROGRAM  ARGS…        n: always; s: only for scripts that have a line themselves
 //! ```
 //!
-//! `{0}` among ARGS stands for ARGV0 and `{path}` for PATH. A script's key is `INTERPRETER SCRIPT`, or
-//! `INTERPRETER DIRECTORY/*`; the key `!` is the emulator.
+//! Among ARGS, `{0}` stands for ARGV0, `{path}` for PATH, and `?FILE?ARG` for ARG if there is
+//! a FILE. A script's key is `INTERPRETER SCRIPT`, or `INTERPRETER DIRECTORY/*`; the key `!` is the emulator.
 #![no_main]
 #![allow(unsafe_code)]
 
@@ -31,6 +31,7 @@ unsafe extern "C" {
     fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char) -> c_int;
     fn write(fd: c_int, bytes: *const c_void, len: usize) -> isize;
     fn getauxval(kind: usize) -> usize;
+    fn access(path: *const c_char, mode: c_int) -> c_int;
     fn getenv(name: *const c_char) -> *const c_char;
     fn __errno_location() -> *mut c_int;
 }
@@ -220,10 +221,17 @@ unsafe fn start(line: &mut [u8], args: &[*const c_char]) {
         }
     }
     let mut n = 0;
-    for field in line.split(|byte| *byte == 0).skip(2).filter(|field| !field.is_empty()) {
-        argv[n] = match field {
+    for field in line.split_mut(|byte| *byte == 0).skip(2) {
+        if field.is_empty() {
+            continue;
+        }
+        argv[n] = match &*field {
             b"{0}" => args[2],
             b"{path}" => args[1],
+            [b'?', ..] => match conditional(field) {
+                Some(arg) => arg,
+                None => continue,
+            },
             _ => field.as_ptr().cast(),
         };
         n += 1;
@@ -234,6 +242,15 @@ unsafe fn start(line: &mut [u8], args: &[*const c_char]) {
     argv[n..n + args.len() - 3].copy_from_slice(&args[3..]);
     // SAFETY: `argv` ends with a null pointer: fresh memory is zero.
     unsafe { execve(argv[0], argv.as_ptr(), environ) };
+}
+
+/// ARG of `?FILE?ARG`, which a zero byte ends in the table, if FILE exists.
+fn conditional(field: &mut [u8]) -> Option<*const c_char> {
+    let end = 1 + field[1..].iter().position(|byte| *byte == b'?')?;
+    field[end] = 0;
+    let (file, arg) = (field[1..].as_ptr(), field[end + 1..].as_ptr());
+    // SAFETY: `file` now ends with a zero byte.
+    (unsafe { access(file.cast(), 0) } == 0).then_some(arg.cast())
 }
 
 /// Zeroed room for an argument list of any length.

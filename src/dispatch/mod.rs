@@ -98,6 +98,24 @@ impl Dispatch {
         Ok(table.left_out)
     }
 
+    /// A program of the tools root as something the host side can start, if it is there:
+    /// `path` is relative to the root, e.g. `usr/sbin/mke2fs`.
+    pub fn host_tool(&self, path: &str) -> Result<Option<PathBuf>> {
+        let Some(tools) = self.tools.as_ref().filter(|tools| tools.dir.join("root").join(path).exists()) else {
+            return Ok(None);
+        };
+        let twins = table::Twins::new(self.arch, tools, &self.dir)?;
+        let loader = twins.host_loader();
+        let program = tools.dir.join("root").join(path);
+        let words = std::iter::once(loader.get_program()).chain(loader.get_args()).chain([program.as_os_str()]);
+        let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+        let name = Path::new(path).file_name().context("reading a program's name")?;
+        let script = self.dir.join(name);
+        fs::write(&script, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "))).context("writing a tool's starter")?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).context("writing a tool's starter")?;
+        Ok(Some(script))
+    }
+
     fn write_table(&self, table: &table::Table) -> Result<()> {
         let emulator = format!(
             "!\tn\t/{TOOLS_DIR}/emulator\t-cpu\t{}\t-0\t{{0}}\t{{path}}\n",

@@ -27,7 +27,8 @@ pub struct ToolsRoot {
 pub fn tools_root(config: &Config, mirrors: &Mirrors, state: &State, packages: &BTreeSet<String>, sink: &mut dyn FnMut(&str)) -> Result<ToolsRoot> {
     let list: Vec<&str> = packages.iter().map(String::as_str).collect();
     let mut hash = Sha256::new();
-    for part in [config.release.as_str(), std::env::consts::ARCH, state.id.as_str(), &list.join(",")] {
+    let suites = config.extra_suites().join(" ");
+    for part in [config.release.as_str(), &suites, std::env::consts::ARCH, &state.id, &list.join(",")] {
         hash.update(part);
         hash.update("\n");
     }
@@ -68,7 +69,7 @@ fn unpack(config: &Config, mirrors: &Mirrors, packages: &[&str], dir: &Path, sin
         .arg(&config.release)
         .arg(&root);
     if !mirrors.build.is_empty() {
-        command = command.arg(&mirrors.build);
+        command = command.args(mirrors.sources(&config.release, "main", &config.extra_suites()));
     }
     if let Some(proxy) = &config.apt_proxy {
         let mut env: BTreeMap<String, String> = std::env::vars().collect();

@@ -45,10 +45,15 @@ fn allow_list() -> Result<Vec<Family>> {
     Ok(list.family)
 }
 
+/// The exporter makes file systems with the target suite's tools, so that the host's
+/// version does not show in the image.
+const FOR_EXPORT: &str = "e2fsprogs";
+
 /// Every package the tools root must have.
 pub fn packages() -> Result<BTreeSet<String>> {
     let families = allow_list()?;
-    Ok(families.into_iter().flat_map(|family| family.needs.into_iter().chain([family.package])).collect())
+    let twins = families.into_iter().flat_map(|family| family.needs.into_iter().chain([family.package]));
+    Ok(twins.chain([FOR_EXPORT.to_owned()]).collect())
 }
 
 /// The dispatcher's table for one target.
@@ -72,7 +77,7 @@ impl Table {
             let (ours, theirs) = (tools.versions.get(&family.package), installed.get(&family.package));
             match (ours, theirs) {
                 (None, _) => left_out.push(format!("{}: not in the tools root", family.package)),
-                (Some(ours), Some(theirs)) if ours != theirs => {
+                (Some(ours), Some(theirs)) if source_version(ours) != source_version(theirs) => {
                     left_out.push(format!("{}: {ours} in the tools root, {theirs} in the target", family.package));
                 }
                 _ => twins.add(&family, &mut lines)?,
@@ -83,8 +88,16 @@ impl Table {
     }
 }
 
+/// A version without the mark of a binary rebuild (`+b1`), which architectures have apart.
+fn source_version(version: &str) -> &str {
+    match version.rsplit_once("+b") {
+        Some((source, rebuild)) if rebuild.bytes().all(|byte| byte.is_ascii_digit()) => source,
+        _ => version,
+    }
+}
+
 /// The tools root as seen by the table: where twins are and how they are started.
-struct Twins<'a> {
+pub(super) struct Twins<'a> {
     arch: Arch,
     root: PathBuf,
     dir: &'a Path,
@@ -93,7 +106,7 @@ struct Twins<'a> {
 }
 
 impl<'a> Twins<'a> {
-    fn new(arch: Arch, tools: &ToolsRoot, dir: &'a Path) -> Result<Self> {
+    pub(super) fn new(arch: Arch, tools: &ToolsRoot, dir: &'a Path) -> Result<Self> {
         let root = tools.dir.join("root");
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
         let loader = ["usr/lib64/ld-linux-x86-64.so.2", "usr/lib/ld-linux-aarch64.so.1"]
@@ -158,7 +171,7 @@ impl<'a> Twins<'a> {
     }
 
     /// The loader on this side of the mount.
-    fn host_loader(&self) -> Command {
+    pub(super) fn host_loader(&self) -> Command {
         let inside = |path: &str| self.root.join(path.trim_start_matches('/').trim_start_matches(TOOLS_DIR).trim_start_matches('/'));
         let libraries: Vec<String> = self.libraries.split(':').map(|path| inside(path).to_string_lossy().into_owned()).collect();
         let mut command = Command::new(inside(&self.loader));
@@ -180,16 +193,24 @@ impl<'a> Twins<'a> {
     }
 
     /// Perl's directories with machine code; those with scripts only are the target's own.
+    /// Each is there only while the target has it too: scripts ask for optional modules, and
+    /// must find no more than they would under emulation.
     fn perl_directories(&self) -> Vec<String> {
         let base = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-        let mut directories = vec![format!("{base}/perl-base")];
+        let mut directories = Vec::new();
+        // In the order of perl's own @INC: vendor, core, base.
         for below in ["perl5", "perl"] {
             let entries = fs::read_dir(self.root.join(&base).join(below)).into_iter().flatten().flatten();
-            directories.extend(entries.filter(|entry| !entry.path().is_symlink()).map(|entry| format!("{base}/{below}/{}", entry.file_name().to_string_lossy())));
+            let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            directories.extend(names.filter(|name| name.starts_with('5')).map(|name| format!("{below}/{name}")));
         }
-        // In the order of perl's own @INC: vendor, core, base.
-        directories.sort_by_key(|dir| (dir.contains("perl-base"), !dir.contains("/perl5/")));
-        directories.into_iter().map(|dir| format!("-I/{TOOLS_DIR}/{dir}")).collect()
+        directories.sort_by_key(|dir| !dir.starts_with("perl5/"));
+        directories.push("perl-base".to_owned());
+        let triplet = self.arch.triplet();
+        directories
+            .into_iter()
+            .map(|dir| format!("?/usr/lib/{triplet}/{dir}?-I/{TOOLS_DIR}/{base}/{dir}"))
+            .collect()
     }
 
     /// `/usr/lib/python3*/…` with the version the tools root has.
@@ -233,6 +254,12 @@ mod tests {
         for never in ["/usr/bin/uname", "/usr/bin/arch", "/usr/bin/nproc", "/usr/bin/lscpu", "/usr/sbin/ldconfig", "/usr/bin/file"] {
             assert!(!programs.contains(never), "{never}");
         }
+    }
+
+    #[test]
+    fn rebuilds_of_one_source_are_the_same_program() {
+        assert_eq!(source_version("3.11-4+b1"), "3.11-4");
+        assert_eq!(source_version("1.0+beta-1"), "1.0+beta-1");
     }
 
     #[test]

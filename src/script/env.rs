@@ -129,10 +129,6 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     set("MIRROR", &mirrors.build);
     set("SECURITY_MIRROR", &mirrors.security);
     set("IMAGE_MIRROR", &text(&config.image_mirror));
-    let epoch = config.source_date_epoch.map(|epoch| epoch.to_string());
-    if let Some(epoch) = epoch {
-        set("SOURCE_DATE_EPOCH", &epoch);
-    }
     set("BOOTSTRAP", match config.bootstrap {
         crate::config::Bootstrap::Mmdebstrap => "mmdebstrap",
         crate::config::Bootstrap::Debootstrap => "debootstrap",

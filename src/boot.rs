@@ -1,0 +1,160 @@
+//! Starting an image in QEMU, to look at or to judge it.
+
+mod files;
+mod qemu;
+mod watch;
+
+use crate::cli::BootArgs;
+use crate::config::Arch;
+use anyhow::{Context, Result, ensure};
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What to boot, and how.
+pub struct BootRequest<'a> {
+    /// `.img`, or one of its compressed forms; only read.
+    pub image: &'a Path,
+    /// Directory for the copy the machine writes to; keeps holes.
+    pub scratch: &'a Path,
+    /// Size of the card, bytes; rounded up to a power of two.
+    pub size: u64,
+    /// Judge the boot instead of handing over the terminal.
+    pub test: bool,
+    /// For the judgement.
+    pub limit: Duration,
+    /// Where the console's output is recorded, if wanted.
+    pub record: Option<PathBuf>,
+}
+
+/// How a boot went. Without `test` nothing was watched and all is empty.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub reached_login: bool,
+    /// What `systemctl is-system-running` said; `None` if it never did.
+    pub state: Option<String>,
+    /// Units systemd calls failed.
+    pub failed: Vec<String>,
+    /// Bytes of the mounted root file system.
+    pub root_size: Option<u64>,
+    pub elapsed: Duration,
+}
+
+impl Verdict {
+    /// Whether the image passed.
+    pub fn good(&self) -> bool {
+        self.reached_login && self.failed.is_empty() && self.state.as_deref() == Some("running")
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let yes = |b| if b { "yes" } else { "no" };
+        writeln!(f, "login prompt: {}", yes(self.reached_login))?;
+        writeln!(
+            f,
+            "system state: {}",
+            self.state.as_deref().unwrap_or("not reported")
+        )?;
+        writeln!(f, "failed units: {}", self.failed.join(" "))?;
+        if let Some(size) = self.root_size {
+            writeln!(f, "root file system: {} MiB", size >> 20)?;
+        }
+        write!(f, "after {} s", self.elapsed.as_secs())
+    }
+}
+
+/// Carries out `westwork-gen boot`. Returns 0, or 1 when a tested image did not pass.
+pub fn run(args: &BootArgs) -> Result<u8> {
+    let size = parse_size(&args.size).with_context(|| format!("reading the size {}", args.size))?;
+    let scratch = args.image.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let verdict = boot(&BootRequest {
+        image: &args.image,
+        scratch: &scratch.unwrap_or(Path::new(".")).canonicalize().context("finding the image's directory")?,
+        size,
+        test: args.test,
+        limit: Duration::from_secs(args.timeout),
+        record: args.log.clone(),
+    })?;
+    if !args.test {
+        return Ok(0);
+    }
+    println!("{verdict}");
+    println!("{}", if verdict.good() { "passed" } else { "did not pass" });
+    Ok(u8::from(!verdict.good()))
+}
+
+/// `8G`, `512M` or plain bytes.
+fn parse_size(text: &str) -> Result<u64> {
+    let (number, unit) = match text.strip_suffix(['G', 'g']) {
+        Some(number) => (number, 1 << 30),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(number) => (number, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    let number: u64 = number.parse().context("a number with G or M after it is expected")?;
+    Ok(number * unit)
+}
+
+/// Boots a copy of the image. With `test` an error is a fault of the host or the
+/// image's make-up; a system that does not come up is a [`Verdict`].
+pub fn boot(request: &BootRequest<'_>) -> Result<Verdict> {
+    let card = tempfile::Builder::new()
+        .prefix("card.")
+        .tempdir_in(request.scratch)
+        .context("making a directory for the card")?;
+    let image = card.path().join("card.img");
+    unpack(request.image, &image)?;
+    let file = File::options().read(true).write(true).open(&image)?;
+    let size = request
+        .size
+        .max(file.metadata()?.len())
+        .checked_next_power_of_two();
+    file.set_len(size.context("sizing the card")?)
+        .context("growing the card")?;
+    let boot = files::extract(&file, &image, card.path())?;
+    let command = qemu::command(&boot, &image, request.test);
+    if request.test {
+        watch::watch(&command, request.limit, request.record.as_deref())
+    } else {
+        let status = duct::cmd(&command[0], &command[1..])
+            .unchecked()
+            .run()
+            .context("starting QEMU")?
+            .status;
+        ensure!(status.success(), "QEMU ended with {status}");
+        Ok(Verdict::default())
+    }
+}
+
+/// Writes the raw image to `to`, whatever form it comes in; holes stay or become holes.
+fn unpack(from: &Path, to: &Path) -> Result<()> {
+    let name = from.to_string_lossy().into_owned();
+    let source = File::open(from).with_context(|| format!("opening {name}"))?;
+    let mut target = File::create(to).context("making the card")?;
+    if name.ends_with(".zst") {
+        files::write_sparse(&mut zstd::Decoder::new(source)?, &mut target)
+    } else if name.ends_with(".xz") {
+        files::write_sparse(&mut liblzma::read::XzDecoder::new(source), &mut target)
+    } else if name.ends_with(".gz") {
+        files::write_sparse(&mut flate2::read::GzDecoder::new(source), &mut target)
+    } else if name.ends_with(".zip") {
+        let mut archive = zip::ZipArchive::new(source)?;
+        files::write_sparse(&mut archive.by_index(0)?, &mut target)
+    } else {
+        let size = source.metadata()?.len();
+        crate::export::sparse::copy(&source, &target, size)
+    }
+    .with_context(|| format!("unpacking {name}"))
+}
+
+/// What the firmware would load, taken from the boot partition.
+struct BootFiles {
+    arch: Arch,
+    kernel: PathBuf,
+    initrd: Option<PathBuf>,
+    dtb: PathBuf,
+    cmdline: String,
+}

@@ -1,0 +1,121 @@
+//! Reading a serial console and judging what it says.
+
+use super::Verdict;
+use super::qemu::MARK;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A running machine; gone when dropped.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Runs `command` until it has reported, ended, or `limit` is over. The console goes
+/// to standard output, and to `record` if given.
+pub(super) fn watch(
+    command: &[OsString],
+    limit: Duration,
+    record: Option<&Path>,
+) -> Result<Verdict> {
+    let begin = Instant::now();
+    let mut record = record
+        .map(File::create)
+        .transpose()
+        .context("making the console record")?;
+    let mut machine = Machine(
+        Command::new(&command[0])
+            .args(&command[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting QEMU")?,
+    );
+    let console = machine.0.stdout.take().context("reading the console")?;
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || forward(console, &send));
+    let mut verdict = Verdict::default();
+    let mut text = String::new();
+    let mut ended = false;
+    while !(ended && verdict.reached_login) {
+        let left = limit.saturating_sub(begin.elapsed());
+        let Ok(bytes) = receive.recv_timeout(left) else {
+            break;
+        };
+        std::io::stdout().write_all(&bytes)?;
+        std::io::stdout().flush()?;
+        if let Some(file) = &mut record {
+            file.write_all(&bytes)?;
+        }
+        text.push_str(&String::from_utf8_lossy(&bytes));
+        while let Some(end) = text.find('\n') {
+            ended |= judge(text[..end].trim(), &mut verdict);
+            text.drain(..=end);
+        }
+        // A prompt has no line end.
+        verdict.reached_login |= is_prompt(&text);
+    }
+    verdict.elapsed = begin.elapsed();
+    Ok(verdict)
+}
+
+fn forward(mut console: impl Read, to: &mpsc::Sender<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = console.read(&mut buffer) {
+        if to.send(buffer[..n].to_vec()).is_err() {
+            break;
+        }
+    }
+}
+
+/// agetty's `HOST login: `.
+fn is_prompt(line: &str) -> bool {
+    line.trim_end().ends_with(" login:")
+}
+
+/// Takes one line of the console into the verdict; true when the report is complete.
+fn judge(line: &str, verdict: &mut Verdict) -> bool {
+    verdict.reached_login |= is_prompt(line);
+    let Some((_, report)) = line.split_once(MARK) else {
+        return false;
+    };
+    match report.trim().split_once(' ') {
+        Some(("failed", unit)) => verdict.failed.push(unit.to_owned()),
+        Some(("size", size)) => verdict.root_size = size.parse().ok(),
+        Some(("state", state)) => verdict.state = Some(state.to_owned()),
+        _ => return report.trim() == "end",
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn report_lines_become_a_verdict() {
+        let mut verdict = Verdict::default();
+        assert!(!judge(
+            "host login: westwork-report: failed a.service",
+            &mut verdict
+        ));
+        assert!(!judge("westwork-report: size 4096", &mut verdict));
+        assert!(!judge("westwork-report: state running", &mut verdict));
+        assert!(!verdict.reached_login);
+        verdict.reached_login |= is_prompt("host login: ");
+        assert!(!verdict.good(), "{verdict:?}");
+        assert!(judge("westwork-report: end", &mut verdict));
+        assert_eq!(verdict.failed, ["a.service"]);
+    }
+}

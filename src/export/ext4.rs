@@ -1,0 +1,193 @@
+//! The root file system: sized from a tree, made by `mke2fs -d`.
+
+use super::layout::{FileSystem, Partition};
+use super::run::{Log, run};
+use super::tree::{BLOCK, Usage};
+use super::{ext4_times, layout};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::Path;
+
+/// Features known to e2fsprogs 1.47.0 and every kernel since 4.x; spelt out so
+/// that no mke2fs.conf decides. `resize_inode` keeps room for growing online.
+const FEATURES: &str = "has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,\
+flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+
+/// Bytes of an inode.
+const INODE: u64 = 256;
+
+/// Blocks of a block group.
+const GROUP: u64 = 32768;
+
+/// Blocks the file system can grow to online without new descriptors: 1 TiB.
+const LARGEST: u64 = (1 << 40) / BLOCK;
+
+/// Blocks kept for descriptors at growth, in each copy of the table.
+const RESERVED_DESCRIPTORS: u64 = 160;
+
+/// Percentage of blocks only root may use.
+const RESERVED_PERCENT: u64 = 1;
+
+/// Size and inode count of a root file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Bytes, a multiple of the partition alignment.
+    pub(crate) bytes: u64,
+    pub(crate) inodes: u64,
+}
+
+/// What holds `usage` and leaves `margin` bytes free: metadata and the blocks
+/// reserved for root come on top.
+pub(crate) fn size(usage: Usage, margin: u64) -> Size {
+    let inodes = (usage.inodes + usage.inodes / 10 + 10_000).next_multiple_of(1024);
+    // One percent for fragments and estimates, and some for lost+found.
+    let wanted = usage.blocks + usage.blocks / 100 + 64 + margin.div_ceil(BLOCK);
+    let mut blocks = wanted;
+    loop {
+        let next = (wanted + metadata(blocks, inodes)) * 100 / (100 - RESERVED_PERCENT) + 1;
+        if next <= blocks {
+            break;
+        }
+        blocks = next;
+    }
+    Size {
+        bytes: (blocks * BLOCK).next_multiple_of(layout::ALIGNMENT),
+        inodes,
+    }
+}
+
+/// Blocks of metadata in a file system of `blocks` blocks.
+fn metadata(blocks: u64, inodes: u64) -> u64 {
+    let groups = blocks.div_ceil(GROUP).max(1);
+    let descriptors = (groups * 64).div_ceil(BLOCK) + RESERVED_DESCRIPTORS + 1;
+    let tables = groups * ((inodes.div_ceil(groups) + 16) * INODE).div_ceil(BLOCK);
+    groups * 2 + tables + copies(groups) * descriptors + journal(blocks * BLOCK) / BLOCK + 64
+}
+
+/// Copies of the superblock (`sparse_super`): groups 0, 1 and powers of 3, 5, 7.
+fn copies(groups: u64) -> u64 {
+    let power = |of: u64| {
+        std::iter::successors(Some(of), move |n| n.checked_mul(of))
+            .take_while(|n| *n < groups)
+            .count() as u64
+    };
+    2 + power(3) + power(5) + power(7)
+}
+
+/// Bytes of the journal for a file system of `bytes`; it does not grow later.
+fn journal(bytes: u64) -> u64 {
+    if bytes >= 512 << 20 {
+        64 << 20
+    } else if bytes >= 64 << 20 {
+        16 << 20
+    } else {
+        4 << 20
+    }
+}
+
+/// Makes the file system of `partition` at its place in `image` from the tree
+/// `rootfs`. `mke2fs` is the program to use; `epoch` bounds every time stamp.
+pub(crate) fn make(
+    mke2fs: &str,
+    image: &Path,
+    partition: &Partition,
+    rootfs: &Path,
+    scratch: &Path,
+    epoch: i64,
+    log: Log<'_>,
+) -> Result<()> {
+    let FileSystem::Ext4 {
+        uuid,
+        hash_seed,
+        label,
+        inodes,
+    } = &partition.file_system
+    else {
+        bail!("formatting a partition that is not ext4 as ext4");
+    };
+    let conf = scratch.join("mke2fs.conf");
+    fs::write(&conf, CONF).with_context(|| format!("writing {}", conf.display()))?;
+    // Inode tables stay unwritten, marked so: the kernel clears them in the
+    // background, which is also right on a card where holes were not written.
+    let extended = format!(
+        "offset={},hash_seed={hash_seed},root_owner=0:0,lazy_itable_init=1,\
+         lazy_journal_init=0,nodiscard,resize={LARGEST}",
+        partition.start
+    );
+    let journal = format!("size={}", journal(partition.size) >> 20);
+    let features = format!("none,{FEATURES}");
+    let reserved = RESERVED_PERCENT.to_string();
+    let inodes = inodes.to_string();
+    let blocks = format!("{}", partition.size / BLOCK);
+    let mut args: Vec<std::ffi::OsString> = Vec::new();
+    for arg in [
+        "-q", "-F", "-t", "ext4", "-T", "default", "-b", "4096", "-I", "256", "-g", "32768",
+    ] {
+        args.push(arg.into());
+    }
+    for (flag, value) in [
+        ("-N", inodes.as_str()),
+        ("-m", &reserved),
+        ("-O", &features),
+        ("-E", &extended),
+        ("-J", &journal),
+        ("-U", uuid),
+        ("-L", label),
+        ("-e", "continue"),
+    ] {
+        args.push(flag.into());
+        args.push(value.into());
+    }
+    args.push("-d".into());
+    args.push(rootfs.into());
+    args.push(image.into());
+    args.push(blocks.into());
+    let env = [
+        ("MKE2FS_CONFIG", conf.display().to_string()),
+        ("SOURCE_DATE_EPOCH", epoch.to_string()),
+        ("E2FSPROGS_FAKE_TIME", epoch.to_string()),
+    ];
+    run(mke2fs, &args, &env, log).context("making the root file system")?;
+    ext4_times::clamp(image, partition.start, epoch).context("setting the root's time stamps")
+}
+
+/// Stands in for the host's mke2fs.conf: nothing by default.
+const CONF: &str = "[defaults]
+\tbase_features = none
+\tdefault_mntopts = acl,user_xattr
+\tenable_periodic_fsck = 0
+\tblocksize = 4096
+\tinode_size = 256
+\tinode_ratio = 16384
+
+[fs_types]
+\text4 = {
+\t}
+\tdefault = {
+\t}
+\tsmall = {
+\t}
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_covers_contents_and_margin() {
+        let usage = Usage {
+            blocks: 100_000,
+            inodes: 50_000,
+        };
+        let size = size(usage, 200 << 20);
+        assert!(size.bytes > 100_000 * BLOCK + (200 << 20) + 65_000 * INODE);
+        assert_eq!(size.bytes % layout::ALIGNMENT, 0);
+        assert!(size.inodes >= 65_000);
+    }
+
+    #[test]
+    fn superblock_copies() {
+        // Groups 0, 1, 3, 5, 7, 9 of ten.
+        assert_eq!(copies(10), 6);
+    }
+}

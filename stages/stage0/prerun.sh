@@ -1,0 +1,3 @@
+#!/bin/bash -e
+
+bootstrap "${RELEASE}" "${ROOTFS_DIR}" "${MIRROR}"

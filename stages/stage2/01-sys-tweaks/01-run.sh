@@ -1,0 +1,14 @@
+#!/bin/bash -e
+
+install -m 644 files/zram-generator.conf "${ROOTFS_DIR}/etc/systemd/zram-generator.conf"
+install -m 644 files/60-header-pins.rules "${ROOTFS_DIR}/etc/udev/rules.d/60-header-pins.rules"
+install -m 644 files/i2c-dev.conf "${ROOTFS_DIR}/etc/modules-load.d/i2c-dev.conf"
+
+# The first user may use the hardware without sudo.
+on_chroot << 'EOF'
+groups="adm dialout cdrom sudo audio video plugdev games users input render netdev spi i2c gpio"
+for group in ${groups}; do
+	groupadd --force --system "${group}"
+done
+usermod --append --groups "${groups// /,}" "${FIRST_USER_NAME}"
+EOF
