@@ -50,6 +50,12 @@ pub fn notes(config: &Config) -> Vec<String> {
             config.arch.qemu()
         ));
     }
+    if is_foreign(config.arch) && Tool::Mmdebstrap.find().is_none() {
+        notes.push(
+            "without mmdebstrap every program of the image is emulated, which takes longer"
+                .to_owned(),
+        );
+    }
     for dir in config
         .stage_list
         .iter()
