@@ -1,8 +1,38 @@
 //! The build's settings, judged once and typed from then on.
 
+mod judge;
+mod keys;
+mod source;
+mod values;
+
+pub use keys::known_keys;
+
+use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// Where the settings come from.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigRequest {
+    /// Directory that `config` is looked for in, absolute.
+    pub cwd: PathBuf,
+    /// Files read after it, in order (`-c`).
+    pub files: Vec<PathBuf>,
+    /// `KEY=VALUE` from the command line, over everything else.
+    pub set: Vec<String>,
+    /// The process's environment: known keys count, the rest is ignored.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What reading the settings gave.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Present even when there are problems, with defaults in place of bad values, so that
+    /// the stage tree and the host can be judged in the same run.
+    pub config: Option<Config>,
+    pub problems: Vec<Problem>,
+}
 
 /// Everything the user may choose. Made by `Config::load`, never changed afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +122,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// Reads every source of settings and judges all of it. Writes nothing; runs nothing but
+    /// the bash fragments themselves.
+    pub fn load(request: &ConfigRequest) -> Loaded {
+        let mut problems = Vec::new();
+        let raw = source::read_all(request, &mut problems);
+        let config = judge::judge(request, &raw, &mut problems);
+        Loaded { config, problems }
+    }
+
     /// Suites besides the release itself, from `EXTRA_SUITES`, which stages read too.
     pub fn extra_suites(&self) -> Vec<&str> {
         let default = "updates security";

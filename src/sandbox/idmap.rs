@@ -44,7 +44,7 @@ fn write_identity(child: Pid, name: &str) -> Result<()> {
 /// Has the set-id helper `program` (package uidmap) map the caller's own id and its range.
 fn delegate(child: Pid, program: &str, ranges: &str, user: &str, own: u32) -> Result<()> {
     let text = fs::read_to_string(ranges).with_context(|| format!("reading {ranges}"))?;
-    let Some((start, count)) = range_of(&text, user, own) else {
+    let Some((start, count)) = range_of(&text, user, getuid().as_raw()) else {
         bail!("{ranges} has no range of {} ids for {user}", IDS - 1);
     };
     let output = Command::new(program)
@@ -59,7 +59,8 @@ fn delegate(child: Pid, program: &str, ranges: &str, user: &str, own: u32) -> Re
     Ok(())
 }
 
-/// First range of at least [`IDS`] − 1 ids in a subuid(5) file for a user by name or id.
+/// First range of at least [`IDS`] − 1 ids in a subuid(5) or subgid(5) file for a user by
+/// name or user id (in subgid too).
 fn range_of(text: &str, user: &str, id: u32) -> Option<(u64, u64)> {
     text.lines().find_map(|line| {
         let mut fields = line.trim().split(':');

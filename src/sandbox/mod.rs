@@ -15,7 +15,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, fork, setresgid, setresuid, setsid};
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use nix::fcntl::OFlag;
+use std::fs::File;
+use std::io::{Read, Write};
 
 /// Which of the processes this is after [`enter`].
 pub enum Role {
@@ -45,8 +47,8 @@ pub const INTERRUPTED: i32 = 130;
 /// # Errors
 /// When namespaces or id maps cannot be had; `check` reports the same beforehand.
 pub fn enter(hostname: &str, terminal: Terminal) -> Result<Role> {
-    let (mut ready_rx, ready_tx) = std::io::pipe().context("making a pipe")?;
-    let (go_rx, mut go_tx) = std::io::pipe().context("making a pipe")?;
+    let (mut ready_rx, ready_tx) = pipe()?;
+    let (go_rx, mut go_tx) = pipe()?;
     supervise::block_signals().context("blocking signals")?;
     // SAFETY: the process has a single thread here, so the child may go on as usual.
     #[allow(unsafe_code)]
@@ -66,7 +68,12 @@ pub fn enter(hostname: &str, terminal: Terminal) -> Result<Role> {
     }
 }
 
-fn wait_ready(ready: &mut PipeReader) -> Result<()> {
+fn pipe() -> Result<(File, File)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("making a pipe")?;
+    Ok((read.into(), write.into()))
+}
+
+fn wait_ready(ready: &mut File) -> Result<()> {
     let mut said = String::new();
     ready.read_to_string(&mut said).context("waiting for the namespaces")?;
     anyhow::ensure!(said == "ready", "making namespaces: {said}");
@@ -74,7 +81,7 @@ fn wait_ready(ready: &mut PipeReader) -> Result<()> {
 }
 
 /// Makes the namespaces, waits for its ids, and forks the builder. Returns in the builder only.
-fn keeper(mut ready: PipeWriter, mut go: PipeReader, hostname: &str, terminal: Terminal) -> Result<Role> {
+fn keeper(mut ready: File, mut go: File, hostname: &str, terminal: Terminal) -> Result<Role> {
     die_with_parent()?;
     if terminal == Terminal::Detached {
         setsid().context("starting a session")?;

@@ -1,0 +1,375 @@
+//! From raw settings to a [`Config`]: every fault is noted, and a default stands in for it.
+
+use super::keys::{PASSED_ON, default, is_known, nearest};
+use super::source::{Raw, Setting};
+use super::values::{self, Fault};
+use super::{Arch, Bootstrap, Compression, Config, ConfigRequest, Distro};
+use crate::problem::Problem;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Judges all settings. `None` only when there is nothing a build could be called.
+pub(super) fn judge(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Option<Config> {
+    let exports = exports(raw, problems);
+    let mut judge = Judge { raw, problems };
+    let base_dir = base_dir(request, raw, &judge);
+    let img_name = judge.required_name();
+    let epoch = judge.optional("SOURCE_DATE_EPOCH", |text| {
+        text.parse::<i64>()
+            .map_err(|_| (format!("{text} is not a number of seconds"), "write seconds since 1970, such as $(date +%s)".to_owned()))
+    });
+    let img_date = judge.text("IMG_DATE", values::date).unwrap_or_else(|| day(epoch));
+    let stem = format!("{img_date}-{img_name}");
+    let config = Config {
+        distro: judge.value("DISTRO", distro),
+        arch: judge.value("ARCH", arch),
+        release: judge.value("RELEASE", release),
+        mirror: judge.text("MIRROR", values::url),
+        image_mirror: judge.text("IMAGE_MIRROR", values::url),
+        apt_proxy: judge.text("APT_PROXY", values::url),
+        temp_repo: judge.text("TEMP_REPO", |_| Ok(())),
+        bootstrap: judge.value("BOOTSTRAP", bootstrap),
+        stage_list: judge.stages(&base_dir),
+        work_dir: request.cwd.join(judge.get("WORK_DIR")),
+        deploy_dir: request.cwd.join(judge.get("DEPLOY_DIR")),
+        cache_dir: cache_dir(request, &judge),
+        export_config_dir: base_dir.join(judge.get("EXPORT_CONFIG_DIR")),
+        base_dir,
+        compression: judge.compression(),
+        compression_level: judge.optional("COMPRESSION_LEVEL", level),
+        boot_size: judge.value("BOOT_SIZE", boot_size),
+        root_margin: judge.value("ROOT_MARGIN", values::size),
+        target_hostname: judge.checked("TARGET_HOSTNAME", values::host_name),
+        first_user_name: judge.checked("FIRST_USER_NAME", values::user_name),
+        first_user_pass: judge.text("FIRST_USER_PASS", |_| Ok(())),
+        disable_first_boot_user_rename: judge.value("DISABLE_FIRST_BOOT_USER_RENAME", values::flag),
+        passwordless_sudo: judge.value("PASSWORDLESS_SUDO", values::flag),
+        wpa_country: judge.text("WPA_COUNTRY", values::country),
+        enable_ssh: judge.value("ENABLE_SSH", values::flag),
+        pubkey_only_ssh: judge.value("PUBKEY_ONLY_SSH", values::flag),
+        pubkey_ssh_first_user: judge.text("PUBKEY_SSH_FIRST_USER", values::public_key),
+        locale_default: judge.checked("LOCALE_DEFAULT", values::locale),
+        keyboard_keymap: judge.get("KEYBOARD_KEYMAP").to_owned(),
+        keyboard_layout: judge.get("KEYBOARD_LAYOUT").to_owned(),
+        timezone_default: judge.checked("TIMEZONE_DEFAULT", values::time_zone),
+        enable_cloud_init: judge.value("ENABLE_CLOUD_INIT", values::flag),
+        source_date_epoch: epoch,
+        img_filename: judge.text("IMG_FILENAME", values::file_name).unwrap_or_else(|| stem.clone()),
+        archive_filename: judge.text("ARCHIVE_FILENAME", values::file_name).unwrap_or(stem),
+        img_date,
+        img_name,
+        clean: judge.value("CLEAN", values::flag),
+        resume: judge.value("CONTINUE", values::flag),
+        sources: raw.files.clone(),
+        exports,
+    };
+    judge.agreement(&config);
+    Some(config)
+}
+
+/// Reports unknown names and collects what is passed on to scripts.
+fn exports(raw: &Raw, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    let mut exports = BTreeMap::new();
+    for (name, setting) in &raw.settings {
+        if PASSED_ON.contains(&name.as_str()) {
+            exports.insert(name.clone(), setting.value.clone());
+        }
+        if is_known(name) {
+            continue;
+        }
+        let helper = name.starts_with('_') || name.bytes().any(|byte| byte.is_ascii_lowercase());
+        match nearest(name) {
+            Some(key) if !helper => problems.push(setting.problem(format!("unknown key {name}"), format!("did you mean {key}?"))),
+            _ if setting.exported => {
+                exports.insert(name.clone(), setting.value.clone());
+            }
+            _ if helper => {}
+            _ => problems.push(setting.problem(
+                format!("unknown key {name}"),
+                format!("remove it, or write `export {name}=…` to hand it to the stages' scripts"),
+            )),
+        }
+    }
+    exports
+}
+
+impl Setting {
+    fn problem(&self, what: String, remedy: String) -> Problem {
+        let problem = Problem::new(what, remedy);
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => problem.at(file).line(line),
+            (Some(file), None) => problem.at(file),
+            _ => problem,
+        }
+    }
+}
+
+struct Judge<'a> {
+    raw: &'a Raw,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Judge<'a> {
+    /// The text set for a key, or its default.
+    fn get(&self, name: &str) -> &'a str {
+        match self.raw.settings.get(name) {
+            Some(setting) if !setting.value.is_empty() => &setting.value,
+            _ => default(name),
+        }
+    }
+
+    fn blame(&mut self, name: &str, (what, remedy): Fault) {
+        let what = format!("{name}: {what}");
+        self.problems.push(match self.raw.settings.get(name) {
+            Some(setting) => setting.problem(what, remedy),
+            None => Problem::new(what, remedy),
+        });
+    }
+
+    /// A key that always has a value; its default stands in for a bad one.
+    fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Fault>) -> T {
+        match parse(self.get(name)) {
+            Ok(value) => value,
+            Err(fault) => {
+                self.blame(name, fault);
+                parse(default(name)).unwrap_or_else(|(what, _)| unreachable!("the default of {name}: {what}"))
+            }
+        }
+    }
+
+    fn checked(&mut self, name: &str, check: impl Fn(&str) -> Result<(), Fault>) -> String {
+        self.value(name, |text| check(text).map(|()| text.to_owned()))
+    }
+
+    /// A key that may be unset.
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Fault>) -> Option<T> {
+        let text = self.get(name);
+        if text.is_empty() {
+            return None;
+        }
+        parse(text).map_err(|fault| self.blame(name, fault)).ok()
+    }
+
+    fn text(&mut self, name: &str, check: impl Fn(&str) -> Result<(), Fault>) -> Option<String> {
+        self.optional(name, |text| check(text).map(|()| text.to_owned()))
+    }
+
+    fn required_name(&mut self) -> String {
+        let given = self.raw.settings.get("IMG_NAME");
+        if given.is_none_or(|setting| setting.value.is_empty()) {
+            let what = if given.is_some() { "has no value" } else { "is not set" };
+            self.blame("IMG_NAME", (what.to_owned(), "write IMG_NAME='MyImage' in the config".to_owned()));
+            return "unnamed".to_owned();
+        }
+        self.text("IMG_NAME", values::file_name).unwrap_or_else(|| "unnamed".to_owned())
+    }
+
+    fn compression(&mut self) -> Compression {
+        let newer = self.raw.settings.contains_key("DEPLOY_COMPRESSION");
+        match self.get("DEPLOY_ZIP") {
+            "0" if !newer => return Compression::None,
+            "1" if !newer => return Compression::Zip,
+            _ => {}
+        }
+        self.value("DEPLOY_COMPRESSION", |text| {
+            let words = [
+                ("none", Compression::None),
+                ("zip", Compression::Zip),
+                ("gz", Compression::Gz),
+                ("xz", Compression::Xz),
+                ("zst", Compression::Zst),
+            ];
+            values::one_of(text, &words)
+        })
+    }
+
+    /// The stages: as listed, or all of the tree.
+    fn stages(&mut self, base: &Path) -> Vec<PathBuf> {
+        let text = self.get("STAGE_LIST");
+        if text.is_empty() {
+            return stages_of(base);
+        }
+        // A path with spaces can be listed when it is the only one.
+        let whole = base.join(text);
+        let paths = if whole.is_dir() { vec![whole] } else { text.split_whitespace().map(|word| base.join(word)).collect() };
+        for path in &paths {
+            if !path.is_dir() {
+                let what = format!("there is no stage directory {}", path.display());
+                self.blame("STAGE_LIST", (what, "correct the path; it is relative to the tree".to_owned()));
+            }
+        }
+        paths.into_iter().filter(|path| path.is_dir()).collect()
+    }
+
+    /// Settings that contradict each other.
+    fn agreement(&mut self, config: &Config) {
+        let has_key = config.pubkey_ssh_first_user.is_some();
+        if config.pubkey_only_ssh && !has_key {
+            self.blame("PUBKEY_ONLY_SSH", ("nobody could log in: there is no key".to_owned(), "set PUBKEY_SSH_FIRST_USER".to_owned()));
+        }
+        if config.disable_first_boot_user_rename && config.first_user_pass.is_none() && !has_key {
+            let what = "nobody could log in: the first user has neither password nor key".to_owned();
+            self.blame("DISABLE_FIRST_BOOT_USER_RENAME", (what, "set FIRST_USER_PASS or PUBKEY_SSH_FIRST_USER".to_owned()));
+        }
+        if config.stage_list.is_empty() && self.get("STAGE_LIST").is_empty() {
+            let what = format!("there are no stages in {}", config.base_dir.display());
+            let remedy = "start westwork-gen in the directory that has stages/, or set STAGE_LIST".to_owned();
+            self.blame("STAGE_LIST", (what, remedy));
+        }
+        let paths = [&config.work_dir, &config.deploy_dir, &config.cache_dir, &config.base_dir];
+        if let Some(path) = paths.iter().find(|path| path.to_str().is_none()) {
+            let what = format!("{} is not UTF-8", path.display());
+            self.problems.push(Problem::new(what, "use another directory; scripts could not name this one"));
+        }
+    }
+}
+
+fn distro(text: &str) -> Result<Distro, Fault> {
+    if text == "raspios" {
+        return Err(("raspios cannot be built yet".to_owned(), "write DISTRO=debian, which has the Raspberry Pi firmware and kernel too".to_owned()));
+    }
+    values::one_of(text, &[("debian", Distro::Debian)])
+}
+
+fn arch(text: &str) -> Result<Arch, Fault> {
+    match text {
+        "aarch64" | "armv8" => Err((format!("{text} is not Debian's name of it"), "write arm64".to_owned())),
+        "arm" | "armv7" | "armv7l" => Err((format!("{text} is not Debian's name of it"), "write armhf".to_owned())),
+        _ => values::one_of(text, &[("arm64", Arch::Arm64), ("armhf", Arch::Armhf)]),
+    }
+}
+
+fn release(text: &str) -> Result<String, Fault> {
+    let known = ["trixie", "forky", "sid"].map(|name| (name, name));
+    values::one_of(text, &known).map(str::to_owned)
+}
+
+fn bootstrap(text: &str) -> Result<Bootstrap, Fault> {
+    values::one_of(text, &[("mmdebstrap", Bootstrap::Mmdebstrap), ("debootstrap", Bootstrap::Debootstrap)])
+}
+
+fn level(text: &str) -> Result<u8, Fault> {
+    match text.parse() {
+        Ok(level @ 0..=9) => Ok(level),
+        _ => Err((format!("{text} is not a level"), "write a digit, 0 to 9".to_owned())),
+    }
+}
+
+fn boot_size(text: &str) -> Result<u64, Fault> {
+    match values::size(text)? {
+        size if size < 64 << 20 => Err((format!("{text} is too small for a kernel and its initramfs"), "write 64M or more".to_owned())),
+        size => Ok(size),
+    }
+}
+
+/// The day of `epoch`, or today, in UTC.
+fn day(epoch: Option<i64>) -> String {
+    let time = epoch.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).unwrap_or_else(jiff::Timestamp::now);
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+fn stages_of(base: &Path) -> Vec<PathBuf> {
+    let dir = if base.join("stages").is_dir() { base.join("stages") } else { base.to_owned() };
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut stages: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("stage") && entry.path().is_dir())
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().is_some_and(|name| name != "stages"))
+        .collect();
+    stages.sort();
+    stages
+}
+
+/// The tree: as set, else where the program was started, else where the config file is.
+fn base_dir(request: &ConfigRequest, raw: &Raw, judge: &Judge) -> PathBuf {
+    let set = judge.get("BASE_DIR");
+    if !set.is_empty() {
+        return request.cwd.join(set);
+    }
+    let is_tree = |dir: &Path| dir.join("stages").is_dir() || dir.join("stage0").is_dir();
+    let beside = raw.files.iter().rev().filter_map(|file| file.parent()).find(|dir| is_tree(dir));
+    match beside {
+        Some(dir) if !is_tree(&request.cwd) => dir.to_owned(),
+        _ => request.cwd.clone(),
+    }
+}
+
+fn cache_dir(request: &ConfigRequest, judge: &Judge) -> PathBuf {
+    let set = judge.get("CACHE_DIR");
+    if !set.is_empty() {
+        return request.cwd.join(set);
+    }
+    let variable = |name: &str| request.env.get(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
+    let base = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    base.unwrap_or_else(|| request.cwd.clone()).join("westwork-gen")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Loaded;
+
+    fn load(set: &[&str]) -> Loaded {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("stages/stage0")).unwrap();
+        std::fs::create_dir_all(dir.path().join("stages/stage1")).unwrap();
+        Config::load(&ConfigRequest {
+            cwd: dir.path().to_owned(),
+            files: Vec::new(),
+            set: set.iter().map(|text| (*text).to_owned()).collect(),
+            env: BTreeMap::from([("HOME".to_owned(), "/home/x".to_owned())]),
+        })
+    }
+
+    #[test]
+    fn a_name_is_enough() {
+        let loaded = load(&["IMG_NAME=Mine", "SOURCE_DATE_EPOCH=86400"]);
+        assert_eq!(loaded.problems, []);
+        let config = loaded.config.unwrap();
+        assert_eq!(config.img_filename, "1970-01-02-Mine");
+        assert_eq!(config.cache_dir, Path::new("/home/x/.cache/westwork-gen"));
+        assert_eq!(config.stage_list.len(), 2);
+        assert_eq!((config.arch, config.boot_size), (Arch::Arm64, 512 << 20));
+    }
+
+    #[test]
+    fn every_bad_value_is_named_with_its_remedy() {
+        for (set, remedy) in [
+            ("DEPLOY_COMPRESSION=zstd", "zst"),
+            ("COMPRESSION_LEVEL=10", "0 to 9"),
+            ("WPA_COUNTRY=UK", "GB"),
+            ("ARCH=aarch64", "arm64"),
+            ("ARCH=amd64", "arm64"),
+            ("RELEASE=trixy", "trixie"),
+            ("DISTRO=raspios", "DISTRO=debian"),
+            ("BOOTSTRAP=debstrap", "debootstrap"),
+            ("BOOT_SIZE=1M", "64M"),
+            ("ENABLE_SSH=maybe", "0 or 1"),
+            ("PUBKEY_ONLY_SSH=1", "PUBKEY_SSH_FIRST_USER"),
+            ("DISABLE_FIRST_BOOT_USER_RENAME=1", "FIRST_USER_PASS"),
+            ("STAGE_LIST=stages/stage9", "correct the path"),
+            ("FISRT_USER_NAME=x", "FIRST_USER_NAME"),
+            ("SOMETHING_ELSE=x", "export"),
+            ("IMG_NAME=", "IMG_NAME='MyImage'"),
+            ("IMG_NAME=a/b", "letters"),
+        ] {
+            let loaded = load(&["IMG_NAME=Mine", set]);
+            assert_eq!(loaded.problems.len(), 1, "{set}: {:?}", loaded.problems);
+            assert!(loaded.problems[0].remedy.contains(remedy), "{set}: {}", loaded.problems[0]);
+            assert!(loaded.config.is_some(), "{set}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_found_at_once() {
+        let loaded = load(&["ARCH=x86", "WPA_COUNTRY=UK", "DEPLOY_COMPRESION=xz"]);
+        assert_eq!(loaded.problems.len(), 4, "{:?}", loaded.problems);
+    }
+
+    #[test]
+    fn the_old_zip_switch_still_counts() {
+        assert_eq!(load(&["IMG_NAME=a", "DEPLOY_ZIP=0"]).config.unwrap().compression, Compression::None);
+        assert_eq!(load(&["IMG_NAME=a", "DEPLOY_ZIP=1"]).config.unwrap().compression, Compression::Zip);
+        assert_eq!(load(&["IMG_NAME=a", "DEPLOY_ZIP=1", "DEPLOY_COMPRESSION=xz"]).config.unwrap().compression, Compression::Xz);
+    }
+}

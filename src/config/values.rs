@@ -1,0 +1,194 @@
+//! What each kind of value must look like. Each function takes the text and says what is
+//! wrong with it and what to write instead.
+
+use super::keys::nearest_of;
+use std::path::Path;
+
+/// What is wrong, and the remedy.
+pub(super) type Fault = (String, String);
+
+fn fault(what: impl Into<String>, remedy: impl Into<String>) -> Fault {
+    (what.into(), remedy.into())
+}
+
+/// `0`, `1`, and the words people write for them; empty is no.
+pub(super) fn flag(text: &str) -> Result<bool, Fault> {
+    match text.to_ascii_lowercase().as_str() {
+        "" | "0" | "no" | "false" => Ok(false),
+        "1" | "yes" | "true" => Ok(true),
+        _ => Err(fault(format!("{text} is neither 0 nor 1"), "write 0 or 1")),
+    }
+}
+
+/// One of several words.
+pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Fault> {
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let remedy = match nearest_of(text, known.iter().copied()) {
+        Some(word) => format!("did you mean {word}? (one of {})", known.join(", ")),
+        None => format!("write one of {}", known.join(", ")),
+    };
+    Err(fault(format!("{text} is not known"), remedy))
+}
+
+/// A number of bytes with K, M or G after it (powers of 1024).
+pub(super) fn size(text: &str) -> Result<u64, Fault> {
+    let (number, shift) = match text.char_indices().last() {
+        Some((at, 'K' | 'k')) => (&text[..at], 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| fault(format!("{text} is not a size"), "write a number with K, M or G, such as 512M"))
+}
+
+/// An address apt can fetch from.
+pub(super) fn url(text: &str) -> Result<(), Fault> {
+    let host = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    match host {
+        Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) && !text.contains('"') => Ok(()),
+        _ => Err(fault(format!("{text} is not a web address"), "write http://… or https://…")),
+    }
+}
+
+/// Part of a file name.
+pub(super) fn file_name(text: &str) -> Result<(), Fault> {
+    let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+    match text.chars().find(|c| bad(*c)) {
+        Some(c) => Err(fault(format!("{text:?} has {c:?} in it, which a file name here cannot have"), "use letters, digits, dots and dashes")),
+        None if text.starts_with(['.', '-']) => Err(fault(format!("{text} begins with a dot or a dash"), "begin with a letter")),
+        None => Ok(()),
+    }
+}
+
+/// adduser's NAME_REGEX of Debian, and not root.
+pub(super) fn user_name(text: &str) -> Result<(), Fault> {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let good = text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(letters);
+    match (good, text) {
+        (_, "root") => Err(fault("the first user cannot be root", "choose another name")),
+        (true, _) => Ok(()),
+        _ => Err(fault(format!("{text} is not a user name"), "begin with a-z; then a-z, 0-9, - and _, 32 at most")),
+    }
+}
+
+/// Labels of RFC 1123.
+pub(super) fn host_name(text: &str) -> Result<(), Fault> {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        return Ok(());
+    }
+    Err(fault(format!("{text} is not a host name"), "use letters, digits and dashes, such as westwork"))
+}
+
+/// `language[_TERRITORY].UTF-8[@modifier]`.
+pub(super) fn locale(text: &str) -> Result<(), Fault> {
+    let (name, charset) = text.split_once('.').unwrap_or((text, ""));
+    let language = name.split('_').next().unwrap_or_default();
+    let name_is_good = name == "C" || ((2..=3).contains(&language.len()) && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_'));
+    let charset_is_good = charset.split('@').next() == Some("UTF-8");
+    match (name_is_good, charset_is_good) {
+        (true, true) => Ok(()),
+        (true, false) => Err(fault(format!("{text} does not end in .UTF-8"), format!("write {name}.UTF-8"))),
+        _ => Err(fault(format!("{text} is not a locale"), "write one such as en_GB.UTF-8")),
+    }
+}
+
+/// A zone of the tz database; looked up where this machine has it.
+pub(super) fn time_zone(text: &str) -> Result<(), Fault> {
+    let good = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte));
+    if !text.split('/').all(good) {
+        return Err(fault(format!("{text} is not a time zone"), "write one such as Europe/London"));
+    }
+    let zones = Path::new("/usr/share/zoneinfo");
+    if zones.is_dir() && !zones.join(text).is_file() {
+        return Err(fault(format!("there is no time zone {text}"), "choose one of `timedatectl list-timezones`"));
+    }
+    Ok(())
+}
+
+/// A line of authorized_keys(5) without options.
+pub(super) fn public_key(text: &str) -> Result<(), Fault> {
+    let kind = text.split_whitespace().next().unwrap_or_default();
+    let good = ["ssh-", "ecdsa-", "sk-"].iter().any(|start| kind.starts_with(start)) && text.split_whitespace().count() >= 2 && !text.contains('\n');
+    if good {
+        return Ok(());
+    }
+    Err(fault("this is not a public SSH key", "paste the line of your id_ed25519.pub"))
+}
+
+/// An ISO 3166-1 alpha-2 code.
+pub(super) fn country(text: &str) -> Result<(), Fault> {
+    if COUNTRIES.split(' ').any(|code| code == text) {
+        return Ok(());
+    }
+    let upper = text.to_ascii_uppercase();
+    let remedy = match upper.as_str() {
+        "UK" => "write GB".to_owned(),
+        upper if COUNTRIES.split(' ').any(|code| code == upper) => format!("write {upper}"),
+        _ => "write two letters such as GB, DE or US (ISO 3166)".to_owned(),
+    };
+    Err(fault(format!("{text} is not a country code"), remedy))
+}
+
+/// `YYYY-MM-DD`.
+pub(super) fn date(text: &str) -> Result<(), Fault> {
+    match text.parse::<jiff::civil::Date>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(fault(format!("{text} is not a date"), "write YYYY-MM-DD")),
+    }
+}
+
+/// Source: ISO 3166-1, as in the tz database's iso3166.tab.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_values_pass_and_bad_ones_do_not() {
+        let good = [
+            url("http://m.example/debian").is_ok(),
+            user_name("anna-b_2").is_ok(),
+            host_name("a.b-c").is_ok(),
+            locale("en_GB.UTF-8").is_ok(),
+            locale("ca_ES.UTF-8@valencia").is_ok(),
+            time_zone("Europe/London").is_ok(),
+            public_key("ssh-ed25519 AAAA me").is_ok(),
+            country("GB").is_ok(),
+            file_name("My-Image_1.0").is_ok(),
+            date("2026-02-28").is_ok(),
+        ];
+        assert_eq!(good, [true; 10]);
+        let bad = [
+            url("ftp://x").is_ok(),
+            user_name("Anna").is_ok(),
+            user_name("root").is_ok(),
+            host_name("-a").is_ok(),
+            locale("english").is_ok(),
+            time_zone("../etc/passwd").is_ok(),
+            public_key("AAAA").is_ok(),
+            country("UK").is_ok(),
+            file_name("a b").is_ok(),
+            date("2026-02-30").is_ok(),
+        ];
+        assert_eq!(bad, [false; 10]);
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("512M"), Ok(512 << 20));
+        assert_eq!(size("1G"), Ok(1 << 30));
+        assert!(size("12 apples").is_err());
+    }
+}
