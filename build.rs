@@ -13,7 +13,12 @@ fn main() {
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let mut command = Command::new(rustc);
     command
-        .args(["--edition=2024", "--crate-type=bin", "--crate-name=dispatcher", "-Dwarnings"])
+        .args([
+            "--edition=2024",
+            "--crate-type=bin",
+            "--crate-name=dispatcher",
+            "-Dwarnings",
+        ])
         .args(["-Copt-level=2", "-Cpanic=abort", "-Cstrip=symbols"])
         .args(["-Ctarget-feature=+crt-static", "-Crelocation-model=static"])
         .arg(format!("--target={target}"))

@@ -61,7 +61,9 @@ pub fn expand(text: &str, env: &Env) -> String {
     while let Some(start) = rest.find("${") {
         expanded += &rest[..start];
         let after = &rest[start + 2..];
-        let value = after.find('}').and_then(|end| Some((env.get(&after[..end])?, end)));
+        let value = after
+            .find('}')
+            .and_then(|end| Some((env.get(&after[..end])?, end)));
         match value {
             Some((value, end)) => {
                 expanded += value;
@@ -110,8 +112,12 @@ impl Archives {
 
 fn link_packages(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
-        let path = entry.with_context(|| format!("reading {}", from.display()))?.path();
-        let (Some(name), Some("deb")) = (path.file_name(), path.extension().and_then(|e| e.to_str())) else {
+        let path = entry
+            .with_context(|| format!("reading {}", from.display()))?
+            .path();
+        let (Some(name), Some("deb")) =
+            (path.file_name(), path.extension().and_then(|e| e.to_str()))
+        else {
             continue;
         };
         match fs::hard_link(&path, to.join(name)) {
@@ -133,7 +139,15 @@ mod tests {
         let text = "# base\nless nano # editors\n\n-t trixie-backports\nfoo- bar/sid baz=1.0\n";
         assert_eq!(
             parse_list(text),
-            ["less", "nano", "-t", "trixie-backports", "foo-", "bar/sid", "baz=1.0"]
+            [
+                "less",
+                "nano",
+                "-t",
+                "trixie-backports",
+                "foo-",
+                "bar/sid",
+                "baz=1.0"
+            ]
         );
     }
 

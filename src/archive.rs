@@ -29,9 +29,15 @@ impl State {
             format!("{}/dists/{release}-updates/InRelease", mirrors.build),
         ];
         if !mirrors.security.is_empty() {
-            places.push(format!("{}/dists/{release}-security/InRelease", mirrors.security));
+            places.push(format!(
+                "{}/dists/{release}-security/InRelease",
+                mirrors.security
+            ));
         }
-        let texts: Vec<String> = places.iter().filter_map(|url| download(url, config).ok()).collect();
+        let texts: Vec<String> = places
+            .iter()
+            .filter_map(|url| download(url, config).ok())
+            .collect();
         Self::of(&texts)
     }
 
@@ -54,11 +60,16 @@ impl State {
 /// Fetches by apt's own downloader, so that its proxies and certificates are in force.
 fn download(url: &str, config: &Config) -> Result<String> {
     let file = tempfile::NamedTempFile::new().context("making a temporary file")?;
-    let mut command = Command::new("/usr/lib/apt/apt-helper").args(["-oAcquire::Retries=1", "-oAcquire::http::Timeout=15"]);
+    let mut command = Command::new("/usr/lib/apt/apt-helper")
+        .args(["-oAcquire::Retries=1", "-oAcquire::http::Timeout=15"]);
     if let Some(proxy) = &config.apt_proxy {
         command = command.arg(format!("-oAcquire::http::Proxy={proxy}"));
     }
-    command.arg("download-file").arg(url).arg(file.path()).read()?;
+    command
+        .arg("download-file")
+        .arg(url)
+        .arg(file.path())
+        .read()?;
     fs::read_to_string(file.path()).with_context(|| format!("reading {url}"))
 }
 
@@ -66,7 +77,12 @@ fn download(url: &str, config: &Config) -> Result<String> {
 fn date_of(text: &str) -> Option<i64> {
     let value = text.lines().find_map(|line| line.strip_prefix("Date: "))?;
     let value = value.trim().replace("UTC", "+0000");
-    Some(jiff::fmt::rfc2822::parse(&value).ok()?.timestamp().as_second())
+    Some(
+        jiff::fmt::rfc2822::parse(&value)
+            .ok()?
+            .timestamp()
+            .as_second(),
+    )
 }
 
 #[cfg(test)]

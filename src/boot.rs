@@ -68,10 +68,16 @@ impl fmt::Display for Verdict {
 /// Carries out `westwork-gen boot`. Returns 0, or 1 when a tested image did not pass.
 pub fn run(args: &BootArgs) -> Result<u8> {
     let size = parse_size(&args.size).with_context(|| format!("reading the size {}", args.size))?;
-    let scratch = args.image.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let scratch = args
+        .image
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty());
     let verdict = boot(&BootRequest {
         image: &args.image,
-        scratch: &scratch.unwrap_or(Path::new(".")).canonicalize().context("finding the image's directory")?,
+        scratch: &scratch
+            .unwrap_or(Path::new("."))
+            .canonicalize()
+            .context("finding the image's directory")?,
         size,
         test: args.test,
         limit: Duration::from_secs(args.timeout),
@@ -81,7 +87,14 @@ pub fn run(args: &BootArgs) -> Result<u8> {
         return Ok(0);
     }
     println!("{verdict}");
-    println!("{}", if verdict.good() { "passed" } else { "did not pass" });
+    println!(
+        "{}",
+        if verdict.good() {
+            "passed"
+        } else {
+            "did not pass"
+        }
+    );
     Ok(u8::from(!verdict.good()))
 }
 
@@ -94,7 +107,9 @@ fn parse_size(text: &str) -> Result<u64> {
             None => (text, 1),
         },
     };
-    let number: u64 = number.parse().context("a number with G or M after it is expected")?;
+    let number: u64 = number
+        .parse()
+        .context("a number with G or M after it is expected")?;
     Ok(number * unit)
 }
 

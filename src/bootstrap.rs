@@ -28,7 +28,8 @@ pub struct Request {
 /// # Errors
 /// When the tool cannot be started or fails. Its own messages have been printed then.
 pub fn bootstrap(request: &Request) -> Result<()> {
-    fs::create_dir_all(&request.dir).with_context(|| format!("making {}", request.dir.display()))?;
+    fs::create_dir_all(&request.dir)
+        .with_context(|| format!("making {}", request.dir.display()))?;
     let tools = mount_tools(&request.dir)?;
     let mut command = match env::var("BOOTSTRAP").as_deref() {
         Ok("debootstrap") => debootstrap(request)?,
@@ -38,9 +39,14 @@ pub fn bootstrap(request: &Request) -> Result<()> {
         // By environment, not by option: options end up in the image's apt.conf.d.
         command.env("http_proxy", proxy);
     }
-    let status = command.status().with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
+    let status = command
+        .status()
+        .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
     if !status.success() {
-        bail!("{} ended with {status}", command.get_program().to_string_lossy());
+        bail!(
+            "{} ended with {status}",
+            command.get_program().to_string_lossy()
+        );
     }
     if tools.is_some() {
         crate::sandbox::unmount(&request.dir.join(TOOLS_DIR))?;
@@ -83,7 +89,9 @@ fn mmdebstrap(request: &Request) -> Result<Command> {
 /// mmdebstrap's option that shows the package cache to its apt from the first download on.
 pub(crate) fn archives_hook(archives: &str) -> String {
     let quoted = archives.replace('\'', r"'\''");
-    format!("--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" && mount --bind '{quoted}' \"$1/var/cache/apt/archives\"")
+    format!(
+        "--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" && mount --bind '{quoted}' \"$1/var/cache/apt/archives\""
+    )
 }
 
 fn debootstrap(request: &Request) -> Result<Command> {

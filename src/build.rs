@@ -45,7 +45,9 @@ impl std::error::Error for StepFailure {}
 
 /// Where one image's build keeps its log and its mount points.
 pub fn work_of(config: &Config) -> PathBuf {
-    config.work_dir.join(format!("{}-{}", config.img_name, config.arch.debian()))
+    config
+        .work_dir
+        .join(format!("{}-{}", config.img_name, config.arch.debian()))
 }
 
 /// Builds every stage of `plan` and exports those that ask for it. Runs in the sandbox.
@@ -104,7 +106,8 @@ impl Progress {
     /// What the last build of `config` reached.
     pub fn load(config: &Config) -> Result<Self> {
         let path = Self::path(&work_of(config));
-        let text = fs::read(&path).with_context(|| format!("reading {} (was anything built yet?)", path.display()))?;
+        let text = fs::read(&path)
+            .with_context(|| format!("reading {} (was anything built yet?)", path.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
     }
 
@@ -138,7 +141,13 @@ impl Build<'_> {
         if mode == Mode::Native {
             let packages = dispatch::table::packages()?;
             let mut output = self.output.step("native tools");
-            let made = dispatch::native::tools_root(self.config, self.mirrors, &self.state, &packages, &mut |line| output.line(line));
+            let made = dispatch::native::tools_root(
+                self.config,
+                self.mirrors,
+                &self.state,
+                &packages,
+                &mut |line| output.line(line),
+            );
             match made {
                 Ok(tools) => {
                     output.done();
@@ -146,7 +155,8 @@ impl Build<'_> {
                 }
                 Err(error) => {
                     output.failed();
-                    self.output.say(&format!("note: everything is emulated ({error:#})"));
+                    self.output
+                        .say(&format!("note: everything is emulated ({error:#})"));
                 }
             }
         }
@@ -166,7 +176,12 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn place<'p>(&'p self, stage: &'p Stage, previous: Option<&'p Stage>, sub_stage: Option<&'p Path>) -> Place<'p> {
+    fn place<'p>(
+        &'p self,
+        stage: &'p Stage,
+        previous: Option<&'p Stage>,
+        sub_stage: Option<&'p Path>,
+    ) -> Place<'p> {
         Place {
             stage,
             previous,
@@ -182,15 +197,29 @@ impl Build<'_> {
         env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
         env.insert("SOURCE_DATE_EPOCH".to_owned(), self.epoch().to_string());
         env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(self.config));
-        if let (Some(dispatch), Some(emulator)) = (&self.dispatch, tool::emulator(self.config.arch)) {
-            env.insert(TOOLS_VAR.to_owned(), dispatch.dir().to_string_lossy().into_owned());
-            env.insert(EMULATOR_VAR.to_owned(), emulator.to_string_lossy().into_owned());
+        if let (Some(dispatch), Some(emulator)) = (&self.dispatch, tool::emulator(self.config.arch))
+        {
+            env.insert(
+                TOOLS_VAR.to_owned(),
+                dispatch.dir().to_string_lossy().into_owned(),
+            );
+            env.insert(
+                EMULATOR_VAR.to_owned(),
+                emulator.to_string_lossy().into_owned(),
+            );
         }
         env
     }
 
     /// Runs one step on a layer of its own, unless the layer it would make is there.
-    fn step(&mut self, step: &Step, stage: &Stage, previous: Option<&Stage>, sub: Option<&Path>, below: &[Key]) -> Result<()> {
+    fn step(
+        &mut self,
+        step: &Step,
+        stage: &Stage,
+        previous: Option<&Stage>,
+        sub: Option<&Path>,
+        below: &[Key],
+    ) -> Result<()> {
         let place = self.place(stage, previous, sub);
         let env = self.env(&place);
         let at = stage_work_dir(&self.work, stage);
@@ -213,7 +242,10 @@ impl Build<'_> {
         };
         let layer = self.store.begin(record, &self.stack, &at)?;
         let before = match previous {
-            Some(previous) if previous.name != stage.name => Some(self.store.view(below, &stage_work_dir(&self.work, previous))?),
+            Some(previous) if previous.name != stage.name => Some(
+                self.store
+                    .view(below, &stage_work_dir(&self.work, previous))?,
+            ),
             _ => None,
         };
         if let Some(dispatch) = &self.dispatch {
@@ -222,7 +254,8 @@ impl Build<'_> {
             }
         }
         let mut output = self.output.step(&step.name);
-        let result = carry_out(step, &at, &env, &mut |line| output.line(line)).and_then(|()| self.archives.save());
+        let result = carry_out(step, &at, &env, &mut |line| output.line(line))
+            .and_then(|()| self.archives.save());
         drop(before);
         match result {
             Ok(()) => {
@@ -237,7 +270,13 @@ impl Build<'_> {
                 self.progress.save(&self.work)?;
                 let log = self.output.log_path().to_owned();
                 let step = step.name.clone();
-                Err(StepFailure { step, last_lines, log, cause }.into())
+                Err(StepFailure {
+                    step,
+                    last_lines,
+                    log,
+                    cause,
+                }
+                .into())
             }
         }
     }
@@ -253,7 +292,12 @@ impl Build<'_> {
         let config = self.config;
         vec![
             format!("builder: westwork-gen {}", env!("CARGO_PKG_VERSION")),
-            format!("suite: {:?} {} {}", config.distro, config.release, config.arch.debian()),
+            format!(
+                "suite: {:?} {} {}",
+                config.distro,
+                config.release,
+                config.arch.debian()
+            ),
             format!("archive state: {}", self.state.id),
             format!("layer: {}", self.stack.last().map_or("", Key::id)),
         ]
@@ -261,7 +305,10 @@ impl Build<'_> {
 
     /// Seconds every time stamp of the image is bounded by: the config's, else the archive's.
     fn epoch(&self) -> i64 {
-        self.config.source_date_epoch.or(self.state.date).unwrap_or(0)
+        self.config
+            .source_date_epoch
+            .or(self.state.date)
+            .unwrap_or(0)
     }
 
     /// Makes the image of what has been built so far.
@@ -285,7 +332,11 @@ impl Build<'_> {
             release: self.config.release.clone(),
             source_date_epoch: self.epoch(),
             info_lines: self.origin(),
-            mke2fs: match self.dispatch.as_ref().and_then(|dispatch| dispatch.host_tool("usr/sbin/mke2fs").transpose()) {
+            mke2fs: match self
+                .dispatch
+                .as_ref()
+                .and_then(|dispatch| dispatch.host_tool("usr/sbin/mke2fs").transpose())
+            {
                 Some(program) => program?.to_string_lossy().into_owned(),
                 None => "mke2fs".to_owned(),
             },
@@ -302,7 +353,13 @@ impl Build<'_> {
             Err(cause) => {
                 let last_lines = output.failed();
                 let log = self.output.log_path().to_owned();
-                Err(StepFailure { step: name, last_lines, log, cause }.into())
+                Err(StepFailure {
+                    step: name,
+                    last_lines,
+                    log,
+                    cause,
+                }
+                .into())
             }
         }
     }
@@ -321,7 +378,9 @@ fn carry_out(step: &Step, stage_work: &Path, env: &Env, sink: &mut dyn FnMut(&st
                 .stream(sink)
         }
         StepKind::PackagesNoRecommends => install(step, &root, env, Recommends::No, sink),
-        StepKind::Packages | StepKind::PackagesNonInteractive => install(step, &root, env, Recommends::Yes, sink),
+        StepKind::Packages | StepKind::PackagesNonInteractive => {
+            install(step, &root, env, Recommends::Yes, sink)
+        }
         StepKind::Patches => {
             let name = step.name.replace('/', "-");
             patch::apply(&step.path, stage_work, &name, env, sink)
@@ -329,7 +388,13 @@ fn carry_out(step: &Step, stage_work: &Path, env: &Env, sink: &mut dyn FnMut(&st
     }
 }
 
-fn install(step: &Step, root: &Path, env: &Env, recommends: Recommends, sink: &mut dyn FnMut(&str)) -> Result<()> {
+fn install(
+    step: &Step,
+    root: &Path,
+    env: &Env,
+    recommends: Recommends,
+    sink: &mut dyn FnMut(&str),
+) -> Result<()> {
     let packages = apt::parse_list(&read(&step.path)?);
     if packages.is_empty() {
         return Ok(());

@@ -34,7 +34,8 @@ impl Command {
 
     /// Adds arguments.
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
-        self.argv.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.argv
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -71,7 +72,11 @@ impl Command {
         let mut line = Vec::new();
         loop {
             line.clear();
-            if lines.read_until(b'\n', &mut line).context("reading a program's output")? == 0 {
+            if lines
+                .read_until(b'\n', &mut line)
+                .context("reading a program's output")?
+                == 0
+            {
                 break;
             }
             let text = String::from_utf8_lossy(&line);
@@ -101,7 +106,12 @@ impl Command {
             .with_context(|| format!("starting {}", self.argv[0].to_string_lossy()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            bail!("{} ended with {}: {}", self.name(), output.status, said.trim());
+            bail!(
+                "{} ended with {}: {}",
+                self.name(),
+                output.status,
+                said.trim()
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -141,7 +151,10 @@ mod tests {
             .args(["-c", "echo one; echo two >&2; printf 'a\\rb\\n'; exit 3"])
             .stream(&mut |line| seen.push(line.to_owned()));
         assert_eq!(seen, ["one", "two", "b"]);
-        assert_eq!(result.unwrap_err().to_string(), "sh ended with exit status: 3");
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "sh ended with exit status: 3"
+        );
     }
 
     #[test]

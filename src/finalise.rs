@@ -64,7 +64,11 @@ pub fn finalise(rootfs: &Path, config: &Config, mirrors: &Mirrors) -> Result<()>
     for file in REMOVED {
         remove(&rootfs.join(file))?;
     }
-    for entry in fs::read_dir(rootfs.join("etc/ssh")).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(rootfs.join("etc/ssh"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         if entry.file_name().to_string_lossy().starts_with("ssh_host_") {
             remove(&entry.path())?;
         }
@@ -81,13 +85,19 @@ pub fn finalise(rootfs: &Path, config: &Config, mirrors: &Mirrors) -> Result<()>
 /// The bootstrap tool copies the build host's resolver configuration.
 fn forget_resolver(rootfs: &Path) -> Result<()> {
     let path = rootfs.join("etc/resolv.conf");
-    let is_hosts = path.is_file() && !path.is_symlink() && fs::read(&path).ok() == fs::read("/etc/resolv.conf").ok();
+    let is_hosts = path.is_file()
+        && !path.is_symlink()
+        && fs::read(&path).ok() == fs::read("/etc/resolv.conf").ok();
     if is_hosts { remove(&path) } else { Ok(()) }
 }
 
 /// Rewrites the image's own apt sources from the build's mirror to `IMAGE_MIRROR`.
 fn point_at_image_mirror(rootfs: &Path, config: &Config, mirrors: &Mirrors) -> Result<()> {
-    let Some(image) = config.image_mirror.as_deref().filter(|_| !mirrors.build.is_empty()) else {
+    let Some(image) = config
+        .image_mirror
+        .as_deref()
+        .filter(|_| !mirrors.build.is_empty())
+    else {
         return Ok(());
     };
     for entry in WalkDir::new(rootfs.join("etc/apt")).into_iter().flatten() {
@@ -95,14 +105,20 @@ fn point_at_image_mirror(rootfs: &Path, config: &Config, mirrors: &Mirrors) -> R
         if !(name.ends_with(".list") || name.ends_with(".sources")) {
             continue;
         }
-        let text = fs::read_to_string(entry.path()).with_context(|| format!("reading {}", entry.path().display()))?;
+        let text = fs::read_to_string(entry.path())
+            .with_context(|| format!("reading {}", entry.path().display()))?;
         let build = mirrors.build.trim_end_matches('/');
         let rewritten: String = text
             .split_inclusive('\n')
-            .map(|line| line.split_inclusive([' ', '\n']).map(|word| replace_mirror(word, build, image)).collect::<String>())
+            .map(|line| {
+                line.split_inclusive([' ', '\n'])
+                    .map(|word| replace_mirror(word, build, image))
+                    .collect::<String>()
+            })
             .collect();
         if rewritten != text {
-            fs::write(entry.path(), rewritten).with_context(|| format!("writing {}", entry.path().display()))?;
+            fs::write(entry.path(), rewritten)
+                .with_context(|| format!("writing {}", entry.path().display()))?;
         }
     }
     Ok(())
@@ -120,7 +136,10 @@ fn replace_mirror(word: &str, build: &str, image: &str) -> String {
 
 /// Removes what is in `dir`; with `keep_dirs`, only what is not a directory.
 fn empty(dir: &Path, keep_dirs: bool) -> Result<()> {
-    let walk = WalkDir::new(dir).min_depth(1).contents_first(true).follow_links(false);
+    let walk = WalkDir::new(dir)
+        .min_depth(1)
+        .contents_first(true)
+        .follow_links(false);
     for entry in walk.into_iter().flatten() {
         let path = entry.path();
         if !entry.file_type().is_dir() {
@@ -134,7 +153,9 @@ fn empty(dir: &Path, keep_dirs: bool) -> Result<()> {
 
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("removing {}", path.display())),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -146,7 +167,13 @@ mod tests {
     #[test]
     fn only_whole_addresses_change() {
         let (build, image) = ("http://m/debian", "https://new/debian");
-        assert_eq!(replace_mirror("http://m/debian/\n", build, image), "https://new/debian\n");
-        assert_eq!(replace_mirror("http://m/debian-security ", build, image), "http://m/debian-security ");
+        assert_eq!(
+            replace_mirror("http://m/debian/\n", build, image),
+            "https://new/debian\n"
+        );
+        assert_eq!(
+            replace_mirror("http://m/debian-security ", build, image),
+            "http://m/debian-security "
+        );
     }
 }

@@ -36,7 +36,10 @@ pub fn inputs(step: &Step, stage: &Stage, env: &Env) -> Result<Inputs> {
 
 fn other_steps(stage: &Stage) -> BTreeSet<PathBuf> {
     let subs = stage.sub_stages.iter().flat_map(|sub| &sub.steps);
-    let mut paths: BTreeSet<_> = subs.chain(&stage.prerun).map(|step| step.path.clone()).collect();
+    let mut paths: BTreeSet<_> = subs
+        .chain(&stage.prerun)
+        .map(|step| step.path.clone())
+        .collect();
     for name in ["EXPORT_IMAGE", "EXPORT_NOOBS", "SKIP_IMAGES"] {
         paths.insert(stage.dir.join(name));
     }
@@ -44,21 +47,36 @@ fn other_steps(stage: &Stage) -> BTreeSet<PathBuf> {
 }
 
 /// Adds the files at `path` and below by their path from `base`: type, mode and contents.
-fn add_tree(inputs: &mut Inputs, path: &Path, base: &Path, without: &BTreeSet<PathBuf>) -> Result<()> {
-    let walk = WalkDir::new(path).into_iter().filter_entry(|entry| !without.contains(entry.path()));
+fn add_tree(
+    inputs: &mut Inputs,
+    path: &Path,
+    base: &Path,
+    without: &BTreeSet<PathBuf>,
+) -> Result<()> {
+    let walk = WalkDir::new(path)
+        .into_iter()
+        .filter_entry(|entry| !without.contains(entry.path()));
     for entry in walk {
         let entry = entry.with_context(|| format!("reading {}", path.display()))?;
         let name = entry.path().strip_prefix(base).unwrap_or(entry.path());
         let kind = entry.file_type();
         let value = if kind.is_symlink() {
-            let target = fs::read_link(entry.path()).with_context(|| format!("reading {}", entry.path().display()))?;
+            let target = fs::read_link(entry.path())
+                .with_context(|| format!("reading {}", entry.path().display()))?;
             format!("link to {}", target.display())
         } else if kind.is_file() {
-            let bytes = fs::read(entry.path()).with_context(|| format!("reading {}", entry.path().display()))?;
-            let meta = entry.metadata().with_context(|| format!("reading {}", entry.path().display()))?;
+            let bytes = fs::read(entry.path())
+                .with_context(|| format!("reading {}", entry.path().display()))?;
+            let meta = entry
+                .metadata()
+                .with_context(|| format!("reading {}", entry.path().display()))?;
             // Only the execute bit: the rest depends on the umask of whoever checked out.
             let execute = meta.permissions().mode() & 0o100 != 0;
-            format!("{}{}", if execute { "executable " } else { "" }, hex::encode(Sha256::digest(&bytes)))
+            format!(
+                "{}{}",
+                if execute { "executable " } else { "" },
+                hex::encode(Sha256::digest(&bytes))
+            )
         } else {
             continue;
         };

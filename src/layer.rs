@@ -65,7 +65,8 @@ impl Store {
     /// The process's working directory becomes the store: mounts name layers relative to it.
     pub fn open(work_dir: &Path) -> Result<Self> {
         let dir = work_dir.join("layers");
-        fs::create_dir_all(dir.join("empty")).with_context(|| format!("making {}", dir.display()))?;
+        fs::create_dir_all(dir.join("empty"))
+            .with_context(|| format!("making {}", dir.display()))?;
         let store = Self { dir };
         for entry in fs::read_dir(&store.dir).context("reading the layer store")? {
             let entry = entry.context("reading the layer store")?;
@@ -80,7 +81,9 @@ impl Store {
     /// The record of a committed layer, if there is one with this key.
     pub fn find(&self, key: &Key) -> Option<Record> {
         let text = fs::read(self.dir.join(key.id()).join("layer.json")).ok()?;
-        serde_json::from_slice(&text).ok().filter(|record: &Record| record.key == *key)
+        serde_json::from_slice(&text)
+            .ok()
+            .filter(|record: &Record| record.key == *key)
     }
 
     /// Starts a layer on top of `stack` (bottom first) and mounts it at `at`.
@@ -88,7 +91,8 @@ impl Store {
         let name = format!("new-{}", record.key.id());
         let dir = self.dir.join(&name);
         remove(&dir)?;
-        fs::create_dir_all(dir.join("upper")).with_context(|| format!("making {}", dir.display()))?;
+        fs::create_dir_all(dir.join("upper"))
+            .with_context(|| format!("making {}", dir.display()))?;
         fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
         self.mount(lower_dirs(stack), Some(&name), at)?;
         Ok(NewLayer {
@@ -109,10 +113,19 @@ impl Store {
         if let Some(scratch) = scratch {
             options += &format!(",volatile,upperdir={scratch}/upper,workdir={scratch}/work");
         }
-        ensure!(options.len() < 4096, "too many layers ({layers}) for one mount");
+        ensure!(
+            options.len() < 4096,
+            "too many layers ({layers}) for one mount"
+        );
         fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
-        mount(Some("overlay"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-            .with_context(|| format!("mounting {layers} layers at {}", at.display()))
+        mount(
+            Some("overlay"),
+            at,
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )
+        .with_context(|| format!("mounting {layers} layers at {}", at.display()))
     }
 
     /// Mounts `stack` read-only at `at` until the returned guard is dropped.
@@ -130,7 +143,8 @@ impl Store {
         let name = format!("new-{name}");
         let dir = self.dir.join(&name);
         remove(&dir)?;
-        fs::create_dir_all(dir.join("upper")).with_context(|| format!("making {}", dir.display()))?;
+        fs::create_dir_all(dir.join("upper"))
+            .with_context(|| format!("making {}", dir.display()))?;
         fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
         self.mount(lower, Some(&name), at)?;
         Ok(Scratch {
@@ -164,7 +178,11 @@ impl Store {
 
 /// The stack's directories as overlayfs wants them: relative to the store, top first.
 fn lower_dirs(stack: &[Key]) -> Vec<String> {
-    stack.iter().rev().map(|key| format!("{}/upper", key.id())).collect()
+    stack
+        .iter()
+        .rev()
+        .map(|key| format!("{}/upper", key.id()))
+        .collect()
 }
 
 /// A layer in the making. Dropped without [`NewLayer::commit`], it never was.
@@ -183,14 +201,18 @@ impl NewLayer<'_> {
         fs::write(self.dir.join("layer.json"), json).context("writing the layer's record")?;
         let last = self.store.dir.join(self.record.key.id());
         remove(&last)?;
-        fs::rename(&self.dir, &last).with_context(|| format!("committing layer {}", self.record.key.id()))?;
+        fs::rename(&self.dir, &last)
+            .with_context(|| format!("committing layer {}", self.record.key.id()))?;
         Ok(self.record.key.clone())
     }
 
     /// Keeps the changes of a failed step aside, for `westwork-gen shell`.
     pub fn keep_failed(self) -> Result<()> {
         self.close()?;
-        let aside = self.store.dir.join(format!("failed-{}", self.record.key.id()));
+        let aside = self
+            .store
+            .dir
+            .join(format!("failed-{}", self.record.key.id()));
         remove(&aside)?;
         fs::rename(&self.dir, &aside).context("keeping the failed step's changes")
     }
@@ -242,7 +264,9 @@ impl Drop for Scratch {
 /// made elsewhere, and only in the sandbox's own namespace.
 fn remove(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("removing {}", dir.display())),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", dir.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -263,7 +287,10 @@ mod tests {
     #[test]
     fn neighbouring_inputs_do_not_run_together() {
         let one = Inputs::from([("a".to_owned(), "1\n1:b=1:2".to_owned())]);
-        let two = Inputs::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+        let two = Inputs::from([
+            ("a".to_owned(), "1".to_owned()),
+            ("b".to_owned(), "2".to_owned()),
+        ]);
         assert_ne!(Key::new(None, &one), Key::new(None, &two));
     }
 }

@@ -49,8 +49,17 @@ use sandbox::{Role, Terminal};
 /// build that failed (exit code 1).
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
-        Command::Build { config, install_deps, resume, emulate } => {
-            let mode = if emulate { dispatch::Mode::Emulate } else { dispatch::Mode::Native };
+        Command::Build {
+            config,
+            install_deps,
+            resume,
+            emulate,
+        } => {
+            let mode = if emulate {
+                dispatch::Mode::Emulate
+            } else {
+                dispatch::Mode::Native
+            };
             build(&config, install_deps, resume, mode)
         }
         Command::Plan { config } => {
@@ -60,7 +69,9 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Check { config } => check_only(&config),
         Command::Shell { config, at } => {
             let (config, plan) = check::plan(&request(&config)?)?;
-            in_sandbox(&config, Terminal::Shared, || shell::shell(&config, &plan, at.as_deref()))
+            in_sandbox(&config, Terminal::Shared, || {
+                shell::shell(&config, &plan, at.as_deref())
+            })
         }
         Command::Boot(args) => boot::run(&args),
         Command::Internal(internal) => run_internal(internal),
@@ -92,17 +103,31 @@ fn check_only(args: &ConfigArgs) -> Result<u8> {
     for note in check::notes(&config) {
         println!("note: {note}");
     }
-    let steps: usize = plan.stages.iter().flat_map(|stage| &stage.sub_stages).map(|sub| sub.steps.len()).sum();
-    println!("nothing stands in the way of building {} ({steps} steps)", config.img_name);
+    let steps: usize = plan
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.sub_stages)
+        .map(|sub| sub.steps.len())
+        .sum();
+    println!(
+        "nothing stands in the way of building {} ({steps} steps)",
+        config.img_name
+    );
     Ok(0)
 }
 
 /// Runs `work` as root of fresh namespaces.
-fn in_sandbox(config: &Config, terminal: Terminal, work: impl FnOnce() -> Result<u8>) -> Result<u8> {
+fn in_sandbox(
+    config: &Config,
+    terminal: Terminal,
+    work: impl FnOnce() -> Result<u8>,
+) -> Result<u8> {
     match sandbox::enter(&config.target_hostname, terminal)? {
         Role::Supervisor(code) => {
             if code == sandbox::INTERRUPTED {
-                eprintln!("\ninterrupted; `westwork-gen build --continue` goes on where it stopped");
+                eprintln!(
+                    "\ninterrupted; `westwork-gen build --continue` goes on where it stopped"
+                );
             }
             u8::try_from(code).context("reading the build's exit code")
         }
@@ -126,7 +151,9 @@ fn run_internal(internal: Internal) -> Result<u8> {
             argv,
             script: None,
         })?,
-        Internal::Chroot { script, root, argv } => script::run_in_chroot(root, script.is_some(), argv)?,
+        Internal::Chroot { script, root, argv } => {
+            script::run_in_chroot(root, script.is_some(), argv)?
+        }
         Internal::Bootstrap(request) => {
             bootstrap::bootstrap(&request)?;
             0

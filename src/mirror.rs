@@ -27,7 +27,11 @@ impl Mirrors {
     pub fn sources(&self, release: &str, components: &str, suites: &[&str]) -> Vec<String> {
         let mut lines = vec![format!("deb {} {release} {components}", self.build)];
         for suite in suites {
-            let mirror = if *suite == "security" { &self.security } else { &self.build };
+            let mirror = if *suite == "security" {
+                &self.security
+            } else {
+                &self.build
+            };
             if !mirror.is_empty() {
                 lines.push(format!("deb {mirror} {release}-{suite} {components}"));
             }
@@ -38,7 +42,12 @@ impl Mirrors {
     fn of_host() -> Self {
         // A host without apt has no sources to offer; that is an answer, not an error.
         let targets = Command::new("apt-get")
-            .args(["indextargets", "--format", "$(LABEL)|$(REPO_URI)", "Created-By: Packages"])
+            .args([
+                "indextargets",
+                "--format",
+                "$(LABEL)|$(REPO_URI)",
+                "Created-By: Packages",
+            ])
             .read()
             .unwrap_or_default();
         Self::from_targets(&targets)
@@ -71,7 +80,13 @@ mod tests {
             security: String::new(),
         };
         let lines = mirrors.sources("trixie", "main", &["updates", "security"]);
-        assert_eq!(lines, ["deb http://m/debian trixie main", "deb http://m/debian trixie-updates main"]);
+        assert_eq!(
+            lines,
+            [
+                "deb http://m/debian trixie main",
+                "deb http://m/debian trixie-updates main"
+            ]
+        );
     }
 
     #[test]

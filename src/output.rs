@@ -31,8 +31,10 @@ impl Output {
         } else {
             ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
         };
-        let style = ProgressStyle::with_template("{spinner:.magenta} {elapsed_precise:.dim} {prefix:.bold} {wide_msg:.dim}")
-            .context("making the progress style")?;
+        let style = ProgressStyle::with_template(
+            "{spinner:.magenta} {elapsed_precise:.dim} {prefix:.bold} {wide_msg:.dim}",
+        )
+        .context("making the progress style")?;
         bar.set_style(style);
         Ok(Self {
             log,
@@ -112,7 +114,12 @@ impl StepOutput<'_> {
     pub fn done(self) -> Duration {
         let took = self.began.elapsed();
         self.output.bar.disable_steady_tick();
-        let text = format!("{}  {} ({:.1} s)", clock(self.output.elapsed()), self.name, took.as_secs_f64());
+        let text = format!(
+            "{}  {} ({:.1} s)",
+            clock(self.output.elapsed()),
+            self.name,
+            took.as_secs_f64()
+        );
         self.output.say(&text);
         took
     }
@@ -122,7 +129,8 @@ impl StepOutput<'_> {
         self.output.bar.disable_steady_tick();
         self.output.bar.finish_and_clear();
         let ended = clock(self.output.started.elapsed());
-        self.output.write_log(&format!("[{ended}] failed {}", self.name));
+        self.output
+            .write_log(&format!("[{ended}] failed {}", self.name));
         self.last.into()
     }
 }
@@ -154,8 +162,14 @@ mod tests {
 
     #[test]
     fn a_download_is_shown_by_package() {
-        assert_eq!(short("Get:12 http://mirror/debian trixie/main arm64 adduser all 3.152 [191 kB]"), "downloading adduser");
-        assert_eq!(short("  Unpacking adduser (3.152) ..."), "Unpacking adduser (3.152) ...");
+        assert_eq!(
+            short("Get:12 http://mirror/debian trixie/main arm64 adduser all 3.152 [191 kB]"),
+            "downloading adduser"
+        );
+        assert_eq!(
+            short("  Unpacking adduser (3.152) ..."),
+            "Unpacking adduser (3.152) ..."
+        );
     }
 
     #[test]

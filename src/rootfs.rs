@@ -43,7 +43,8 @@ impl Furnished {
     /// When a mount is refused or `root` is not a root file system.
     pub fn new(root: &Path) -> Result<Self> {
         for name in ["proc", "sys", "dev", "run", "tmp"] {
-            fs::create_dir_all(root.join(name)).with_context(|| format!("making {}", root.join(name).display()))?;
+            fs::create_dir_all(root.join(name))
+                .with_context(|| format!("making {}", root.join(name).display()))?;
         }
         mount_proc(&root.join("proc"))?;
         // The host's /sys would make the image depend on the machine that builds it.
@@ -56,10 +57,17 @@ impl Furnished {
         place_private_files(root)?;
         let mut stand_ins = Vec::new();
         if root.join("usr/sbin").is_dir() {
-            stand_ins.push(StandIn::new(&root.join("usr/sbin/policy-rc.d"), POLICY.as_bytes(), 0o755)?);
+            stand_ins.push(StandIn::new(
+                &root.join("usr/sbin/policy-rc.d"),
+                POLICY.as_bytes(),
+                0o755,
+            )?);
         }
         stand_ins.extend(resolv_conf(root)?);
-        Ok(Self { stand_ins, mount_point })
+        Ok(Self {
+            stand_ins,
+            mount_point,
+        })
     }
 
     /// Takes back what was placed in the tree itself. Mounts go with the namespace.
@@ -82,14 +90,26 @@ pub fn chroot_into(root: &Path) -> Result<()> {
 }
 
 fn tmpfs(at: &Path, options: &str, flags: MsFlags) -> Result<()> {
-    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::MS_NOSUID | flags, Some(options))
-        .with_context(|| format!("mounting a tmpfs at {}", at.display()))
+    mount(
+        Some("tmpfs"),
+        at,
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID | flags,
+        Some(options),
+    )
+    .with_context(|| format!("mounting a tmpfs at {}", at.display()))
 }
 
 /// Shows the file or directory `what` at `at`, without what is mounted below it.
 pub(crate) fn bind(what: &Path, at: &Path) -> Result<()> {
-    mount(Some(what), at, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-        .with_context(|| format!("mounting {} at {}", what.display(), at.display()))
+    mount(
+        Some(what),
+        at,
+        None::<&str>,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        None::<&str>,
+    )
+    .with_context(|| format!("mounting {} at {}", what.display(), at.display()))
 }
 
 /// The devices a program may count on, and no other.
@@ -107,7 +127,8 @@ fn make_dev(dev: &Path) -> Result<()> {
         ("/proc/self/fd/2", "stderr"),
         ("pts/ptmx", "ptmx"),
     ] {
-        symlink(target, dev.join(name)).with_context(|| format!("linking {}", dev.join(name).display()))?;
+        symlink(target, dev.join(name))
+            .with_context(|| format!("linking {}", dev.join(name).display()))?;
     }
     let (pts, shm) = (dev.join("pts"), dev.join("shm"));
     fs::create_dir(&pts).context("making /dev/pts")?;
@@ -151,7 +172,8 @@ fn place_private_files(root: &Path) -> Result<()> {
     let dir = root.join(PRIVATE_DIR);
     fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     if let Some(text) = std::env::var_os(APT_CONF_VAR) {
-        fs::write(dir.join("apt.conf"), text.as_encoded_bytes()).context("writing the build's apt.conf")?;
+        fs::write(dir.join("apt.conf"), text.as_encoded_bytes())
+            .context("writing the build's apt.conf")?;
     }
     fs::create_dir_all(root.join("run/lock")).context("making /run/lock")
 }
@@ -235,7 +257,8 @@ impl StandIn {
             return Ok(());
         }
         match self.before {
-            None => fs::remove_file(&self.path).with_context(|| format!("removing {}", self.path.display())),
+            None => fs::remove_file(&self.path)
+                .with_context(|| format!("removing {}", self.path.display())),
             Some(before) => {
                 write_with_mode(&self.path, &before.contents, before.mode)?;
                 fs::File::options()
@@ -250,7 +273,8 @@ impl StandIn {
 
 fn write_with_mode(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     fs::write(path, contents).with_context(|| format!("writing {}", path.display()))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(|| format!("setting the mode of {}", path.display()))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("setting the mode of {}", path.display()))
 }
 
 #[cfg(test)]
@@ -272,12 +296,18 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
 
         fs::remove_file(&path).unwrap();
-        StandIn::new(&path, b"host", 0o644).unwrap().clear().unwrap();
+        StandIn::new(&path, b"host", 0o644)
+            .unwrap()
+            .clear()
+            .unwrap();
         assert!(!path.exists());
     }
 
     #[test]
     fn links_out_of_etc_are_followed_by_name() {
-        assert_eq!(normalise(Path::new("/etc/../run/systemd/resolve/stub-resolv.conf")), Path::new("/run/systemd/resolve/stub-resolv.conf"));
+        assert_eq!(
+            normalise(Path::new("/etc/../run/systemd/resolve/stub-resolv.conf")),
+            Path::new("/run/systemd/resolve/stub-resolv.conf")
+        );
     }
 }

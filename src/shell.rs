@@ -43,7 +43,10 @@ pub fn shell(config: &Config, plan: &Plan, at: Option<&str>) -> Result<u8> {
         img_suffix: "",
     };
     let mut env = crate::script::env::of(config, &Mirrors::resolve(config), &place);
-    env.insert("TERM".to_owned(), std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()));
+    env.insert(
+        "TERM".to_owned(),
+        std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
+    );
     env.insert("debian_chroot".to_owned(), name);
     let own = std::env::current_exe().context("finding the program itself")?;
     let status = Command::new(own)
@@ -64,15 +67,23 @@ fn stack_of(progress: &Progress, at: Option<&str>) -> Result<(String, Vec<Key>)>
         Some(at) => {
             let at = at.trim_end_matches('/');
             let of_stage = format!("{at}/");
-            let last = progress.steps.iter().rposition(|(name, _)| name == at || name.starts_with(&of_stage));
+            let last = progress
+                .steps
+                .iter()
+                .rposition(|(name, _)| name == at || name.starts_with(&of_stage));
             match last {
                 Some(index) => index + 1,
-                None => bail!("the last build has no stage or step {at}; `westwork-gen plan` lists them"),
+                None => bail!(
+                    "the last build has no stage or step {at}; `westwork-gen plan` lists them"
+                ),
             }
         }
     };
     let steps = &progress.steps[..end];
-    let name = steps.last().map_or("the beginning", |(name, _)| name).to_owned();
+    let name = steps
+        .last()
+        .map_or("the beginning", |(name, _)| name)
+        .to_owned();
     Ok((name, steps.iter().map(|(_, key)| key.clone()).collect()))
 }
 
@@ -86,11 +97,17 @@ mod tests {
         let key = Key::new(None, &Inputs::new());
         let steps = ["s0/prerun.sh", "s0/00-a/00-run.sh", "s1/00-b/00-run.sh"];
         let progress = Progress {
-            steps: steps.iter().map(|name| ((*name).to_owned(), key.clone())).collect(),
+            steps: steps
+                .iter()
+                .map(|name| ((*name).to_owned(), key.clone()))
+                .collect(),
             failed: None,
         };
         assert_eq!(stack_of(&progress, Some("s0")).unwrap().1.len(), 2);
-        assert_eq!(stack_of(&progress, Some("s0/prerun.sh")).unwrap().1.len(), 1);
+        assert_eq!(
+            stack_of(&progress, Some("s0/prerun.sh")).unwrap().1.len(),
+            1
+        );
         assert_eq!(stack_of(&progress, None).unwrap().1.len(), 3);
         assert!(stack_of(&progress, Some("s9")).is_err());
     }

@@ -9,16 +9,26 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Judges all settings. `None` only when there is nothing a build could be called.
-pub(super) fn judge(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Option<Config> {
+pub(super) fn judge(
+    request: &ConfigRequest,
+    raw: &Raw,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
     let exports = exports(raw, problems);
     let mut judge = Judge { raw, problems };
     let base_dir = base_dir(request, raw, &judge);
     let img_name = judge.required_name();
     let epoch = judge.optional("SOURCE_DATE_EPOCH", |text| {
-        text.parse::<i64>()
-            .map_err(|_| (format!("{text} is not a number of seconds"), "write seconds since 1970, such as $(date +%s)".to_owned()))
+        text.parse::<i64>().map_err(|_| {
+            (
+                format!("{text} is not a number of seconds"),
+                "write seconds since 1970, such as $(date +%s)".to_owned(),
+            )
+        })
     });
-    let img_date = judge.text("IMG_DATE", values::date).unwrap_or_else(|| day(epoch));
+    let img_date = judge
+        .text("IMG_DATE", values::date)
+        .unwrap_or_else(|| day(epoch));
     let stem = format!("{img_date}-{img_name}");
     let config = Config {
         distro: judge.value("DISTRO", distro),
@@ -54,8 +64,12 @@ pub(super) fn judge(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Probl
         timezone_default: judge.checked("TIMEZONE_DEFAULT", values::time_zone),
         enable_cloud_init: judge.value("ENABLE_CLOUD_INIT", values::flag),
         source_date_epoch: epoch,
-        img_filename: judge.text("IMG_FILENAME", values::file_name).unwrap_or_else(|| stem.clone()),
-        archive_filename: judge.text("ARCHIVE_FILENAME", values::file_name).unwrap_or(stem),
+        img_filename: judge
+            .text("IMG_FILENAME", values::file_name)
+            .unwrap_or_else(|| stem.clone()),
+        archive_filename: judge
+            .text("ARCHIVE_FILENAME", values::file_name)
+            .unwrap_or(stem),
         img_date,
         img_name,
         clean: judge.value("CLEAN", values::flag),
@@ -79,7 +93,10 @@ fn exports(raw: &Raw, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
         }
         let helper = name.starts_with('_') || name.bytes().any(|byte| byte.is_ascii_lowercase());
         match nearest(name) {
-            Some(key) if !helper => problems.push(setting.problem(format!("unknown key {name}"), format!("did you mean {key}?"))),
+            Some(key) if !helper => problems.push(setting.problem(
+                format!("unknown key {name}"),
+                format!("did you mean {key}?"),
+            )),
             _ if setting.exported => {
                 exports.insert(name.clone(), setting.value.clone());
             }
@@ -132,7 +149,8 @@ impl<'a> Judge<'a> {
             Ok(value) => value,
             Err(fault) => {
                 self.blame(name, fault);
-                parse(default(name)).unwrap_or_else(|(what, _)| unreachable!("the default of {name}: {what}"))
+                parse(default(name))
+                    .unwrap_or_else(|(what, _)| unreachable!("the default of {name}: {what}"))
             }
         }
     }
@@ -157,11 +175,22 @@ impl<'a> Judge<'a> {
     fn required_name(&mut self) -> String {
         let given = self.raw.settings.get("IMG_NAME");
         if given.is_none_or(|setting| setting.value.is_empty()) {
-            let what = if given.is_some() { "has no value" } else { "is not set" };
-            self.blame("IMG_NAME", (what.to_owned(), "write IMG_NAME='MyImage' in the config".to_owned()));
+            let what = if given.is_some() {
+                "has no value"
+            } else {
+                "is not set"
+            };
+            self.blame(
+                "IMG_NAME",
+                (
+                    what.to_owned(),
+                    "write IMG_NAME='MyImage' in the config".to_owned(),
+                ),
+            );
             return "unnamed".to_owned();
         }
-        self.text("IMG_NAME", values::file_name).unwrap_or_else(|| "unnamed".to_owned())
+        self.text("IMG_NAME", values::file_name)
+            .unwrap_or_else(|| "unnamed".to_owned())
     }
 
     fn compression(&mut self) -> Compression {
@@ -191,11 +220,23 @@ impl<'a> Judge<'a> {
         }
         // A path with spaces can be listed when it is the only one.
         let whole = base.join(text);
-        let paths = if whole.is_dir() { vec![whole] } else { text.split_whitespace().map(|word| base.join(word)).collect() };
+        let paths = if whole.is_dir() {
+            vec![whole]
+        } else {
+            text.split_whitespace()
+                .map(|word| base.join(word))
+                .collect()
+        };
         for path in &paths {
             if !path.is_dir() {
                 let what = format!("there is no stage directory {}", path.display());
-                self.blame("STAGE_LIST", (what, "correct the path; it is relative to the tree".to_owned()));
+                self.blame(
+                    "STAGE_LIST",
+                    (
+                        what,
+                        "correct the path; it is relative to the tree".to_owned(),
+                    ),
+                );
             }
         }
         paths.into_iter().filter(|path| path.is_dir()).collect()
@@ -205,36 +246,67 @@ impl<'a> Judge<'a> {
     fn agreement(&mut self, config: &Config) {
         let has_key = config.pubkey_ssh_first_user.is_some();
         if config.pubkey_only_ssh && !has_key {
-            self.blame("PUBKEY_ONLY_SSH", ("nobody could log in: there is no key".to_owned(), "set PUBKEY_SSH_FIRST_USER".to_owned()));
+            self.blame(
+                "PUBKEY_ONLY_SSH",
+                (
+                    "nobody could log in: there is no key".to_owned(),
+                    "set PUBKEY_SSH_FIRST_USER".to_owned(),
+                ),
+            );
         }
         if config.disable_first_boot_user_rename && config.first_user_pass.is_none() && !has_key {
-            let what = "nobody could log in: the first user has neither password nor key".to_owned();
-            self.blame("DISABLE_FIRST_BOOT_USER_RENAME", (what, "set FIRST_USER_PASS or PUBKEY_SSH_FIRST_USER".to_owned()));
+            let what =
+                "nobody could log in: the first user has neither password nor key".to_owned();
+            self.blame(
+                "DISABLE_FIRST_BOOT_USER_RENAME",
+                (
+                    what,
+                    "set FIRST_USER_PASS or PUBKEY_SSH_FIRST_USER".to_owned(),
+                ),
+            );
         }
         if config.stage_list.is_empty() && self.get("STAGE_LIST").is_empty() {
             let what = format!("there are no stages in {}", config.base_dir.display());
-            let remedy = "start westwork-gen in the directory that has stages/, or set STAGE_LIST".to_owned();
+            let remedy = "start westwork-gen in the directory that has stages/, or set STAGE_LIST"
+                .to_owned();
             self.blame("STAGE_LIST", (what, remedy));
         }
-        let paths = [&config.work_dir, &config.deploy_dir, &config.cache_dir, &config.base_dir];
+        let paths = [
+            &config.work_dir,
+            &config.deploy_dir,
+            &config.cache_dir,
+            &config.base_dir,
+        ];
         if let Some(path) = paths.iter().find(|path| path.to_str().is_none()) {
             let what = format!("{} is not UTF-8", path.display());
-            self.problems.push(Problem::new(what, "use another directory; scripts could not name this one"));
+            self.problems.push(Problem::new(
+                what,
+                "use another directory; scripts could not name this one",
+            ));
         }
     }
 }
 
 fn distro(text: &str) -> Result<Distro, Fault> {
     if text == "raspios" {
-        return Err(("raspios cannot be built yet".to_owned(), "write DISTRO=debian, which has the Raspberry Pi firmware and kernel too".to_owned()));
+        return Err((
+            "raspios cannot be built yet".to_owned(),
+            "write DISTRO=debian, which has the Raspberry Pi firmware and kernel too".to_owned(),
+        ));
     }
     values::one_of(text, &[("debian", Distro::Debian)])
 }
 
 fn arch(text: &str) -> Result<Arch, Fault> {
     match text {
-        "aarch64" | "armv8" => Err((format!("{text} is not Debian's name of it"), "write arm64".to_owned())),
-        "arm" | "armv7" | "armv7l" => Err((format!("{text} is not Debian's name of it"), "write armhf".to_owned())),
+        "aarch64" | "armv8" => Err((
+            format!("{text} is not Debian's name of it"),
+            "write arm64".to_owned(),
+        )),
+        "arm" | "armv7" | "armv7l" => Err((
+            format!("{text} is not Debian's name of it"),
+            "write armhf".to_owned(),
+        )),
         _ => values::one_of(text, &[("arm64", Arch::Arm64), ("armhf", Arch::Armhf)]),
     }
 }
@@ -245,34 +317,54 @@ fn release(text: &str) -> Result<String, Fault> {
 }
 
 fn bootstrap(text: &str) -> Result<Bootstrap, Fault> {
-    values::one_of(text, &[("mmdebstrap", Bootstrap::Mmdebstrap), ("debootstrap", Bootstrap::Debootstrap)])
+    values::one_of(
+        text,
+        &[
+            ("mmdebstrap", Bootstrap::Mmdebstrap),
+            ("debootstrap", Bootstrap::Debootstrap),
+        ],
+    )
 }
 
 fn level(text: &str) -> Result<u8, Fault> {
     match text.parse() {
         Ok(level @ 0..=9) => Ok(level),
-        _ => Err((format!("{text} is not a level"), "write a digit, 0 to 9".to_owned())),
+        _ => Err((
+            format!("{text} is not a level"),
+            "write a digit, 0 to 9".to_owned(),
+        )),
     }
 }
 
 fn boot_size(text: &str) -> Result<u64, Fault> {
     match values::size(text)? {
-        size if size < 64 << 20 => Err((format!("{text} is too small for a kernel and its initramfs"), "write 64M or more".to_owned())),
+        size if size < 64 << 20 => Err((
+            format!("{text} is too small for a kernel and its initramfs"),
+            "write 64M or more".to_owned(),
+        )),
         size => Ok(size),
     }
 }
 
 /// The day of `epoch`, or today, in UTC.
 fn day(epoch: Option<i64>) -> String {
-    let time = epoch.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).unwrap_or_else(jiff::Timestamp::now);
+    let time = epoch
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .unwrap_or_else(jiff::Timestamp::now);
     time.strftime("%Y-%m-%d").to_string()
 }
 
 fn stages_of(base: &Path) -> Vec<PathBuf> {
-    let dir = if base.join("stages").is_dir() { base.join("stages") } else { base.to_owned() };
+    let dir = if base.join("stages").is_dir() {
+        base.join("stages")
+    } else {
+        base.to_owned()
+    };
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut stages: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("stage") && entry.path().is_dir())
+        .filter(|entry| {
+            entry.file_name().to_string_lossy().starts_with("stage") && entry.path().is_dir()
+        })
         .map(|entry| entry.path())
         .filter(|path| path.file_name().is_some_and(|name| name != "stages"))
         .collect();
@@ -287,7 +379,12 @@ fn base_dir(request: &ConfigRequest, raw: &Raw, judge: &Judge) -> PathBuf {
         return request.cwd.join(set);
     }
     let is_tree = |dir: &Path| dir.join("stages").is_dir() || dir.join("stage0").is_dir();
-    let beside = raw.files.iter().rev().filter_map(|file| file.parent()).find(|dir| is_tree(dir));
+    let beside = raw
+        .files
+        .iter()
+        .rev()
+        .filter_map(|file| file.parent())
+        .find(|dir| is_tree(dir));
     match beside {
         Some(dir) if !is_tree(&request.cwd) => dir.to_owned(),
         _ => request.cwd.clone(),
@@ -299,9 +396,17 @@ fn cache_dir(request: &ConfigRequest, judge: &Judge) -> PathBuf {
     if !set.is_empty() {
         return request.cwd.join(set);
     }
-    let variable = |name: &str| request.env.get(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
-    let base = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-    base.unwrap_or_else(|| request.cwd.clone()).join("westwork-gen")
+    let variable = |name: &str| {
+        request
+            .env
+            .get(name)
+            .filter(|value| value.starts_with('/'))
+            .map(PathBuf::from)
+    };
+    let base =
+        variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    base.unwrap_or_else(|| request.cwd.clone())
+        .join("westwork-gen")
 }
 
 #[cfg(test)]
@@ -355,7 +460,11 @@ mod tests {
         ] {
             let loaded = load(&["IMG_NAME=Mine", set]);
             assert_eq!(loaded.problems.len(), 1, "{set}: {:?}", loaded.problems);
-            assert!(loaded.problems[0].remedy.contains(remedy), "{set}: {}", loaded.problems[0]);
+            assert!(
+                loaded.problems[0].remedy.contains(remedy),
+                "{set}: {}",
+                loaded.problems[0]
+            );
             assert!(loaded.config.is_some(), "{set}");
         }
     }
@@ -368,8 +477,26 @@ mod tests {
 
     #[test]
     fn the_old_zip_switch_still_counts() {
-        assert_eq!(load(&["IMG_NAME=a", "DEPLOY_ZIP=0"]).config.unwrap().compression, Compression::None);
-        assert_eq!(load(&["IMG_NAME=a", "DEPLOY_ZIP=1"]).config.unwrap().compression, Compression::Zip);
-        assert_eq!(load(&["IMG_NAME=a", "DEPLOY_ZIP=1", "DEPLOY_COMPRESSION=xz"]).config.unwrap().compression, Compression::Xz);
+        assert_eq!(
+            load(&["IMG_NAME=a", "DEPLOY_ZIP=0"])
+                .config
+                .unwrap()
+                .compression,
+            Compression::None
+        );
+        assert_eq!(
+            load(&["IMG_NAME=a", "DEPLOY_ZIP=1"])
+                .config
+                .unwrap()
+                .compression,
+            Compression::Zip
+        );
+        assert_eq!(
+            load(&["IMG_NAME=a", "DEPLOY_ZIP=1", "DEPLOY_COMPRESSION=xz"])
+                .config
+                .unwrap()
+                .compression,
+            Compression::Xz
+        );
     }
 }

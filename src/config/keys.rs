@@ -71,7 +71,9 @@ pub fn known_keys() -> impl Iterator<Item = &'static str> {
 
 /// The default of a key.
 pub(super) fn default(name: &str) -> &'static str {
-    KEYS.iter().find(|(key, _)| *key == name).map_or("", |(_, default)| default)
+    KEYS.iter()
+        .find(|(key, _)| *key == name)
+        .map_or("", |(_, default)| default)
 }
 
 /// The known key that `name` was probably meant to be.
@@ -80,7 +82,10 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// The candidate nearest to `word`, if one is near enough to be a slip of the pen.
-pub(super) fn nearest_of<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest_of<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     candidates
         .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
@@ -104,7 +109,10 @@ mod tests {
         let text = include_str!("../../config.example");
         let without = ["BASE_DIR", "DEPLOY_ZIP"];
         for (name, default) in KEYS.iter().filter(|(name, _)| !without.contains(name)) {
-            let line = text.lines().find(|line| line.trim_start_matches('#').starts_with(&format!("{name}=")));
+            let line = text.lines().find(|line| {
+                line.trim_start_matches('#')
+                    .starts_with(&format!("{name}="))
+            });
             let line = line.unwrap_or_else(|| panic!("config.example does not show {name}"));
             if !default.is_empty() {
                 let value = line.split_once('=').unwrap().1.trim_matches('\'');

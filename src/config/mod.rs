@@ -134,8 +134,15 @@ impl Config {
     /// Suites besides the release itself, from `EXTRA_SUITES`, which stages read too.
     pub fn extra_suites(&self) -> Vec<&str> {
         let default = "updates security";
-        let suites = self.exports.get("EXTRA_SUITES").map_or(default, String::as_str);
-        if self.release == "sid" { Vec::new() } else { suites.split_ascii_whitespace().collect() }
+        let suites = self
+            .exports
+            .get("EXTRA_SUITES")
+            .map_or(default, String::as_str);
+        if self.release == "sid" {
+            Vec::new()
+        } else {
+            suites.split_ascii_whitespace().collect()
+        }
     }
 }
 

@@ -41,16 +41,33 @@ pub(super) fn size(text: &str) -> Result<u64, Fault> {
         Some((at, 'G' | 'g')) => (&text[..at], 30),
         _ => (text, 0),
     };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    bytes.ok_or_else(|| fault(format!("{text} is not a size"), "write a number with K, M or G, such as 512M"))
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| {
+        fault(
+            format!("{text} is not a size"),
+            "write a number with K, M or G, such as 512M",
+        )
+    })
 }
 
 /// An address apt can fetch from.
 pub(super) fn url(text: &str) -> Result<(), Fault> {
-    let host = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let host = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
     match host {
-        Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) && !text.contains('"') => Ok(()),
-        _ => Err(fault(format!("{text} is not a web address"), "write http://… or https://…")),
+        Some(host)
+            if !host.is_empty() && !text.contains(char::is_whitespace) && !text.contains('"') =>
+        {
+            Ok(())
+        }
+        _ => Err(fault(
+            format!("{text} is not a web address"),
+            "write http://… or https://…",
+        )),
     }
 }
 
@@ -58,20 +75,36 @@ pub(super) fn url(text: &str) -> Result<(), Fault> {
 pub(super) fn file_name(text: &str) -> Result<(), Fault> {
     let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
     match text.chars().find(|c| bad(*c)) {
-        Some(c) => Err(fault(format!("{text:?} has {c:?} in it, which a file name here cannot have"), "use letters, digits, dots and dashes")),
-        None if text.starts_with(['.', '-']) => Err(fault(format!("{text} begins with a dot or a dash"), "begin with a letter")),
+        Some(c) => Err(fault(
+            format!("{text:?} has {c:?} in it, which a file name here cannot have"),
+            "use letters, digits, dots and dashes",
+        )),
+        None if text.starts_with(['.', '-']) => Err(fault(
+            format!("{text} begins with a dot or a dash"),
+            "begin with a letter",
+        )),
         None => Ok(()),
     }
 }
 
 /// adduser's NAME_REGEX of Debian, and not root.
 pub(super) fn user_name(text: &str) -> Result<(), Fault> {
-    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
-    let good = text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(letters);
+    let letters = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+    };
+    let good = text.len() <= 32
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(letters);
     match (good, text) {
-        (_, "root") => Err(fault("the first user cannot be root", "choose another name")),
+        (_, "root") => Err(fault(
+            "the first user cannot be root",
+            "choose another name",
+        )),
         (true, _) => Ok(()),
-        _ => Err(fault(format!("{text} is not a user name"), "begin with a-z; then a-z, 0-9, - and _, 32 at most")),
+        _ => Err(fault(
+            format!("{text} is not a user name"),
+            "begin with a-z; then a-z, 0-9, - and _, 32 at most",
+        )),
     }
 }
 
@@ -80,38 +113,64 @@ pub(super) fn host_name(text: &str) -> Result<(), Fault> {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if text.len() <= 253 && text.split('.').all(label) {
         return Ok(());
     }
-    Err(fault(format!("{text} is not a host name"), "use letters, digits and dashes, such as westwork"))
+    Err(fault(
+        format!("{text} is not a host name"),
+        "use letters, digits and dashes, such as westwork",
+    ))
 }
 
 /// `language[_TERRITORY].UTF-8[@modifier]`.
 pub(super) fn locale(text: &str) -> Result<(), Fault> {
     let (name, charset) = text.split_once('.').unwrap_or((text, ""));
     let language = name.split('_').next().unwrap_or_default();
-    let name_is_good = name == "C" || ((2..=3).contains(&language.len()) && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_'));
+    let name_is_good = name == "C"
+        || ((2..=3).contains(&language.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphabetic() || byte == b'_'));
     let charset_is_good = charset.split('@').next() == Some("UTF-8");
     match (name_is_good, charset_is_good) {
         (true, true) => Ok(()),
-        (true, false) => Err(fault(format!("{text} does not end in .UTF-8"), format!("write {name}.UTF-8"))),
-        _ => Err(fault(format!("{text} is not a locale"), "write one such as en_GB.UTF-8")),
+        (true, false) => Err(fault(
+            format!("{text} does not end in .UTF-8"),
+            format!("write {name}.UTF-8"),
+        )),
+        _ => Err(fault(
+            format!("{text} is not a locale"),
+            "write one such as en_GB.UTF-8",
+        )),
     }
 }
 
 /// A zone of the tz database; looked up where this machine has it.
 pub(super) fn time_zone(text: &str) -> Result<(), Fault> {
-    let good = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte));
+    let good = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))
+    };
     if !text.split('/').all(good) {
-        return Err(fault(format!("{text} is not a time zone"), "write one such as Europe/London"));
+        return Err(fault(
+            format!("{text} is not a time zone"),
+            "write one such as Europe/London",
+        ));
     }
     let zones = Path::new("/usr/share/zoneinfo");
     if zones.is_dir() && !zones.join(text).is_file() {
-        return Err(fault(format!("there is no time zone {text}"), "choose one of `timedatectl list-timezones`"));
+        return Err(fault(
+            format!("there is no time zone {text}"),
+            "choose one of `timedatectl list-timezones`",
+        ));
     }
     Ok(())
 }
@@ -119,11 +178,18 @@ pub(super) fn time_zone(text: &str) -> Result<(), Fault> {
 /// A line of authorized_keys(5) without options.
 pub(super) fn public_key(text: &str) -> Result<(), Fault> {
     let kind = text.split_whitespace().next().unwrap_or_default();
-    let good = ["ssh-", "ecdsa-", "sk-"].iter().any(|start| kind.starts_with(start)) && text.split_whitespace().count() >= 2 && !text.contains('\n');
+    let good = ["ssh-", "ecdsa-", "sk-"]
+        .iter()
+        .any(|start| kind.starts_with(start))
+        && text.split_whitespace().count() >= 2
+        && !text.contains('\n');
     if good {
         return Ok(());
     }
-    Err(fault("this is not a public SSH key", "paste the line of your id_ed25519.pub"))
+    Err(fault(
+        "this is not a public SSH key",
+        "paste the line of your id_ed25519.pub",
+    ))
 }
 
 /// An ISO 3166-1 alpha-2 code.

@@ -54,11 +54,18 @@ impl Dispatch {
     /// When the kernel has no binfmt_misc per user namespace (before Linux 6.7).
     pub fn new(config: &Config, emulator: &Path, dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-        mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=755"))
-            .with_context(|| format!("mounting a tmpfs at {}", dir.display()))?;
+        mount(
+            Some("tmpfs"),
+            dir,
+            Some("tmpfs"),
+            MsFlags::MS_NOSUID,
+            Some("mode=755"),
+        )
+        .with_context(|| format!("mounting a tmpfs at {}", dir.display()))?;
         let dispatcher = dir.join("dispatcher");
         fs::write(&dispatcher, DISPATCHER).context("placing the dispatcher")?;
-        fs::set_permissions(&dispatcher, fs::Permissions::from_mode(0o755)).context("placing the dispatcher")?;
+        fs::set_permissions(&dispatcher, fs::Permissions::from_mode(0o755))
+            .context("placing the dispatcher")?;
         fs::write(dir.join("emulator"), "").context("placing the emulator")?;
         bind(emulator, &dir.join("emulator"))?;
         binfmt::register(config.arch, &dispatcher)?;
@@ -82,7 +89,8 @@ impl Dispatch {
         fs::create_dir_all(&usr).context("making the tools' mount point")?;
         bind(&tools.dir.join("root/usr"), &usr)?;
         let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-        mount(None::<&str>, &usr, None::<&str>, read_only, None::<&str>).context("making the tools read-only")?;
+        mount(None::<&str>, &usr, None::<&str>, read_only, None::<&str>)
+            .context("making the tools read-only")?;
         self.tools = Some(tools);
         Ok(())
     }
@@ -101,18 +109,33 @@ impl Dispatch {
     /// A program of the tools root as something the host side can start, if it is there:
     /// `path` is relative to the root, e.g. `usr/sbin/mke2fs`.
     pub fn host_tool(&self, path: &str) -> Result<Option<PathBuf>> {
-        let Some(tools) = self.tools.as_ref().filter(|tools| tools.dir.join("root").join(path).exists()) else {
+        let Some(tools) = self
+            .tools
+            .as_ref()
+            .filter(|tools| tools.dir.join("root").join(path).exists())
+        else {
             return Ok(None);
         };
         let twins = table::Twins::new(self.arch, tools, &self.dir)?;
         let loader = twins.host_loader();
         let program = tools.dir.join("root").join(path);
-        let words = std::iter::once(loader.get_program()).chain(loader.get_args()).chain([program.as_os_str()]);
-        let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
-        let name = Path::new(path).file_name().context("reading a program's name")?;
+        let words = std::iter::once(loader.get_program())
+            .chain(loader.get_args())
+            .chain([program.as_os_str()]);
+        let words: Vec<String> = words
+            .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
+            .collect();
+        let name = Path::new(path)
+            .file_name()
+            .context("reading a program's name")?;
         let script = self.dir.join(name);
-        fs::write(&script, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "))).context("writing a tool's starter")?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).context("writing a tool's starter")?;
+        fs::write(
+            &script,
+            format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")),
+        )
+        .context("writing a tool's starter")?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
+            .context("writing a tool's starter")?;
         Ok(Some(script))
     }
 

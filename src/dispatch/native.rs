@@ -24,11 +24,23 @@ pub struct ToolsRoot {
 ///
 /// # Errors
 /// When the packages cannot be fetched or unpacked.
-pub fn tools_root(config: &Config, mirrors: &Mirrors, state: &State, packages: &BTreeSet<String>, sink: &mut dyn FnMut(&str)) -> Result<ToolsRoot> {
+pub fn tools_root(
+    config: &Config,
+    mirrors: &Mirrors,
+    state: &State,
+    packages: &BTreeSet<String>,
+    sink: &mut dyn FnMut(&str),
+) -> Result<ToolsRoot> {
     let list: Vec<&str> = packages.iter().map(String::as_str).collect();
     let mut hash = Sha256::new();
     let suites = config.extra_suites().join(" ");
-    for part in [config.release.as_str(), &suites, std::env::consts::ARCH, &state.id, &list.join(",")] {
+    for part in [
+        config.release.as_str(),
+        &suites,
+        std::env::consts::ARCH,
+        &state.id,
+        &list.join(","),
+    ] {
         hash.update(part);
         hash.update("\n");
     }
@@ -37,7 +49,8 @@ pub fn tools_root(config: &Config, mirrors: &Mirrors, state: &State, packages: &
     fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
     let dir = base.join(format!("{}-{key}", config.release));
     if let Ok(text) = fs::read(dir.join("versions.json")) {
-        let versions = serde_json::from_slice(&text).with_context(|| format!("reading {}", dir.display()))?;
+        let versions =
+            serde_json::from_slice(&text).with_context(|| format!("reading {}", dir.display()))?;
         return Ok(ToolsRoot { dir, versions });
     }
     let making = tempfile::Builder::new()
@@ -56,7 +69,13 @@ pub fn tools_root(config: &Config, mirrors: &Mirrors, state: &State, packages: &
 }
 
 /// Unpacks `packages` and what they depend on, without configuring them.
-fn unpack(config: &Config, mirrors: &Mirrors, packages: &[&str], dir: &Path, sink: &mut dyn FnMut(&str)) -> Result<BTreeMap<String, String>> {
+fn unpack(
+    config: &Config,
+    mirrors: &Mirrors,
+    packages: &[&str],
+    dir: &Path,
+    sink: &mut dyn FnMut(&str),
+) -> Result<BTreeMap<String, String>> {
     let (root, debs) = (dir.join("root"), dir.join("debs"));
     fs::create_dir_all(&debs).with_context(|| format!("making {}", debs.display()))?;
     let mut command = Command::new("mmdebstrap")
@@ -105,7 +124,10 @@ fn package_and_version(file: &str) -> Option<(String, String)> {
 /// When the name is not found; the caller emulates the program then.
 pub fn rename_architecture(path: &Path, to: &Path, native: &str, arch: Arch) -> Result<()> {
     let target = arch.debian();
-    ensure!(native.len() == target.len(), "{native} and {target} differ in length");
+    ensure!(
+        native.len() == target.len(),
+        "{native} and {target} differ in length"
+    );
     let mut bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let (from, into) = (format!("\0{native}\0"), format!("\0{target}\0"));
     let mut at = 0;
@@ -117,12 +139,16 @@ pub fn rename_architecture(path: &Path, to: &Path, native: &str, arch: Arch) -> 
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
     fs::write(to, bytes).with_context(|| format!("writing {}", to.display()))?;
-    let mode = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.permissions();
+    let mode = fs::metadata(path)
+        .with_context(|| format!("reading {}", path.display()))?
+        .permissions();
     fs::set_permissions(to, mode).with_context(|| format!("setting the mode of {}", to.display()))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 /// Debian's name of this machine's architecture.

@@ -52,7 +52,9 @@ const FOR_EXPORT: &str = "e2fsprogs";
 /// Every package the tools root must have.
 pub fn packages() -> Result<BTreeSet<String>> {
     let families = allow_list()?;
-    let twins = families.into_iter().flat_map(|family| family.needs.into_iter().chain([family.package]));
+    let twins = families
+        .into_iter()
+        .flat_map(|family| family.needs.into_iter().chain([family.package]));
     Ok(twins.chain([FOR_EXPORT.to_owned()]).collect())
 }
 
@@ -74,16 +76,25 @@ impl Table {
         let mut lines = BTreeMap::new();
         let mut left_out = Vec::new();
         for family in allow_list()? {
-            let (ours, theirs) = (tools.versions.get(&family.package), installed.get(&family.package));
+            let (ours, theirs) = (
+                tools.versions.get(&family.package),
+                installed.get(&family.package),
+            );
             match (ours, theirs) {
                 (None, _) => left_out.push(format!("{}: not in the tools root", family.package)),
                 (Some(ours), Some(theirs)) if source_version(ours) != source_version(theirs) => {
-                    left_out.push(format!("{}: {ours} in the tools root, {theirs} in the target", family.package));
+                    left_out.push(format!(
+                        "{}: {ours} in the tools root, {theirs} in the target",
+                        family.package
+                    ));
                 }
                 _ => twins.add(&family, &mut lines)?,
             }
         }
-        let text = lines.into_iter().map(|(key, rest)| format!("{key}\t{rest}\n")).collect();
+        let text = lines
+            .into_iter()
+            .map(|(key, rest)| format!("{key}\t{rest}\n"))
+            .collect();
         Ok(Self { text, left_out })
     }
 }
@@ -109,11 +120,16 @@ impl<'a> Twins<'a> {
     pub(super) fn new(arch: Arch, tools: &ToolsRoot, dir: &'a Path) -> Result<Self> {
         let root = tools.dir.join("root");
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let loader = ["usr/lib64/ld-linux-x86-64.so.2", "usr/lib/ld-linux-aarch64.so.1"]
-            .into_iter()
-            .find(|path| root.join(path).exists())
-            .context("finding the loader of the tools root")?;
-        let libraries = ["", "/systemd"].map(|below| format!("/{TOOLS_DIR}/usr/lib/{triplet}{below}")).join(":");
+        let loader = [
+            "usr/lib64/ld-linux-x86-64.so.2",
+            "usr/lib/ld-linux-aarch64.so.1",
+        ]
+        .into_iter()
+        .find(|path| root.join(path).exists())
+        .context("finding the loader of the tools root")?;
+        let libraries = ["", "/systemd"]
+            .map(|below| format!("/{TOOLS_DIR}/usr/lib/{triplet}{below}"))
+            .join(":");
         Ok(Self {
             arch,
             root,
@@ -130,14 +146,29 @@ impl<'a> Twins<'a> {
             let Some((key, twin)) = self.twin(family, program)? else {
                 continue;
             };
-            let mut fields = vec![self.loader.clone(), "--argv0".to_owned(), "{0}".to_owned(), "--library-path".to_owned(), self.libraries.clone(), twin];
-            fields.extend(family.args.iter().map(|arg| arg.replace("{arch}", self.arch.debian())));
+            let mut fields = vec![
+                self.loader.clone(),
+                "--argv0".to_owned(),
+                "{0}".to_owned(),
+                "--library-path".to_owned(),
+                self.libraries.clone(),
+                twin,
+            ];
+            fields.extend(
+                family
+                    .args
+                    .iter()
+                    .map(|arg| arg.replace("{arch}", self.arch.debian())),
+            );
             if family.perl {
                 fields.extend(self.perl_directories());
             }
             lines.insert(key.clone(), format!("{mode}\t{}", fields.join("\t")));
             for script in &family.scripts {
-                lines.insert(format!("{key} {}", self.versioned(family, script)), "n\t-".to_owned());
+                lines.insert(
+                    format!("{key} {}", self.versioned(family, script)),
+                    "n\t-".to_owned(),
+                );
             }
         }
         Ok(())
@@ -149,7 +180,9 @@ impl<'a> Twins<'a> {
         let Ok(real) = inside.canonicalize() else {
             return Ok(None);
         };
-        let Ok(below) = real.strip_prefix(self.root.canonicalize().context("finding the tools root")?) else {
+        let Ok(below) =
+            real.strip_prefix(self.root.canonicalize().context("finding the tools root")?)
+        else {
             return Ok(None);
         };
         if !self.starts(&real) {
@@ -167,15 +200,31 @@ impl<'a> Twins<'a> {
         if name == "dpkg" && !self.takes_itself_for_target(&copy) {
             return Ok(None);
         }
-        Ok(Some((key, format!("/{TOOLS_DIR}/renamed/{}", name.to_string_lossy()))))
+        Ok(Some((
+            key,
+            format!("/{TOOLS_DIR}/renamed/{}", name.to_string_lossy()),
+        )))
     }
 
     /// The loader on this side of the mount.
     pub(super) fn host_loader(&self) -> Command {
-        let inside = |path: &str| self.root.join(path.trim_start_matches('/').trim_start_matches(TOOLS_DIR).trim_start_matches('/'));
-        let libraries: Vec<String> = self.libraries.split(':').map(|path| inside(path).to_string_lossy().into_owned()).collect();
+        let inside = |path: &str| {
+            self.root.join(
+                path.trim_start_matches('/')
+                    .trim_start_matches(TOOLS_DIR)
+                    .trim_start_matches('/'),
+            )
+        };
+        let libraries: Vec<String> = self
+            .libraries
+            .split(':')
+            .map(|path| inside(path).to_string_lossy().into_owned())
+            .collect();
         let mut command = Command::new(inside(&self.loader));
-        command.arg("--library-path").arg(libraries.join(":")).stdin(Stdio::null());
+        command
+            .arg("--library-path")
+            .arg(libraries.join(":"))
+            .stdin(Stdio::null());
         command
     }
 
@@ -183,13 +232,23 @@ impl<'a> Twins<'a> {
     fn starts(&self, program: &Path) -> bool {
         let mut command = self.host_loader();
         // `--list` comes before the program and instead of running it.
-        command.arg("--list").arg(program).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("--list")
+            .arg(program)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 
     fn takes_itself_for_target(&self, dpkg: &Path) -> bool {
-        let output = self.host_loader().arg(dpkg).arg("--print-architecture").output();
-        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == self.arch.debian())
+        let output = self
+            .host_loader()
+            .arg(dpkg)
+            .arg("--print-architecture")
+            .output();
+        output.is_ok_and(|output| {
+            String::from_utf8_lossy(&output.stdout).trim() == self.arch.debian()
+        })
     }
 
     /// Perl's directories with machine code; those with scripts only are the target's own.
@@ -200,9 +259,16 @@ impl<'a> Twins<'a> {
         let mut directories = Vec::new();
         // In the order of perl's own @INC: vendor, core, base.
         for below in ["perl5", "perl"] {
-            let entries = fs::read_dir(self.root.join(&base).join(below)).into_iter().flatten().flatten();
+            let entries = fs::read_dir(self.root.join(&base).join(below))
+                .into_iter()
+                .flatten()
+                .flatten();
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-            directories.extend(names.filter(|name| name.starts_with('5')).map(|name| format!("{below}/{name}")));
+            directories.extend(
+                names
+                    .filter(|name| name.starts_with('5'))
+                    .map(|name| format!("{below}/{name}")),
+            );
         }
         directories.sort_by_key(|dir| !dir.starts_with("perl5/"));
         directories.push("perl-base".to_owned());
@@ -218,8 +284,15 @@ impl<'a> Twins<'a> {
         if !family.python || !script.contains("python3*") {
             return script.to_owned();
         }
-        let real = self.root.join("usr/bin/python3").canonicalize().unwrap_or_default();
-        let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let real = self
+            .root
+            .join("usr/bin/python3")
+            .canonicalize()
+            .unwrap_or_default();
+        let name = real
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         script.replace("python3*", &name)
     }
 }
@@ -231,7 +304,10 @@ fn installed_versions(rootfs: &Path) -> BTreeMap<String, String> {
         .filter_map(|stanza| {
             let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name));
             field("Status: ")?.ends_with(" installed").then_some(())?;
-            Some((field("Package: ")?.to_owned(), field("Version: ")?.to_owned()))
+            Some((
+                field("Package: ")?.to_owned(),
+                field("Version: ")?.to_owned(),
+            ))
         })
         .collect()
 }
@@ -244,14 +320,29 @@ mod tests {
     fn every_family_has_a_reason_and_resolved_paths() {
         for family in allow_list().unwrap() {
             assert!(!family.reason.is_empty(), "{}", family.package);
-            assert!(family.programs.iter().all(|path| path.starts_with("/usr/")), "{}", family.package);
+            assert!(
+                family.programs.iter().all(|path| path.starts_with("/usr/")),
+                "{}",
+                family.package
+            );
         }
     }
 
     #[test]
     fn nothing_that_reports_the_machine_is_listed() {
-        let programs: BTreeSet<String> = allow_list().unwrap().into_iter().flat_map(|family| family.programs).collect();
-        for never in ["/usr/bin/uname", "/usr/bin/arch", "/usr/bin/nproc", "/usr/bin/lscpu", "/usr/sbin/ldconfig", "/usr/bin/file"] {
+        let programs: BTreeSet<String> = allow_list()
+            .unwrap()
+            .into_iter()
+            .flat_map(|family| family.programs)
+            .collect();
+        for never in [
+            "/usr/bin/uname",
+            "/usr/bin/arch",
+            "/usr/bin/nproc",
+            "/usr/bin/lscpu",
+            "/usr/sbin/ldconfig",
+            "/usr/bin/file",
+        ] {
             assert!(!programs.contains(never), "{never}");
         }
     }
@@ -268,6 +359,9 @@ mod tests {
         fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
         let status = "Package: sed\nStatus: install ok installed\nVersion: 4.9-2\n\nPackage: old\nStatus: deinstall ok config-files\nVersion: 1\n";
         fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
-        assert_eq!(installed_versions(dir.path()), BTreeMap::from([("sed".to_owned(), "4.9-2".to_owned())]));
+        assert_eq!(
+            installed_versions(dir.path()),
+            BTreeMap::from([("sed".to_owned(), "4.9-2".to_owned())])
+        );
     }
 }

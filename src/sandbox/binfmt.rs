@@ -29,9 +29,20 @@ fn pattern(arch: Arch) -> &'static str {
 /// # Errors
 /// Before Linux 6.7 there is no binfmt_misc per user namespace, and the mount is refused.
 pub fn register(arch: Arch, interpreter: &Path) -> Result<()> {
-    mount(Some("binfmt_misc"), AT, Some("binfmt_misc"), MsFlags::empty(), None::<&str>)
-        .context("mounting a private binfmt_misc")?;
-    let line = format!(":westwork-{}:M::{}:{}:PF", arch.debian(), pattern(arch), interpreter.display());
+    mount(
+        Some("binfmt_misc"),
+        AT,
+        Some("binfmt_misc"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .context("mounting a private binfmt_misc")?;
+    let line = format!(
+        ":westwork-{}:M::{}:{}:PF",
+        arch.debian(),
+        pattern(arch),
+        interpreter.display()
+    );
     fs::write(format!("{AT}/register"), line)
         .with_context(|| format!("registering {} in binfmt_misc", interpreter.display()))
 }

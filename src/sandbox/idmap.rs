@@ -54,7 +54,10 @@ fn delegate(child: Pid, program: &str, ranges: &str, user: &str, own: u32) -> Re
         .output()
         .with_context(|| format!("starting {program}"))?;
     if !output.status.success() {
-        bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }

@@ -11,11 +11,11 @@ mod idmap;
 mod supervise;
 
 use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, fork, setresgid, setresuid, setsid};
-use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -59,7 +59,10 @@ pub fn enter(hostname: &str, terminal: Terminal) -> Result<Role> {
             idmap::write(child).context("mapping user ids into the build's namespace")?;
             go_tx.write_all(b"g").context("releasing the build")?;
             drop(go_tx);
-            Ok(Role::Supervisor(supervise::wait_for(child, Signal::SIGTERM)?))
+            Ok(Role::Supervisor(supervise::wait_for(
+                child,
+                Signal::SIGTERM,
+            )?))
         }
         ForkResult::Child => {
             drop((ready_rx, go_tx));
@@ -75,7 +78,9 @@ fn pipe() -> Result<(File, File)> {
 
 fn wait_ready(ready: &mut File) -> Result<()> {
     let mut said = String::new();
-    ready.read_to_string(&mut said).context("waiting for the namespaces")?;
+    ready
+        .read_to_string(&mut said)
+        .context("waiting for the namespaces")?;
     anyhow::ensure!(said == "ready", "making namespaces: {said}");
     Ok(())
 }
@@ -95,7 +100,9 @@ fn keeper(mut ready: File, mut go: File, hostname: &str, terminal: Terminal) -> 
         let _ = ready.write_all(error.to_string().as_bytes());
         std::process::exit(1);
     }
-    ready.write_all(b"ready").context("reporting to the supervisor")?;
+    ready
+        .write_all(b"ready")
+        .context("reporting to the supervisor")?;
     drop(ready);
     let mut byte = [0];
     if go.read(&mut byte).unwrap_or(0) == 0 {
@@ -107,7 +114,9 @@ fn keeper(mut ready: File, mut go: File, hostname: &str, terminal: Terminal) -> 
     // SAFETY: still a single thread.
     #[allow(unsafe_code)]
     match unsafe { fork() }.context("forking the builder")? {
-        ForkResult::Parent { child } => std::process::exit(supervise::wait_for(child, Signal::SIGKILL).unwrap_or(1)),
+        ForkResult::Parent { child } => {
+            std::process::exit(supervise::wait_for(child, Signal::SIGKILL).unwrap_or(1))
+        }
         ForkResult::Child => {
             die_with_parent()?;
             supervise::restore_signals().context("restoring signals")?;
@@ -129,8 +138,14 @@ fn furnish(hostname: &str) -> Result<()> {
 
 /// Nothing mounted from here on is seen outside.
 pub(crate) fn make_mounts_private() -> Result<()> {
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .context("making mounts private")
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+    .context("making mounts private")
 }
 
 /// Mounts the caller's process namespace at `at`.

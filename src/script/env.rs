@@ -64,7 +64,8 @@ const NOT_IN_KEY: &[&str] = &[
 
 /// The part of `env` that a layer's key is made of.
 pub fn in_key(env: &Env) -> impl Iterator<Item = (&String, &String)> {
-    env.iter().filter(|(name, _)| !NOT_IN_KEY.contains(&name.as_str()))
+    env.iter()
+        .filter(|(name, _)| !NOT_IN_KEY.contains(&name.as_str()))
 }
 
 /// Everything exported to a script at `place`.
@@ -103,12 +104,18 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     set("TARGET_HOSTNAME", &config.target_hostname);
     set("FIRST_USER_NAME", &config.first_user_name);
     set("FIRST_USER_PASS", &text(&config.first_user_pass));
-    set("DISABLE_FIRST_BOOT_USER_RENAME", flag(config.disable_first_boot_user_rename));
+    set(
+        "DISABLE_FIRST_BOOT_USER_RENAME",
+        flag(config.disable_first_boot_user_rename),
+    );
     set("PASSWORDLESS_SUDO", flag(config.passwordless_sudo));
     set("WPA_COUNTRY", &text(&config.wpa_country));
     set("ENABLE_SSH", flag(config.enable_ssh));
     set("PUBKEY_ONLY_SSH", flag(config.pubkey_only_ssh));
-    set("PUBKEY_SSH_FIRST_USER", &text(&config.pubkey_ssh_first_user));
+    set(
+        "PUBKEY_SSH_FIRST_USER",
+        &text(&config.pubkey_ssh_first_user),
+    );
     set("LOCALE_DEFAULT", &config.locale_default);
     set("KEYBOARD_KEYMAP", &config.keyboard_keymap);
     set("KEYBOARD_LAYOUT", &config.keyboard_layout);
@@ -129,10 +136,13 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     set("MIRROR", &mirrors.build);
     set("SECURITY_MIRROR", &mirrors.security);
     set("IMAGE_MIRROR", &text(&config.image_mirror));
-    set("BOOTSTRAP", match config.bootstrap {
-        crate::config::Bootstrap::Mmdebstrap => "mmdebstrap",
-        crate::config::Bootstrap::Debootstrap => "debootstrap",
-    });
+    set(
+        "BOOTSTRAP",
+        match config.bootstrap {
+            crate::config::Bootstrap::Mmdebstrap => "mmdebstrap",
+            crate::config::Bootstrap::Debootstrap => "debootstrap",
+        },
+    );
 }
 
 fn compression(compression: Compression) -> &'static str {
@@ -164,7 +174,10 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
         path("SUB_STAGE_DIR", dir);
     }
     let previous = place.previous;
-    path("PREV_STAGE_DIR", previous.map_or(Path::new(""), |stage| &stage.dir));
+    path(
+        "PREV_STAGE_DIR",
+        previous.map_or(Path::new(""), |stage| &stage.dir),
+    );
     let rootfs = previous.map(|stage| stage_work_dir(place.work, stage).join("rootfs"));
     path("PREV_ROOTFS_DIR", &rootfs.unwrap_or_default());
     if let Ok(own) = std::env::current_exe() {
@@ -173,7 +186,11 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     set("STAGE", &place.stage.name);
     set("PREV_STAGE", previous.map_or("", |stage| &stage.name));
     set("IMG_SUFFIX", place.img_suffix);
-    let list: Vec<_> = config.stage_list.iter().map(|dir| dir.to_string_lossy()).collect();
+    let list: Vec<_> = config
+        .stage_list
+        .iter()
+        .map(|dir| dir.to_string_lossy())
+        .collect();
     set("STAGE_LIST", &list.join(" "));
     set("QUILT_PATCHES", "");
     set("QUILT_NO_DIFF_INDEX", "1");

@@ -58,7 +58,9 @@ fn internal(env: &Env) -> Result<Command> {
 pub fn run_in_chroot(root: PathBuf, from_stdin: bool, argv: Vec<OsString>) -> Result<i32> {
     let (script, argv) = if from_stdin {
         let mut text = Vec::new();
-        std::io::stdin().read_to_end(&mut text).context("reading the script")?;
+        std::io::stdin()
+            .read_to_end(&mut text)
+            .context("reading the script")?;
         let path = format!("/{}/step.sh", crate::rootfs::PRIVATE_DIR);
         (Some(text), vec!["bash".into(), "-e".into(), path.into()])
     } else {
