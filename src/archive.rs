@@ -7,6 +7,9 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::path::Path;
+
+const UNKNOWN: &str = "unknown";
 
 /// Identity and date of the package index at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,33 +21,64 @@ pub struct State {
 }
 
 impl State {
+    /// The state this build stands on: the archive's as it is now, or with `CONTINUE=1`, and
+    /// without a network, that of the last build in `work`.
+    ///
+    /// # Errors
+    /// When the state cannot be kept for the next build.
+    pub fn of_build(config: &Config, mirrors: &Mirrors, work: &Path) -> Result<Self> {
+        let path = work.join("archive.json");
+        let last: Option<Self> = fs::read(&path)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        let state = match last {
+            Some(last) if config.resume => last,
+            last => {
+                let now = Self::fetch(config, mirrors);
+                match last {
+                    Some(last) if now.id == UNKNOWN => last,
+                    _ => now,
+                }
+            }
+        };
+        let json = serde_json::to_vec(&state).context("writing the archive's state")?;
+        fs::write(&path, json).context("writing the archive's state")?;
+        Ok(state)
+    }
+
     /// Asks the archive for its release files. They are only compared here; apt checks the
     /// signatures of what it fetches itself.
-    ///
-    /// Without a network the answer is `unknown`, and the layers there are stay good.
-    pub fn fetch(config: &Config, mirrors: &Mirrors) -> Self {
+    fn fetch(config: &Config, mirrors: &Mirrors) -> Self {
         let release = &config.release;
-        let mut places = vec![
-            format!("{}/dists/{release}/InRelease", mirrors.build),
-            format!("{}/dists/{release}-updates/InRelease", mirrors.build),
-        ];
-        if !mirrors.security.is_empty() {
-            places.push(format!(
-                "{}/dists/{release}-security/InRelease",
-                mirrors.security
-            ));
+        let mut places = vec![format!("{}/dists/{release}", mirrors.build)];
+        for suite in config.extra_suites() {
+            let mirror = if suite == "security" {
+                &mirrors.security
+            } else {
+                &mirrors.build
+            };
+            places.push(format!("{mirror}/dists/{release}-{suite}"));
         }
-        let texts: Vec<String> = places
-            .iter()
-            .filter_map(|url| download(url, config).ok())
-            .collect();
+        // All at once: one after the other would be the longest part of a build that has
+        // nothing to do.
+        let texts: Vec<String> = std::thread::scope(|scope| {
+            let fetch = |place: &String| download(&format!("{place}/InRelease"), config).ok();
+            let threads: Vec<_> = places
+                .iter()
+                .map(|place| scope.spawn(move || fetch(place)))
+                .collect();
+            threads
+                .into_iter()
+                .filter_map(|thread| thread.join().ok().flatten())
+                .collect()
+        });
         Self::of(&texts)
     }
 
     fn of(texts: &[String]) -> Self {
         if texts.is_empty() {
             return Self {
-                id: "unknown".to_owned(),
+                id: UNKNOWN.to_owned(),
                 date: None,
             };
         }

@@ -14,6 +14,7 @@ use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, TOOLS_VAR};
 use crate::script::env::{Place, stage_work_dir};
 use crate::script::{self, Env};
 use crate::step::{Step, StepKind};
+use crate::timings::{Timings, disk_usage};
 use crate::{finalise, patch, tool};
 use anyhow::{Context, Result};
 use std::fmt;
@@ -56,7 +57,13 @@ pub fn work_of(config: &Config) -> PathBuf {
 ///
 /// # Errors
 /// [`StepFailure`] when a step fails; its half-done layer is kept aside for `shell`.
-pub fn build(config: &Config, plan: &Plan, mirrors: &Mirrors, mode: Mode) -> Result<Vec<PathBuf>> {
+pub fn build(
+    config: &Config,
+    plan: &Plan,
+    mirrors: &Mirrors,
+    options: &Options,
+) -> Result<Vec<PathBuf>> {
+    let timings = Timings::new();
     let work = work_of(config);
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let store = Store::open(&config.work_dir)?;
@@ -69,13 +76,14 @@ pub fn build(config: &Config, plan: &Plan, mirrors: &Mirrors, mode: Mode) -> Res
         store: &store,
         archives: Archives::open(&config.cache_dir, config.arch.debian())?,
         output: Output::new(&work.join("build.log"))?,
+        state: State::of_build(config, mirrors, &work)?,
         work,
         stack: Vec::new(),
         progress: Progress::default(),
-        state: State::fetch(config, mirrors),
         dispatch: None,
+        timings,
     };
-    build.prepare_dispatch(mode)?;
+    build.prepare_dispatch(options.mode)?;
     let mut files = Vec::new();
     let mut previous = None;
     for stage in plan.stages.iter().filter(|stage| !stage.skip) {
@@ -86,7 +94,19 @@ pub fn build(config: &Config, plan: &Plan, mirrors: &Mirrors, mode: Mode) -> Res
         }
         previous = Some(stage);
     }
+    if options.timings {
+        let table = build.timings.to_string();
+        table.lines().for_each(|line| build.output.say(line));
+    }
     Ok(files)
+}
+
+/// How a build is run, beyond what makes the image.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub mode: Mode,
+    /// End with a table of where the time went.
+    pub timings: bool,
 }
 
 /// Which layer each step made, written as the build goes on, for `shell`.
@@ -128,6 +148,7 @@ struct Build<'a> {
     progress: Progress,
     state: State,
     dispatch: Option<Dispatch>,
+    timings: Timings,
 }
 
 impl Build<'_> {
@@ -139,6 +160,7 @@ impl Build<'_> {
         let emulator = tool::emulator(self.config.arch).context("finding the emulator")?;
         let mut dispatch = Dispatch::new(self.config, &emulator, &self.work.join("tools"))?;
         if mode == Mode::Native {
+            let mark = self.timings.begin();
             let packages = dispatch::table::packages()?;
             let mut output = self.output.step("native tools");
             let made = dispatch::native::tools_root(
@@ -151,6 +173,7 @@ impl Build<'_> {
             match made {
                 Ok(tools) => {
                     output.done();
+                    self.timings.end(&mark, "native tools", 0);
                     dispatch.use_tools(tools)?;
                 }
                 Err(error) => {
@@ -240,6 +263,7 @@ impl Build<'_> {
             name: step.name.clone(),
             inputs,
         };
+        let mark = self.timings.begin();
         let layer = self.store.begin(record, &self.stack, &at)?;
         let before = match previous {
             Some(previous) if previous.name != stage.name => Some(
@@ -261,6 +285,8 @@ impl Build<'_> {
             Ok(()) => {
                 output.done();
                 let key = layer.commit()?;
+                self.timings
+                    .end(&mark, &step.name, disk_usage(&self.store.upper(&key)));
                 self.reached(step, key)
             }
             Err(cause) => {
@@ -313,6 +339,7 @@ impl Build<'_> {
 
     /// Makes the image of what has been built so far.
     fn export(&mut self, export: &Export) -> Result<Vec<PathBuf>> {
+        let mark = self.timings.begin();
         let at = self.work.join("export-image");
         let scratch = self.store.scratch("export", &self.stack, &at)?;
         let rootfs = at.join("rootfs");
@@ -345,6 +372,8 @@ impl Build<'_> {
         match export::export(&request, &mut |line| output.line(line)) {
             Ok(exported) => {
                 output.done();
+                let written = exported.files.iter().map(|file| disk_usage(file)).sum();
+                self.timings.end(&mark, &request.name, written);
                 for file in &exported.files {
                     self.output.say(&format!("        {}", file.display()));
                 }

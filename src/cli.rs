@@ -16,19 +16,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build the image and leave it in the deploy directory
-    Build {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// Install missing host packages with apt first (as root or through sudo)
-        #[arg(long)]
-        install_deps: bool,
-        /// Resume the interrupted build (same as CONTINUE=1)
-        #[arg(long = "continue")]
-        resume: bool,
-        /// Emulate every target program, none natively (slow; for comparison)
-        #[arg(long)]
-        emulate: bool,
-    },
+    Build(BuildArgs),
     /// Print stages and steps in the order in which they would run
     Plan {
         #[command(flatten)]
@@ -51,6 +39,24 @@ pub enum Command {
     /// Parts of a build that this program runs in processes of their own
     #[command(hide = true, subcommand)]
     Internal(Internal),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Install missing host packages with apt first (as root or through sudo)
+    #[arg(long)]
+    pub install_deps: bool,
+    /// Resume the interrupted build (same as CONTINUE=1)
+    #[arg(long = "continue")]
+    pub resume: bool,
+    /// Emulate every target program, none natively (slow; for comparison)
+    #[arg(long)]
+    pub emulate: bool,
+    /// End with a table of where the time went
+    #[arg(long)]
+    pub timings: bool,
 }
 
 /// Where the settings come from.

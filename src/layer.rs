@@ -7,12 +7,14 @@
 //! work/layers/failed-3f9a…/   the last failed step, kept so that one can look inside
 //! ```
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -55,9 +57,10 @@ pub struct Record {
     pub inputs: Inputs,
 }
 
-/// The directory of all layers.
+/// The directory of all layers, held by this process alone.
 pub struct Store {
     dir: PathBuf,
+    _lock: Flock<File>,
 }
 
 impl Store {
@@ -67,7 +70,10 @@ impl Store {
         let dir = work_dir.join("layers");
         fs::create_dir_all(dir.join("empty"))
             .with_context(|| format!("making {}", dir.display()))?;
-        let store = Self { dir };
+        let store = Self {
+            _lock: lock(&dir.join("lock"))?,
+            dir,
+        };
         for entry in fs::read_dir(&store.dir).context("reading the layer store")? {
             let entry = entry.context("reading the layer store")?;
             if entry.file_name().to_string_lossy().starts_with("new-") {
@@ -84,6 +90,11 @@ impl Store {
         serde_json::from_slice(&text)
             .ok()
             .filter(|record: &Record| record.key == *key)
+    }
+
+    /// The directory of a committed layer's changes.
+    pub fn upper(&self, key: &Key) -> PathBuf {
+        self.dir.join(key.id()).join("upper")
     }
 
     /// Starts a layer on top of `stack` (bottom first) and mounts it at `at`.
@@ -168,11 +179,30 @@ impl Store {
     pub fn clear(&self) -> Result<()> {
         for entry in fs::read_dir(&self.dir).context("reading the layer store")? {
             let path = entry.context("reading the layer store")?.path();
-            if path.file_name().is_some_and(|name| name != "empty") {
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "empty") {
                 remove(&path)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Takes the work directory for this process, or names the one that has it.
+fn lock(path: &Path) -> Result<Flock<File>> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((_, Errno::EWOULDBLOCK)) => bail!(
+            "another build or shell is using {}; wait for it, or set another WORK_DIR",
+            path.parent().unwrap_or(path).display()
+        ),
+        Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
 }
 

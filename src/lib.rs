@@ -8,7 +8,7 @@
 //! | build | [`build`], [`key`], [`layer`], [`script`], [`apt`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
 //! | try out | [`shell`], [`boot`] |
-//! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`problem`] |
+//! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`timings`], [`problem`] |
 
 pub mod apt;
 pub mod archive;
@@ -35,11 +35,13 @@ pub mod sandbox;
 pub mod script;
 pub mod shell;
 pub mod step;
+pub mod timings;
 pub mod tool;
 
 use anyhow::{Context, Result};
-use cli::{Cli, Command, ConfigArgs, Internal};
+use cli::{BuildArgs, Cli, Command, ConfigArgs, Internal};
 use config::{Config, ConfigRequest};
+use dispatch::Mode;
 use sandbox::{Role, Terminal};
 
 /// Carries out one command. Returns the process's exit code.
@@ -49,19 +51,7 @@ use sandbox::{Role, Terminal};
 /// build that failed (exit code 1).
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
-        Command::Build {
-            config,
-            install_deps,
-            resume,
-            emulate,
-        } => {
-            let mode = if emulate {
-                dispatch::Mode::Emulate
-            } else {
-                dispatch::Mode::Native
-            };
-            build(&config, install_deps, resume, mode)
-        }
+        Command::Build(args) => build(&args),
         Command::Plan { config } => {
             print!("{}", check::plan(&request(&config)?)?.1);
             Ok(0)
@@ -79,12 +69,12 @@ pub fn run(cli: Cli) -> Result<u8> {
 }
 
 /// config → plan → check → build and export, the last two in the sandbox.
-fn build(args: &ConfigArgs, install_deps: bool, resume: bool, mode: dispatch::Mode) -> Result<u8> {
-    let mut request = request(args)?;
-    if resume {
+fn build(args: &BuildArgs) -> Result<u8> {
+    let mut request = request(&args.config)?;
+    if args.resume {
         request.set.push("CONTINUE=1".to_owned());
     }
-    if install_deps {
+    if args.install_deps {
         check::install_missing(&request)?;
     }
     let (config, plan) = check::everything(&request)?;
@@ -92,8 +82,17 @@ fn build(args: &ConfigArgs, install_deps: bool, resume: bool, mode: dispatch::Mo
         eprintln!("note: {note}");
     }
     let mirrors = mirror::Mirrors::resolve(&config);
+    let mode = if args.emulate {
+        Mode::Emulate
+    } else {
+        Mode::Native
+    };
+    let options = build::Options {
+        mode,
+        timings: args.timings,
+    };
     in_sandbox(&config, Terminal::Detached, || {
-        build::build(&config, &plan, &mirrors, mode)?;
+        build::build(&config, &plan, &mirrors, &options)?;
         Ok(0)
     })
 }
