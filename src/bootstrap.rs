@@ -1,5 +1,6 @@
 //! The first root file system: what the function `bootstrap` of a stage's `prerun.sh` does.
 
+use crate::mirror::Mirrors;
 use crate::rootfs::{ARCHIVES_VAR, TOOLS_DIR, mount_tools};
 use anyhow::{Context, Result, bail};
 use std::env;
@@ -81,9 +82,20 @@ fn mmdebstrap(request: &Request) -> Result<Command> {
         .arg(&request.suite)
         .arg(&request.dir);
     if !request.mirror.is_empty() {
-        command.arg(&request.mirror);
+        command.args(sources(request));
     }
     Ok(command)
+}
+
+/// The mirror's suites: with updates and security from the start, nothing is installed twice.
+fn sources(request: &Request) -> Vec<String> {
+    let mirrors = Mirrors {
+        build: request.mirror.clone(),
+        security: env::var("SECURITY_MIRROR").unwrap_or_default(),
+    };
+    let suites = env::var("EXTRA_SUITES").unwrap_or_default();
+    let suites: Vec<&str> = suites.split_ascii_whitespace().collect();
+    mirrors.sources(&request.suite, &COMPONENTS.replace(',', " "), &suites)
 }
 
 /// mmdebstrap's option that shows the package cache to its apt from the first download on.

@@ -23,7 +23,7 @@ const EMULATOR: &str = "emulator";
 pub struct Row {
     pub name: String,
     pub wall: Duration,
-    /// Processor time of everything the step started.
+    /// Processor time of the step: this program's and everything's that it started.
     pub processor: Duration,
     /// The part of it spent under qemu-user.
     pub emulated: Duration,
@@ -52,7 +52,7 @@ impl Timings {
     pub fn begin(&self) -> Mark {
         Mark {
             at: Instant::now(),
-            processor: children_time(),
+            processor: processor_time(),
             emulated: self.sampler.emulated(),
         }
     }
@@ -62,7 +62,7 @@ impl Timings {
         self.rows.push(Row {
             name: name.to_owned(),
             wall: mark.at.elapsed(),
-            processor: children_time().saturating_sub(mark.processor),
+            processor: processor_time().saturating_sub(mark.processor),
             emulated: self.sampler.emulated().saturating_sub(mark.emulated),
             written,
         });
@@ -124,9 +124,13 @@ pub struct Mark {
     emulated: Duration,
 }
 
-/// Processor time of all children that have ended and were waited for.
-fn children_time() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+/// Processor time of this process and of all children that have ended and were waited for.
+fn processor_time() -> Duration {
+    time_of(UsageWho::RUSAGE_SELF) + time_of(UsageWho::RUSAGE_CHILDREN)
+}
+
+fn time_of(who: UsageWho) -> Duration {
+    let Ok(usage) = getrusage(who) else {
         return Duration::ZERO;
     };
     let micros = |time: nix::sys::time::TimeVal| {

@@ -135,6 +135,7 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     set("COMPRESSION_LEVEL", &level.unwrap_or_default());
     set("MIRROR", &mirrors.build);
     set("SECURITY_MIRROR", &mirrors.security);
+    set("EXTRA_SUITES", &config.extra_suites().join(" "));
     set("IMAGE_MIRROR", &text(&config.image_mirror));
     set(
         "BOOTSTRAP",
