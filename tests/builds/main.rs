@@ -1,0 +1,7 @@
+//! Small real builds on real packages, for both architectures.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod contract;
+mod failures;
+mod proof;
