@@ -94,6 +94,7 @@ pub fn build(
         }
         previous = Some(stage);
     }
+    build.postrun(previous)?;
     if options.timings {
         let table = build.timings.to_string();
         table.lines().for_each(|line| build.output.say(line));
@@ -294,15 +295,7 @@ impl Build<'_> {
                 layer.keep_failed()?;
                 self.progress.failed = Some((step.name.clone(), key));
                 self.progress.save(&self.work)?;
-                let log = self.output.log_path().to_owned();
-                let step = step.name.clone();
-                Err(StepFailure {
-                    step,
-                    last_lines,
-                    log,
-                    cause,
-                }
-                .into())
+                Err(self.failure(&step.name, last_lines, cause))
             }
         }
     }
@@ -311,6 +304,38 @@ impl Build<'_> {
         self.stack.push(key.clone());
         self.progress.steps.push((step.name.clone(), key));
         self.progress.save(&self.work)
+    }
+
+    /// Runs the tree's `postrun.sh`, on the host, once all images are there.
+    fn postrun(&mut self, last: Option<&Stage>) -> Result<()> {
+        let path = self.config.base_dir.join("postrun.sh");
+        let Some(stage) = last.filter(|_| path.is_file()) else {
+            return Ok(());
+        };
+        let env = self.env(&self.place(stage, None, None));
+        let mut output = self.output.step("postrun.sh");
+        let result = script::host(&path, &env)?.stream(&mut |line| output.line(line));
+        match result {
+            Ok(()) => {
+                output.done();
+                Ok(())
+            }
+            Err(cause) => {
+                let last_lines = output.failed();
+                Err(self.failure("postrun.sh", last_lines, cause))
+            }
+        }
+    }
+
+    /// The error that ends the build when `step` did not succeed.
+    fn failure(&self, step: &str, last_lines: Vec<String>, cause: anyhow::Error) -> anyhow::Error {
+        StepFailure {
+            step: step.to_owned(),
+            last_lines,
+            log: self.output.log_path().to_owned(),
+            cause,
+        }
+        .into()
     }
 
     /// What the `.info` file says of where the image comes from.
@@ -381,14 +406,7 @@ impl Build<'_> {
             }
             Err(cause) => {
                 let last_lines = output.failed();
-                let log = self.output.log_path().to_owned();
-                Err(StepFailure {
-                    step: name,
-                    last_lines,
-                    log,
-                    cause,
-                }
-                .into())
+                Err(self.failure(&name, last_lines, cause))
             }
         }
     }

@@ -19,36 +19,51 @@ pub fn apply(
     env: &Env,
     sink: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    if patches.join("EDIT").exists() && !std::io::stdin().is_terminal() {
-        bail!(
-            "{} asks for an interactive shell, and there is no terminal; remove it",
-            patches.join("EDIT").display()
-        );
-    }
     let series = fs::read_to_string(patches.join("series"))
         .with_context(|| format!("reading {}", patches.join("series").display()))?;
-    if !series
-        .lines()
-        .any(|line| !line.split('#').next().unwrap_or_default().trim().is_empty())
-    {
-        return Ok(());
-    }
     let mut env = env.clone();
     env.insert(
         "QUILT_PATCHES".to_owned(),
         patches.to_string_lossy().into_owned(),
     );
     env.insert("QUILT_PC".to_owned(), format!(".pc-{name}"));
-    let quilt = |args: &[&str]| {
-        Command::new("quilt")
-            .args(["--quiltrc", "-"])
-            .args(args)
-            .env(env.clone())
-            .dir(stage_work_dir)
-    };
-    // quilt keeps the numbers of fuzz and offset to itself unless asked; it exits with 2 when
-    // there is nothing to push, which cannot be here: the series is not empty and its state new.
-    quilt(&["push", "-a"])
+    if patches.join("EDIT").exists() {
+        edit(patches, stage_work_dir, &env)?;
+    }
+    if !series
+        .lines()
+        .any(|line| !line.split('#').next().unwrap_or_default().trim().is_empty())
+    {
+        return Ok(());
+    }
+    Command::new("quilt")
+        .args(["--quiltrc", "-", "push", "-a"])
+        .env(env)
+        .dir(stage_work_dir)
         .stream(sink)
         .context("applying patches")
+}
+
+/// Opens the shell that `EDIT` asks for, where quilt's commands work on the series.
+fn edit(patches: &Path, stage_work_dir: &Path, env: &Env) -> Result<()> {
+    let file = patches.join("EDIT");
+    if !std::io::stdin().is_terminal() {
+        bail!(
+            "{} asks for an interactive shell, and there is no terminal; remove it",
+            file.display()
+        );
+    }
+    println!("A shell because of {}; leave with `exit`.", file.display());
+    let status = std::process::Command::new("bash")
+        .args(["--noprofile", "--norc"])
+        .env_clear()
+        .envs(env)
+        .env("TERM", std::env::var_os("TERM").unwrap_or_default())
+        .current_dir(stage_work_dir)
+        .status()
+        .context("starting the shell")?;
+    if !status.success() {
+        bail!("the shell for {} ended with {status}", file.display());
+    }
+    Ok(())
 }
