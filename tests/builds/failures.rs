@@ -149,7 +149,7 @@ fn interrupts_and_kills_leave_nothing_behind() {
     wait_for_silence(&tree);
     assert_eq!(host_state(), host);
 
-    for mark in ["Setting up", "now or never"] {
+    for mark in ["I: extracting archives", "now or never"] {
         fs::remove_dir_all(tree.dir.join("work")).unwrap();
         let mut child = start_until(&tree, mark);
         child.kill().unwrap();
