@@ -3,7 +3,7 @@
 use super::keys::{PASSED_ON, default, is_known, nearest};
 use super::source::{Raw, Setting};
 use super::values::{self, Fault};
-use super::{Arch, Bootstrap, Compression, Config, ConfigRequest, Distro};
+use super::{Compression, Config, ConfigRequest};
 use crate::problem::Problem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,14 +31,14 @@ pub(super) fn judge(
         .unwrap_or_else(|| day(epoch));
     let stem = format!("{img_date}-{img_name}");
     let config = Config {
-        distro: judge.value("DISTRO", distro),
-        arch: judge.value("ARCH", arch),
-        release: judge.value("RELEASE", release),
+        distro: judge.value("DISTRO", values::distro),
+        arch: judge.value("ARCH", values::arch),
+        release: judge.value("RELEASE", values::release),
         mirror: judge.text("MIRROR", values::url),
         image_mirror: judge.text("IMAGE_MIRROR", values::url),
         apt_proxy: judge.text("APT_PROXY", values::url),
         temp_repo: judge.text("TEMP_REPO", |_| Ok(())),
-        bootstrap: judge.value("BOOTSTRAP", bootstrap),
+        bootstrap: judge.value("BOOTSTRAP", values::bootstrap),
         stage_list: judge.stages(&base_dir),
         work_dir: request.cwd.join(judge.get("WORK_DIR")),
         deploy_dir: request.cwd.join(judge.get("DEPLOY_DIR")),
@@ -46,8 +46,8 @@ pub(super) fn judge(
         export_config_dir: base_dir.join(judge.get("EXPORT_CONFIG_DIR")),
         base_dir,
         compression: judge.compression(),
-        compression_level: judge.optional("COMPRESSION_LEVEL", level),
-        boot_size: judge.value("BOOT_SIZE", boot_size),
+        compression_level: judge.optional("COMPRESSION_LEVEL", values::level),
+        boot_size: judge.value("BOOT_SIZE", values::boot_size),
         root_margin: judge.value("ROOT_MARGIN", values::size),
         target_hostname: judge.checked("TARGET_HOSTNAME", values::host_name),
         first_user_name: judge.checked("FIRST_USER_NAME", values::user_name),
@@ -200,16 +200,7 @@ impl<'a> Judge<'a> {
             "1" if !newer => return Compression::Zip,
             _ => {}
         }
-        self.value("DEPLOY_COMPRESSION", |text| {
-            let words = [
-                ("none", Compression::None),
-                ("zip", Compression::Zip),
-                ("gz", Compression::Gz),
-                ("xz", Compression::Xz),
-                ("zst", Compression::Zst),
-            ];
-            values::one_of(text, &words)
-        })
+        self.value("DEPLOY_COMPRESSION", values::compression)
     }
 
     /// The stages: as listed, or all of the tree.
@@ -287,65 +278,6 @@ impl<'a> Judge<'a> {
     }
 }
 
-fn distro(text: &str) -> Result<Distro, Fault> {
-    if text == "raspios" {
-        return Err((
-            "raspios cannot be built yet".to_owned(),
-            "write DISTRO=debian, which has the Raspberry Pi firmware and kernel too".to_owned(),
-        ));
-    }
-    values::one_of(text, &[("debian", Distro::Debian)])
-}
-
-fn arch(text: &str) -> Result<Arch, Fault> {
-    match text {
-        "aarch64" | "armv8" => Err((
-            format!("{text} is not Debian's name of it"),
-            "write arm64".to_owned(),
-        )),
-        "arm" | "armv7" | "armv7l" => Err((
-            format!("{text} is not Debian's name of it"),
-            "write armhf".to_owned(),
-        )),
-        _ => values::one_of(text, &[("arm64", Arch::Arm64), ("armhf", Arch::Armhf)]),
-    }
-}
-
-fn release(text: &str) -> Result<String, Fault> {
-    let known = ["trixie", "forky", "sid"].map(|name| (name, name));
-    values::one_of(text, &known).map(str::to_owned)
-}
-
-fn bootstrap(text: &str) -> Result<Bootstrap, Fault> {
-    values::one_of(
-        text,
-        &[
-            ("mmdebstrap", Bootstrap::Mmdebstrap),
-            ("debootstrap", Bootstrap::Debootstrap),
-        ],
-    )
-}
-
-fn level(text: &str) -> Result<u8, Fault> {
-    match text.parse() {
-        Ok(level @ 0..=9) => Ok(level),
-        _ => Err((
-            format!("{text} is not a level"),
-            "write a digit, 0 to 9".to_owned(),
-        )),
-    }
-}
-
-fn boot_size(text: &str) -> Result<u64, Fault> {
-    match values::size(text)? {
-        size if size < 64 << 20 => Err((
-            format!("{text} is too small for a kernel and its initramfs"),
-            "write 64M or more".to_owned(),
-        )),
-        size => Ok(size),
-    }
-}
-
 /// The day of `epoch`, or today, in UTC.
 fn day(epoch: Option<i64>) -> String {
     let time = epoch
@@ -412,7 +344,7 @@ fn cache_dir(request: &ConfigRequest, judge: &Judge) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Loaded;
+    use crate::config::{Arch, Loaded};
 
     fn load(set: &[&str]) -> Loaded {
         let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! The build's settings, judged once and typed from then on.
 
+mod bash;
 mod judge;
 mod keys;
 mod source;

@@ -1,8 +1,8 @@
-//! Reading settings as they are written: bash fragments, TOML, command line, environment.
+//! Collecting settings as they are written: files, command line, environment.
 
 use super::ConfigRequest;
+use super::bash::{source, unquoted_lists};
 use super::keys::is_known;
-use crate::command::Command;
 use crate::problem::Problem;
 use std::collections::BTreeMap;
 use std::fs;
@@ -209,7 +209,7 @@ fn toml_text(value: &toml::Value) -> Option<String> {
 }
 
 /// Line (from 1) of the last assignment to `name`.
-fn assignment(text: &str, name: &str) -> Option<usize> {
+pub(super) fn assignment(text: &str, name: &str) -> Option<usize> {
     let assigns = |line: &str| {
         let line = line.trim_start();
         let line = ["export ", "declare -x ", "declare ", "readonly "]
@@ -233,196 +233,6 @@ fn place(problem: Problem, path: &Path, line: Option<usize>) -> Problem {
         Some(line) => problem.line(line),
         None => problem,
     }
-}
-
-/// `KEY=one two`: bash would run `two` as a command, so it is found before bash reads it.
-fn unquoted_lists(path: &Path, text: &str) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut quote = None;
-    for (index, line) in text.lines().enumerate() {
-        let begins_inside = quote.is_some();
-        quote = quote_after(line, quote);
-        if begins_inside || quote.is_some() {
-            continue;
-        }
-        let bare = line.trim_start();
-        let (exported, bare) = bare
-            .strip_prefix("export ")
-            .map_or((false, bare), |bare| (true, bare.trim_start()));
-        let Some((name, value)) = bare.split_once('=') else {
-            continue;
-        };
-        if !is_key(name) || value.starts_with(char::is_whitespace) {
-            continue;
-        }
-        let mut words = value.split_whitespace();
-        let plain = |word: &&str| {
-            word.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._/-+:@,~${}".contains(&byte))
-        };
-        let (first, second) = (words.next().filter(plain), words.next().filter(plain));
-        // `export A=1 B` is right: it exports B as well.
-        if let (Some(_), Some(second)) = (first, second.filter(|word| !exported || !is_key(word))) {
-            let what = format!(
-                "{name} is a list without quotes: bash would not take {second} for a part of it"
-            );
-            problems.push(
-                Problem::new(what, format!("write {name}='{}'", value.trim()))
-                    .at(path)
-                    .line(index + 1),
-            );
-        }
-    }
-    problems
-}
-
-fn is_key(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-}
-
-/// The quotation mark that is open after `line`, if `open` was at its beginning.
-fn quote_after(line: &str, mut open: Option<char>) -> Option<char> {
-    let mut escaped = false;
-    let mut before = ' ';
-    for c in line.chars() {
-        match (open, c) {
-            _ if escaped => escaped = false,
-            (None | Some('"'), '\\') => escaped = true,
-            (None, '#') if before.is_whitespace() => return None,
-            (None, '"' | '\'') => open = Some(c),
-            (Some(mark), c) if mark == c => open = None,
-            _ => {}
-        }
-        before = c;
-    }
-    open
-}
-
-/// What bash is told: note its own variables, source the files, print what is new, by
-/// builtins alone, for a fragment may change PATH. A command that fails in a fragment ends it
-/// and is reported as `FILE:LINE`; the last fields say that all of it was read.
-const READER: &str = r#"
-declare -A __ww_before
-for __ww_name in $(compgen -v); do __ww_before[$__ww_name]=1; done
-command_not_found_handle() { printf '%s: no such command\n' "$1" >&2; return 127; }
-trap 'if [ -n "${BASH_SOURCE[0]}" ]; then printf "\001%s:%s\n" "${BASH_SOURCE[0]}" "$LINENO" >&2; exit 97; fi' ERR
-exec 3>&1 1>&2
-for __ww_file; do "$BASH" -n "$__ww_file" || exit 98; done
-for __ww_file; do . "$__ww_file"; done
-trap - ERR
-for __ww_name in $(compgen -v); do
-	[ -z "${__ww_before[$__ww_name]}" ] || continue
-	case $__ww_name in __ww_*|BASH_*|PIPESTATUS|FUNCNAME|_|LINENO|OLDPWD) continue ;; esac
-	__ww_flags=$(declare -p "$__ww_name" 2>/dev/null) || continue
-	__ww_flags=${__ww_flags#declare -}
-	case ${__ww_flags%% *} in
-	*a*|*A*) eval "__ww_value=\"\${$__ww_name[*]}\"" ;;
-	*) __ww_value=${!__ww_name} ;;
-	esac
-	printf '%s\0%s\0%s\0' "$__ww_name" "${__ww_flags%% *}" "$__ww_value" >&3
-done
-printf '\0end\0\0' >&3
-"#;
-
-/// Sources the fragments, in order, in one bash with a clean environment.
-fn source(
-    request: &ConfigRequest,
-    fragments: &[(PathBuf, String)],
-    problems: &mut Vec<Problem>,
-) -> BTreeMap<String, Setting> {
-    let mut settings = BTreeMap::new();
-    if fragments.is_empty() {
-        return settings;
-    }
-    let mut env = BTreeMap::from([("PATH".to_owned(), crate::script::PATH.to_owned())]);
-    if let Some(home) = request.env.get("HOME") {
-        env.insert("HOME".to_owned(), home.clone());
-    }
-    let command = Command::new("bash")
-        .args(["--noprofile", "--norc", "-c", READER, "westwork-gen"])
-        .args(fragments.iter().map(|(path, _)| path))
-        .env(env)
-        .dir(&request.cwd);
-    let output = match command.read() {
-        Ok(output) => output,
-        Err(error) => {
-            problems.push(sourcing_problem(&error.to_string(), fragments));
-            return settings;
-        }
-    };
-    if !output.ends_with("\0end\0\0") {
-        let problem = Problem::new(
-            "ends bash before its last line",
-            "remove `exit` and what replaces the shell",
-        );
-        problems.push(problem.at(&fragments[fragments.len() - 1].0));
-        return settings;
-    }
-    let mut fields = output.split('\0');
-    while let (Some(name), Some(flags), Some(value)) = (fields.next(), fields.next(), fields.next())
-    {
-        if name.is_empty() {
-            break;
-        }
-        let place = fragments
-            .iter()
-            .rev()
-            .find_map(|(path, text)| Some((path.clone(), assignment(text, name)?)));
-        let (file, line) = place.map_or(
-            (fragments.first().map(|(path, _)| path.clone()), None),
-            |(path, line)| (Some(path), Some(line)),
-        );
-        let setting = Setting {
-            value: value.to_owned(),
-            file,
-            line,
-            exported: flags.contains('x'),
-        };
-        settings.insert(name.to_owned(), setting);
-    }
-    settings
-}
-
-/// Finds file and line in what bash said: our own mark, or `FILE: line N: message`.
-fn sourcing_problem(said: &str, fragments: &[(PathBuf, String)]) -> Problem {
-    // After `bash ended with exit status: 1: `.
-    let text = said.splitn(3, ": ").nth(2).unwrap_or_default();
-    let mark = said
-        .lines()
-        .find_map(|line| line.split_once('\u{1}')?.1.rsplit_once(':'));
-    let message = text
-        .lines()
-        .map(|line| line.split('\u{1}').next().unwrap_or_default())
-        .find(|line| !line.trim().is_empty());
-    if let Some((file, line)) = mark {
-        let what = message
-            .map_or("a command failed", |message| message.trim())
-            .to_owned();
-        let problem = Problem::new(
-            what,
-            "mend or remove the command; the file is sourced by bash",
-        )
-        .at(Path::new(file));
-        return problem.line(line.parse().unwrap_or(1));
-    }
-    for (path, _) in fragments {
-        let prefix = format!("{}: line ", path.display());
-        let found = said
-            .split_once(&prefix)
-            .and_then(|(_, rest)| rest.split_once(": "));
-        if let Some((line, what)) = found {
-            let what = what.lines().next().unwrap_or_default().to_owned();
-            let problem = Problem::new(what, "mend it; the file is sourced by bash").at(path);
-            return problem.line(line.parse().unwrap_or(1));
-        }
-    }
-    Problem::new(
-        format!("sourcing the config: {said}"),
-        "mend the file; it is sourced by bash",
-    )
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! wrong with it and what to write instead.
 
 use super::keys::nearest_of;
+use super::{Arch, Bootstrap, Compression, Distro};
 use std::path::Path;
 
 /// What is wrong, and the remedy.
@@ -212,6 +213,83 @@ pub(super) fn date(text: &str) -> Result<(), Fault> {
         Ok(_) => Ok(()),
         Err(_) => Err(fault(format!("{text} is not a date"), "write YYYY-MM-DD")),
     }
+}
+
+/// `DISTRO`.
+pub(super) fn distro(text: &str) -> Result<Distro, Fault> {
+    if text == "raspios" {
+        return Err((
+            "raspios cannot be built yet".to_owned(),
+            "write DISTRO=debian, which has the Raspberry Pi firmware and kernel too".to_owned(),
+        ));
+    }
+    one_of(text, &[("debian", Distro::Debian)])
+}
+
+/// `ARCH`, by Debian's names.
+pub(super) fn arch(text: &str) -> Result<Arch, Fault> {
+    match text {
+        "aarch64" | "armv8" => Err((
+            format!("{text} is not Debian's name of it"),
+            "write arm64".to_owned(),
+        )),
+        "arm" | "armv7" | "armv7l" => Err((
+            format!("{text} is not Debian's name of it"),
+            "write armhf".to_owned(),
+        )),
+        _ => one_of(text, &[("arm64", Arch::Arm64), ("armhf", Arch::Armhf)]),
+    }
+}
+
+/// `RELEASE`: suites that have the packages stages name.
+pub(super) fn release(text: &str) -> Result<String, Fault> {
+    let known = ["trixie", "forky", "sid"].map(|name| (name, name));
+    one_of(text, &known).map(str::to_owned)
+}
+
+/// `BOOTSTRAP`.
+pub(super) fn bootstrap(text: &str) -> Result<Bootstrap, Fault> {
+    one_of(
+        text,
+        &[
+            ("mmdebstrap", Bootstrap::Mmdebstrap),
+            ("debootstrap", Bootstrap::Debootstrap),
+        ],
+    )
+}
+
+/// A compression level.
+pub(super) fn level(text: &str) -> Result<u8, Fault> {
+    match text.parse() {
+        Ok(level @ 0..=9) => Ok(level),
+        _ => Err((
+            format!("{text} is not a level"),
+            "write a digit, 0 to 9".to_owned(),
+        )),
+    }
+}
+
+/// `BOOT_SIZE`, bytes.
+pub(super) fn boot_size(text: &str) -> Result<u64, Fault> {
+    match size(text)? {
+        size if size < 64 << 20 => Err((
+            format!("{text} is too small for a kernel and its initramfs"),
+            "write 64M or more".to_owned(),
+        )),
+        size => Ok(size),
+    }
+}
+
+/// `DEPLOY_COMPRESSION`.
+pub(super) fn compression(text: &str) -> Result<Compression, Fault> {
+    let words = [
+        ("none", Compression::None),
+        ("zip", Compression::Zip),
+        ("gz", Compression::Gz),
+        ("xz", Compression::Xz),
+        ("zst", Compression::Zst),
+    ];
+    one_of(text, &words)
 }
 
 /// Source: ISO 3166-1, as in the tz database's iso3166.tab.
