@@ -18,6 +18,9 @@ const EXPECTED: &[&str] = &[
     // Times of day.
     "./var/log/",
     "./var/cache/ldconfig/aux-cache",
+    // Random, and emptied at export.
+    "./etc/machine-id",
+    "./var/lib/dbus/machine-id",
     // The order in which apt learns of things, and its times.
     "./var/lib/apt/",
     "./var/cache/apt/",
