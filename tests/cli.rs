@@ -127,7 +127,10 @@ fn six_mistakes_are_reported_in_one_run_and_nothing_is_written() {
             wanted.push("qemu-user-static");
         }
         for word in wanted {
-            assert!(said.contains(word), "{command} does not say {word}:\n{said}");
+            assert!(
+                said.contains(word),
+                "{command} does not say {word}:\n{said}"
+            );
         }
         assert_eq!(listing(dir.path()), before, "{command} wrote something");
     }
