@@ -1,7 +1,7 @@
 //! The first root file system: what the function `bootstrap` of a stage's `prerun.sh` does.
 
 use crate::mirror::Mirrors;
-use crate::rootfs::{ARCHIVES_VAR, TOOLS_DIR, mount_tools};
+use crate::rootfs::{ARCHIVES_VAR, TOOLS_DIR, bind, mount_tools};
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::ffi::OsString;
@@ -32,8 +32,13 @@ pub fn bootstrap(request: &Request) -> Result<()> {
     fs::create_dir_all(&request.dir)
         .with_context(|| format!("making {}", request.dir.display()))?;
     let tools = mount_tools(&request.dir)?;
+    // debootstrap cannot work in a directory with a space in its path: it gets another name.
+    let plain = tempfile::tempdir().context("making a directory")?;
     let mut command = match env::var("BOOTSTRAP").as_deref() {
-        Ok("debootstrap") => debootstrap(request)?,
+        Ok("debootstrap") => {
+            bind(&request.dir, plain.path())?;
+            debootstrap(request, plain.path())?
+        }
         _ => mmdebstrap(request)?,
     };
     if let Some(proxy) = env::var_os("APT_PROXY").filter(|proxy| !proxy.is_empty()) {
@@ -48,6 +53,9 @@ pub fn bootstrap(request: &Request) -> Result<()> {
             "{} ended with {status}",
             command.get_program().to_string_lossy()
         );
+    }
+    if plain.path().join("usr").is_dir() {
+        crate::sandbox::unmount(plain.path())?;
     }
     if tools.is_some() {
         crate::sandbox::unmount(&request.dir.join(TOOLS_DIR))?;
@@ -106,7 +114,7 @@ pub(crate) fn archives_hook(archives: &str) -> String {
     )
 }
 
-fn debootstrap(request: &Request) -> Result<Command> {
+fn debootstrap(request: &Request, dir: &Path) -> Result<Command> {
     let mut command = Command::new("debootstrap");
     command
         // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
@@ -117,14 +125,9 @@ fn debootstrap(request: &Request) -> Result<Command> {
         .arg(format!("--cache-dir={}", archives()?))
         .args(&request.args)
         .arg(&request.suite)
-        .arg(&request.dir);
+        .arg(dir);
     if !request.mirror.is_empty() {
         command.arg(&request.mirror);
     }
     Ok(command)
-}
-
-/// Whether `dir` looks like a root file system a step can run in.
-pub fn is_rootfs(dir: &Path) -> bool {
-    dir.join("usr/bin").is_dir() && dir.join("etc").is_dir()
 }

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
+use westwork_gen::build::StepFailure;
 use westwork_gen::cli::Cli;
 use westwork_gen::problem::Problems;
 
@@ -11,6 +12,10 @@ fn main() -> ExitCode {
         Err(error) if error.is::<Problems>() => {
             eprintln!("{error}");
             ExitCode::from(2)
+        }
+        Err(error) if error.is::<StepFailure>() => {
+            eprintln!("{error}");
+            ExitCode::from(1)
         }
         Err(error) => {
             eprintln!("westwork-gen: {error:#}");

@@ -1,123 +1,179 @@
-//! The default image: built, its partitions judged by the usual tools, and booted.
+//! The default image, as the README's first command makes it: looked into, then booted.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+mod common;
+
+use common::{PROGRAM, both, cache};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn run(program: &str, args: &[&str]) -> (Option<i32>, String) {
-    let out = Command::new(program)
-        .args(args)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .output()
-        .unwrap();
-    let text =
-        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-    (out.status.code(), text)
-}
-
-fn good(program: &str, args: &[&str]) -> String {
-    let (code, text) = run(program, args);
-    assert_eq!(code, Some(0), "{program} {args:?}: {text}");
+/// Runs a program that must succeed, and returns what it printed.
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    let text = both(&output);
+    assert!(output.status.success(), "{program} {args:?}:\n{text}");
     text
 }
 
-/// Start and length in bytes of the two partitions, and the disk's signature.
-fn partitions(image: &Path) -> ([(u64, u64); 2], String) {
-    let mut sector = [0; 512];
-    File::open(image).unwrap().read_exact(&mut sector).unwrap();
-    assert_eq!(sector[510..], [0x55, 0xaa]);
-    let number = |at: usize| u32::from_le_bytes(sector[at..at + 4].try_into().unwrap());
-    let entry = |n: usize| {
-        let at = 446 + 16 * n;
-        (
-            u64::from(number(at + 8)) * 512,
-            u64::from(number(at + 12)) * 512,
-        )
-    };
-    ([entry(0), entry(1)], format!("{:08x}", number(440)))
+/// Builds config.example from a directory that has nothing but the tree.
+fn build(dir: &Path) -> PathBuf {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["stages", "config.example"] {
+        std::os::unix::fs::symlink(tree.join(name), dir.join(name)).unwrap();
+    }
+    let output = Command::new(PROGRAM)
+        .args(["build", "--timings", "-c", "config.example"])
+        .args(["--set", "IMG_DATE=2026-01-31", "--set", "EXTRA_SUITES="])
+        .current_dir(dir)
+        .env("CACHE_DIR", cache())
+        .output()
+        .unwrap();
+    println!("{}", both(&output));
+    assert!(output.status.success());
+    dir.join("deploy/2026-01-31-Westwork-lite.img.zst")
 }
 
-fn image_in(dir: &Path) -> PathBuf {
-    fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|ext| ext == "img"))
-        .expect("no image")
+/// Offset and size in bytes of the partitions of `image`.
+fn partitions(image: &str) -> Vec<(u64, u64)> {
+    let table: serde_json::Value =
+        serde_json::from_str(&run("sfdisk", &["--json", image])).unwrap();
+    let table = &table["partitiontable"];
+    assert_eq!(table["label"], "dos");
+    let field = |partition: &serde_json::Value, name: &str| partition[name].as_u64().unwrap() * 512;
+    let partitions = table["partitions"].as_array().unwrap();
+    partitions
+        .iter()
+        .map(|partition| (field(partition, "start"), field(partition, "size")))
+        .collect()
 }
 
 #[test]
 fn the_default_image_is_sound_and_boots() {
-    let cache = std::env::var_os("WESTWORK_TEST_CACHE").map_or_else(
-        || Path::new(env!("CARGO_TARGET_TMPDIR")).join("../test-cache"),
-        PathBuf::from,
-    );
-    fs::create_dir_all(&cache).unwrap();
-    let dir = tempfile::Builder::new()
-        .prefix("image-")
-        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-        .unwrap();
-    let set = |key: &str, path: &Path| format!("{key}={}", path.display());
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let artefact = build(dir.path());
+    let artefact = artefact.to_str().unwrap();
     let deploy = dir.path().join("deploy");
-    let settings = [
-        set("WORK_DIR", &dir.path().join("work")),
-        set("DEPLOY_DIR", &deploy),
-        set("CACHE_DIR", &cache.canonicalize().unwrap()),
-        "DEPLOY_COMPRESSION=none".to_owned(),
-    ];
-    let program = env!("CARGO_BIN_EXE_westwork-gen");
-    let mut args = vec!["build", "-c", "config.example", "--timings"];
-    for setting in &settings {
-        args.extend(["--set", setting]);
-    }
-    println!("{}", good(program, &args));
-
-    let image = image_in(&deploy);
-    let ([boot, root], id) = partitions(&image);
-    let fat = dir.path().join("boot.fat");
-    let mut source = File::open(&image).unwrap();
-    source.seek(SeekFrom::Start(boot.0)).unwrap();
-    std::io::copy(&mut source.take(boot.1), &mut File::create(&fat).unwrap()).unwrap();
-    let fat = fat.to_str().unwrap();
-    good("fsck.vfat", &["-n", fat]);
-    let listed = good("mdir", &["-b", "-i", fat, "::"]);
-    for name in ["config.txt", "cmdline.txt", "vmlinuz", "initrd.img"] {
-        assert!(listed.contains(name), "no {name} in:\n{listed}");
-    }
-    let cmdline = good("mtype", &["-i", fat, "::cmdline.txt"]);
-    assert!(
-        cmdline.contains(&format!("root=PARTUUID={id}-02")),
-        "{cmdline}"
-    );
-
-    let at = format!("{}?offset={}", image.display(), root.0);
-    good("e2fsck", &["-fn", &at]);
-    let fstab = good("debugfs", &["-R", "cat /etc/fstab", &at]);
-    for part in ["-01", "-02"] {
-        assert!(fstab.contains(&format!("PARTUUID={id}{part}")), "{fstab}");
-    }
-    let machine_id = good("debugfs", &["-R", "stat /etc/machine-id", &at]);
-    assert!(
-        machine_id.contains("Size: 0") || machine_id.contains("File not found"),
-        "{machine_id}"
-    );
-    let keys = good("debugfs", &["-R", "ls -p /etc/ssh", &at]);
-    assert!(!keys.contains("ssh_host_"), "{keys}");
-
-    let before = good("sha256sum", &[image.to_str().unwrap()]);
-    let said = good(program, &["boot", "--test", image.to_str().unwrap()]);
-    println!("{said}");
-    let size: u64 = said
-        .lines()
-        .find_map(|line| line.strip_prefix("root file system: "))
-        .and_then(|rest| rest.split(' ').next())
-        .expect("no size of the root file system")
-        .parse()
+    let sums = Command::new("sha256sum")
+        .args(["--check", "--quiet"])
+        .arg(format!("{artefact}.sha256"))
+        .current_dir(&deploy)
+        .status()
         .unwrap();
-    assert!(size > 6000, "the root file system did not grow: {size} MiB");
-    assert_eq!(before, good("sha256sum", &[image.to_str().unwrap()]));
+    assert!(sums.success());
+    let image = dir.path().join("image");
+    let image = image.to_str().unwrap();
+    run("zstd", &["-dq", "--sparse", artefact, "-o", image]);
+
+    let parts = partitions(image);
+    let [(boot, boot_size), (root, _)] = parts[..] else {
+        panic!("{parts:?}")
+    };
+    boot_partition(dir.path(), image, boot, boot_size);
+    root_partition(&format!("{image}?offset={root}"));
+
+    let verdict = run(PROGRAM, &["boot", "--test", artefact]);
+    assert!(verdict.contains("failed units: \n"), "{verdict}");
+    let size = verdict
+        .split("root file system: ")
+        .nth(1)
+        .and_then(|text| text.split(' ').next())
+        .unwrap();
+    assert!(
+        size.parse::<u64>().unwrap() > 7000,
+        "the root did not grow to the card of 8 GiB: {size} MiB"
+    );
+    run("rm", &["-rf", dir.path().join("work").to_str().unwrap()]);
+}
+
+fn boot_partition(dir: &Path, image: &str, at: u64, size: u64) {
+    let copy = dir.join("boot.fat");
+    let copy = copy.to_str().unwrap();
+    let block = 1 << 20;
+    run(
+        "dd",
+        &[
+            "status=none",
+            "bs=1M",
+            &format!("if={image}"),
+            &format!("of={copy}"),
+            &format!("skip={}", at / block),
+            &format!("count={}", size / block),
+        ],
+    );
+    run("fsck.vfat", &["-n", copy]);
+    let read = |name: &str| run("mtype", &["-i", copy, &format!("::/{name}")]);
+    assert!(
+        read("cmdline.txt").contains("root=PARTUUID="),
+        "{}",
+        read("cmdline.txt")
+    );
+    let list = run("mdir", &["-b", "-i", copy, "::/"]);
+    for name in [
+        "config.txt",
+        "vmlinuz",
+        "initrd.img",
+        "bcm2710-rpi-3-b-plus.dtb",
+        "start4.elf",
+        "bootcode.bin",
+    ] {
+        let there = list.contains(name)
+            || list.contains(&name.replace("bcm2710-rpi-3-b-plus", "bcm2837-rpi-3-b-plus"));
+        assert!(there, "{name} is not in\n{list}");
+    }
+    let config = read("config.txt");
+    let kernel = config
+        .lines()
+        .find_map(|line| line.strip_prefix("kernel="))
+        .expect("a kernel");
+    assert!(list.contains(kernel), "{kernel} is not in\n{list}");
+}
+
+fn root_partition(root: &str) {
+    run("e2fsck", &["-fn", root]);
+    let debugfs = |request: &str| run("debugfs", &["-R", request, root]);
+    let fstab = debugfs("cat /etc/fstab");
+    assert!(
+        fstab.matches("PARTUUID=").count() == 2 && !fstab.contains("ROOTDEV"),
+        "{fstab}"
+    );
+    let shadow = debugfs("cat /etc/shadow");
+    for user in ["root", "westwork"] {
+        let field = shadow
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{user}:")))
+            .unwrap();
+        assert!(
+            field.starts_with(['*', '!']),
+            "{user} can log in with a password: {field}"
+        );
+    }
+    assert_eq!(
+        debugfs("cat /etc/hostname").lines().last(),
+        Some("westwork")
+    );
+    assert_eq!(
+        debugfs("cat /etc/machine-id")
+            .lines()
+            .filter(|line| line.len() == 32)
+            .count(),
+        0
+    );
+    assert!(
+        !debugfs("ls -p /etc/ssh").contains("ssh_host_"),
+        "SSH host keys are shipped"
+    );
+    assert!(
+        !debugfs("ls -p /").contains("westwork-gen"),
+        "the tools' mount point is shipped"
+    );
+    assert_eq!(
+        debugfs("ls -p /var/lib/apt/lists").matches("/100").count(),
+        0,
+        "package lists are shipped"
+    );
+    // A file capability is as it was in the tree: a version 2 attribute, effective.
+    let capability = debugfs("ea_list /usr/bin/ping");
+    assert!(
+        capability.contains("security.capability (20)"),
+        "{capability}"
+    );
 }

@@ -1,8 +1,12 @@
-//! Small real builds on real Debian packages.
+//! Small real builds on real packages, for both architectures.
 
+#[path = "../common/mod.rs"]
+mod common;
+mod contract;
 mod failing;
+mod failures;
 mod fixture;
 mod kinds;
 mod native;
-mod proxy;
+mod proof;
 mod user;

@@ -1,0 +1,158 @@
+//! What the real builds share: a small tree, the program under test, and a view of the host.
+#![allow(dead_code, reason = "each test binary uses its share of it")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_westwork-gen");
+
+/// Packages that all tests share.
+pub(crate) fn cache() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-cache");
+    std::env::var_os("WESTWORK_TEST_CACHE").map_or_else(default, PathBuf::from)
+}
+
+/// A tree with a config, in a directory whose name has what shells trip over.
+pub(crate) struct Tree {
+    /// Kept on a real disk: overlayfs and room are wanted.
+    pub(crate) dir: PathBuf,
+    _outer: tempfile::TempDir,
+}
+
+impl Tree {
+    /// An empty tree for `arch`. Only the release's own suite is used: mirrors in the middle
+    /// of an update of the others must not fail a test.
+    pub(crate) fn new(arch: &str) -> Self {
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let outer = tempfile::Builder::new()
+            .prefix("tree-")
+            .tempdir_in(base)
+            .unwrap();
+        let dir = outer.path().join("a tree+");
+        fs::create_dir(&dir).unwrap();
+        let tree = Self { dir, _outer: outer };
+        tree.file(
+            "config",
+            &format!("IMG_NAME=Test\nARCH={arch}\nEXTRA_SUITES=\nIMG_DATE=2026-01-31\n"),
+        );
+        tree
+    }
+
+    /// The first stage's usual beginning: the smallest root there is.
+    pub(crate) fn with_bootstrap(self) -> Self {
+        self.script(
+            "stages/stage0/prerun.sh",
+            "if [ ! -d \"${ROOTFS_DIR}\" ]; then\n\tbootstrap \"${RELEASE}\" \"${ROOTFS_DIR}\" \"${MIRROR}\" --variant=minbase\nfi",
+        );
+        self
+    }
+
+    pub(crate) fn file(&self, path: &str, text: &str) {
+        let path = self.dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// An executable host script.
+    pub(crate) fn script(&self, path: &str, text: &str) {
+        self.file(path, &format!("#!/bin/bash -e\n{text}\n"));
+        fs::set_permissions(self.dir.join(path), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// `westwork-gen ARGS…` in the tree, ready to be started.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(args)
+            .current_dir(&self.dir)
+            .env("CACHE_DIR", cache());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Builds and returns what was printed; the build must succeed.
+    pub(crate) fn build(&self, args: &[&str]) -> String {
+        let output = self.run(&[&["build"], args].concat());
+        let text = both(&output);
+        assert!(output.status.success(), "the build failed:\n{text}");
+        text
+    }
+
+    /// The log of the last build.
+    pub(crate) fn log(&self) -> String {
+        let work = self.dir.join("work");
+        let entries = fs::read_dir(work).unwrap().flatten();
+        let log = entries
+            .map(|entry| entry.path().join("build.log"))
+            .find(|path| path.exists());
+        fs::read_to_string(log.expect("a log")).unwrap()
+    }
+}
+
+impl Drop for Tree {
+    /// An ordinary user's layers have files of other ids; root's removal is the plain one.
+    fn drop(&mut self) {
+        let _ = Command::new("rm")
+            .arg("-rf")
+            .arg(self.dir.join("work"))
+            .status();
+    }
+}
+
+/// Standard output and error of a run, one after the other.
+pub(crate) fn both(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// What a build must not change on the host.
+pub(crate) fn host_state() -> Vec<String> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let list = |dir: &str| {
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names.join(" ")
+    };
+    let loops = Command::new("losetup")
+        .arg("-a")
+        .output()
+        .map(|o| both(&o))
+        .unwrap_or_default();
+    vec![
+        read("/proc/self/mountinfo"),
+        list("/dev"),
+        list("/proc/sys/fs/binfmt_misc"),
+        loops,
+    ]
+}
+
+/// Processes, by their command line, whose command line or environment names `text`.
+pub(crate) fn processes_of(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let own = entry.file_name().to_string_lossy() == std::process::id().to_string();
+        let read = |name: &str| {
+            String::from_utf8_lossy(&fs::read(entry.path().join(name)).unwrap_or_default())
+                .replace('\0', " ")
+        };
+        let (line, environment) = (read("cmdline"), read("environ"));
+        if !own && (line.contains(text) || environment.contains(text)) {
+            found.push(line);
+        }
+    }
+    found
+}
