@@ -3,5 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
+mod failing;
 mod failures;
+mod fixture;
+mod kinds;
+mod native;
 mod proof;
+mod user;

@@ -1,0 +1,137 @@
+//! The command line: help, exit codes, and what is said before a build starts.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn westwork(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_westwork-gen"))
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn listing(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = walkdir::WalkDir::new(dir)
+        .into_iter()
+        .map(|entry| entry.unwrap().path().display().to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn help_fits_eighty_columns_and_ends_well() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["--help"][..],
+        &["build", "--help"],
+        &["plan", "--help"],
+        &["check", "--help"],
+        &["shell", "--help"],
+        &["boot", "--help"],
+    ] {
+        let output = westwork(dir.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        for line in text(&output).lines() {
+            assert!(line.chars().count() <= 80, "{args:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn wrong_use_and_missing_settings_end_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["bild"][..],
+        &["build", "--nonsense"],
+        &["build"],
+        &["plan"],
+        &["check"],
+        &["build", "-c", "nowhere"],
+        &["build", "--set", "IMG_NAME"],
+    ] {
+        let output = westwork(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output));
+    }
+    assert_eq!(listing(dir.path()).len(), 1, "something was written");
+}
+
+#[test]
+fn an_image_that_is_not_there_ends_boot_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = westwork(dir.path(), &["boot", "--test", "nowhere.img"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+}
+
+#[test]
+fn six_mistakes_are_reported_in_one_run_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let sub = dir.path().join("stage0/00-sub");
+    fs::create_dir_all(&sub).unwrap();
+    let script = "#!/bin/bash -e\ntrue\n";
+    fs::write(dir.path().join("stage0/prerun.sh"), script).unwrap();
+    fs::set_permissions(
+        dir.path().join("stage0/prerun.sh"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    // A script that may not be executed, a number of one digit, an unknown suffix …
+    fs::write(sub.join("00-run.sh"), script).unwrap();
+    fs::set_permissions(sub.join("00-run.sh"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(sub.join("0-packages"), "less\n").unwrap();
+    fs::write(sub.join("01-pakages"), "less\n").unwrap();
+    // … a misspelt key, a compression there is not …
+    fs::write(
+        dir.path().join("config"),
+        "IMG_NAME=six\nTARGET_HOSTNAM=pi\nDEPLOY_COMPRESSION=rar\nSTAGE_LIST='stage0'\n",
+    )
+    .unwrap();
+    // … and no emulator: every program of this machine but the emulators.
+    let bin = dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for from in ["/usr/sbin", "/sbin", "/usr/bin", "/bin"] {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name();
+            let link = bin.join(&name);
+            if !name.to_string_lossy().starts_with("qemu-") && link.symlink_metadata().is_err() {
+                std::os::unix::fs::symlink(entry.path(), link).unwrap();
+            }
+        }
+    }
+    let before = listing(dir.path());
+    for command in ["check", "build"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_westwork-gen"))
+            .arg(command)
+            .current_dir(dir.path())
+            .env("PATH", &bin)
+            .output()
+            .unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let mut wanted = vec![
+            "TARGET_HOSTNAME",
+            "rar",
+            "00-run.sh",
+            "0-packages",
+            "01-pakages",
+        ];
+        if cfg!(target_arch = "x86_64") {
+            wanted.push("qemu-user-static");
+        }
+        for word in wanted {
+            assert!(
+                said.contains(word),
+                "{command} does not say {word}:\n{said}"
+            );
+        }
+        assert_eq!(listing(dir.path()), before, "{command} wrote something");
+    }
+}
