@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Among ARGS, `{0}` stands for ARGV0, `{path}` for PATH, and `?FILE?ARG` for ARG if there is
-//! a FILE. A script's key is `INTERPRETER SCRIPT`, or `INTERPRETER DIRECTORY/*`; the key `!` is the emulator.
+//! a FILE. A script's key is `INTERPRETER SCRIPT`, or `INTERPRETER DIRECTORY/*`,
+//! and its fields after the second are words that no argument may have in it; the key `!` is the emulator.
 #![no_main]
 #![allow(unsafe_code)]
 
@@ -124,16 +125,34 @@ unsafe fn twin<'t>(table: &'t mut [u8], args: &[*const c_char], buffer: &mut [u8
         let what = script(&args[3..])?;
         buffer[path_len] = b' ';
         let end = append_script(what, buffer, path_len + 1)?;
-        if find_range(table, &buffer[..end]).is_none() {
-            let slash = buffer[..end].iter().rposition(|byte| *byte == b'/')?;
-            if slash <= path_len {
-                return None;
+        let found = match find_range(table, &buffer[..end]) {
+            Some(found) => found,
+            None => {
+                let slash = buffer[..end].iter().rposition(|byte| *byte == b'/')?;
+                if slash <= path_len {
+                    return None;
+                }
+                buffer[slash + 1] = b'*';
+                find_range(table, &buffer[..slash + 2])?
             }
-            buffer[slash + 1] = b'*';
-            find_range(table, &buffer[..slash + 2])?;
+        };
+        if mentions(&args[3..], &table[found.0..found.1]) {
+            return None;
         }
         Some(&mut table[range.0..range.1])
     }
+}
+
+/// Whether an argument has a word in it that a script's line excludes.
+unsafe fn mentions(args: &[*const c_char], line: &[u8]) -> bool {
+    let words = line.split(|byte| matches!(byte, b'\t' | b'\n')).skip(2);
+    words.filter(|word| !word.is_empty()).any(|word| {
+        args.iter().any(|arg| {
+            // SAFETY: arguments are valid strings.
+            let arg = unsafe { CStr::from_ptr(*arg) }.to_bytes();
+            arg.windows(word.len()).any(|part| part == word)
+        })
+    })
 }
 
 /// What an interpreter is told to run.

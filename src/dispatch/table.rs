@@ -24,6 +24,8 @@ struct Family {
     #[serde(default)]
     scripts: Vec<String>,
     #[serde(default)]
+    unless: Vec<String>,
+    #[serde(default)]
     args: Vec<String>,
     #[serde(default)]
     needs: Vec<String>,
@@ -165,9 +167,14 @@ impl<'a> Twins<'a> {
             }
             lines.insert(key.clone(), format!("{mode}\t{}", fields.join("\t")));
             for script in &family.scripts {
+                // A program text can ask for anything; a known script is known.
+                let unless: &[String] = if script == "-e" { &family.unless } else { &[] };
+                let fields: Vec<&str> = std::iter::once("n")
+                    .chain(unless.iter().map(String::as_str))
+                    .collect();
                 lines.insert(
                     format!("{key} {}", self.versioned(family, script)),
-                    "n\t-".to_owned(),
+                    fields.join("\t"),
                 );
             }
         }

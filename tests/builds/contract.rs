@@ -52,7 +52,8 @@ fn every_kind(arch: &str) -> Tree {
     tree.file(
         &format!("{sub}/02-run-chroot.sh"),
         "read -r line && exit 3\nuname -m > /etc/machine\ndpkg --print-architecture >> /etc/machine\n\
-         od -An -tx1 -j18 -N1 /bin/sh >> /etc/machine\ncp /bin/sh /root/sh\ncmp /bin/sh /root/sh\n\
+         od -An -tx1 -j18 -N1 /bin/sh >> /etc/machine\n\
+         perl -MConfig -e 'print \"$Config{archname}\\n\"' >> /etc/machine\ncp /bin/sh /root/sh\ncmp /bin/sh /root/sh\n\
          test ! -e /etc/debian_chroot\ntest -z \"$(ls -A /sys)\"\n! ls /dev/sda /dev/vda /dev/loop0\n\
          echo x > /run/gone; echo x > /tmp/gone\n/usr/sbin/policy-rc.d && exit 4\ntrue",
     );
@@ -92,12 +93,12 @@ check test "$PREV_STAGE" = stage0
 ensure_next_loopdev; unmount "$ROOTFS_DIR"; unmount_image nothing
 "#;
 
-fn kinds(arch: &str, machine: &str, elf: &str) {
+fn kinds(arch: &str, machine: &str, elf: &str, perl: &str) {
     let tree = every_kind(arch);
     tree.build(&[]);
     let log = tree.log();
     assert!(
-        log.contains(&format!("{machine}\n{arch}\n {elf}\n")),
+        log.contains(&format!("{machine}\n{arch}\n {elf}\n{perl}\n")),
         "{log}"
     );
     let again = tree.build(&[]);
@@ -110,12 +111,17 @@ fn kinds(arch: &str, machine: &str, elf: &str) {
 
 #[test]
 fn every_kind_of_step_on_arm64() {
-    kinds("arm64", "aarch64", "b7");
+    kinds("arm64", "aarch64", "b7", "aarch64-linux-gnu-thread-multi");
 }
 
 #[test]
 fn every_kind_of_step_on_armhf() {
-    kinds("armhf", "armv7l", "28");
+    kinds(
+        "armhf",
+        "armv7l",
+        "28",
+        "arm-linux-gnueabihf-thread-multi-64int",
+    );
 }
 
 #[test]

@@ -12,8 +12,6 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_westwork-gen");
 /// The smallest root file system there is; extra arguments are the bootstrap tool's.
 pub(crate) const PRERUN: &str =
     "#!/bin/bash -e\nbootstrap \"$RELEASE\" \"$ROOTFS_DIR\" \"$MIRROR\" --variant=minbase\n";
-pub(crate) const COPY: &str =
-    "#!/bin/bash -e\nif [ ! -d \"$ROOTFS_DIR\" ]; then copy_previous; fi\n";
 
 pub(crate) struct Fixture {
     _dir: TempDir,

@@ -4,9 +4,6 @@
 mod common;
 mod contract;
 mod failing;
-mod failures;
 mod fixture;
-mod kinds;
-mod native;
 mod proof;
 mod user;
