@@ -67,7 +67,7 @@ impl fmt::Display for Verdict {
 
 /// Carries out `westwork-gen boot`. Returns 0, or 1 when a tested image did not pass.
 pub fn run(args: &BootArgs) -> Result<u8> {
-    let size = parse_size(&args.size).with_context(|| format!("reading the size {}", args.size))?;
+    let size = crate::config::parse_size(&args.size)?;
     let scratch = args
         .image
         .parent()
@@ -96,21 +96,6 @@ pub fn run(args: &BootArgs) -> Result<u8> {
         }
     );
     Ok(u8::from(!verdict.good()))
-}
-
-/// `8G`, `512M` or plain bytes.
-fn parse_size(text: &str) -> Result<u64> {
-    let (number, unit) = match text.strip_suffix(['G', 'g']) {
-        Some(number) => (number, 1 << 30),
-        None => match text.strip_suffix(['M', 'm']) {
-            Some(number) => (number, 1 << 20),
-            None => (text, 1),
-        },
-    };
-    let number: u64 = number
-        .parse()
-        .context("a number with G or M after it is expected")?;
-    Ok(number * unit)
 }
 
 /// Boots a copy of the image. With `test` an error is a fault of the host or the

@@ -10,6 +10,7 @@ use crate::layer::{Key, Record, Store};
 use crate::mirror::Mirrors;
 use crate::output::Output;
 use crate::plan::{Export, Plan, Stage};
+use crate::progress::{Progress, work_of};
 use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, TOOLS_VAR};
 use crate::script::env::{Place, stage_work_dir};
 use crate::script::{self, Env};
@@ -43,13 +44,6 @@ impl fmt::Display for StepFailure {
 }
 
 impl std::error::Error for StepFailure {}
-
-/// Where one image's build keeps its log and its mount points.
-pub fn work_of(config: &Config) -> PathBuf {
-    config
-        .work_dir
-        .join(format!("{}-{}", config.img_name, config.arch.debian()))
-}
 
 /// Builds every stage of `plan` and exports those that ask for it. Runs in the sandbox.
 ///
@@ -108,34 +102,6 @@ pub struct Options {
     pub mode: Mode,
     /// End with a table of where the time went.
     pub timings: bool,
-}
-
-/// Which layer each step made, written as the build goes on, for `shell`.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct Progress {
-    /// Committed steps in order.
-    pub steps: Vec<(String, Key)>,
-    /// The step that failed last, if the last build failed.
-    pub failed: Option<(String, Key)>,
-}
-
-impl Progress {
-    fn path(work: &Path) -> PathBuf {
-        work.join("progress.json")
-    }
-
-    /// What the last build of `config` reached.
-    pub fn load(config: &Config) -> Result<Self> {
-        let path = Self::path(&work_of(config));
-        let text = fs::read(&path)
-            .with_context(|| format!("reading {} (was anything built yet?)", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
-    }
-
-    fn save(&self, work: &Path) -> Result<()> {
-        let json = serde_json::to_vec_pretty(self).context("writing the progress")?;
-        fs::write(Self::path(work), json).context("writing the progress")
-    }
 }
 
 struct Build<'a> {

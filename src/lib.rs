@@ -5,7 +5,7 @@
 //! | band | modules |
 //! |---|---|
 //! | read and judge | [`cli`], [`config`], [`step`], [`plan`], [`check`], [`mirror`], [`archive`] |
-//! | build | [`build`], [`key`], [`layer`], [`script`], [`apt`], [`patch`], [`bootstrap`] |
+//! | build | [`build`], [`progress`], [`key`], [`layer`], [`script`], [`apt`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
 //! | try out | [`shell`], [`boot`] |
 //! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`timings`], [`problem`] |
@@ -30,6 +30,7 @@ pub mod output;
 pub mod patch;
 pub mod plan;
 pub mod problem;
+pub mod progress;
 pub mod rootfs;
 pub mod sandbox;
 pub mod script;

@@ -1,11 +1,11 @@
 //! A shell in what the last build made, in the same sandbox as its steps; changes are
 //! thrown away.
 
-use crate::build::{Progress, work_of};
 use crate::config::Config;
 use crate::layer::{Key, Store};
 use crate::mirror::Mirrors;
 use crate::plan::Plan;
+use crate::progress::{Progress, work_of};
 use crate::script::env::Place;
 use anyhow::{Context, Result, bail};
 use std::process::Command;

@@ -147,6 +147,14 @@ impl Config {
     }
 }
 
+/// Reads a number of bytes with K, M or G after it, as the config has it.
+///
+/// # Errors
+/// When the text is not such a number.
+pub fn parse_size(text: &str) -> anyhow::Result<u64> {
+    values::size(text).map_err(|(what, remedy)| anyhow::anyhow!("{what}; {remedy}"))
+}
+
 /// `DISTRO`: whose packages the image is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Distro {
