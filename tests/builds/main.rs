@@ -1,5 +1,6 @@
 //! Small real builds on real packages, for both architectures.
 
+mod attributes;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
