@@ -125,7 +125,17 @@ impl Build<'_> {
             return Ok(());
         }
         let emulator = tool::emulator(self.config.arch).context("finding the emulator")?;
-        let mut dispatch = Dispatch::new(self.config, &emulator, &self.work.join("tools"))?;
+        let dispatch = Dispatch::new(self.config, &emulator, &self.work.join("tools"));
+        let mut dispatch = match dispatch {
+            Ok(dispatch) => dispatch,
+            // Before Linux 6.7. The host's own handler counts inside the sandbox too.
+            Err(error) => {
+                self.output.say(&format!(
+                    "note: the host's binfmt handler is used, and everything emulated ({error:#})"
+                ));
+                return Ok(());
+            }
+        };
         if mode == Mode::Native {
             let mark = self.timings.begin();
             let packages = dispatch::table::packages()?;
