@@ -71,6 +71,8 @@ fn cmdline(own: &str, console: &str, test: bool) -> String {
             "systemd.set_credential_binary=systemd.extra-unit.ww-report.service:{unit}"
         ));
         words.push("systemd.wants=ww-report.service".into());
+        // An emulated board on a busy machine finds its devices late; that is not its fault.
+        words.push("systemd.default_device_timeout_sec=600".into());
     }
     words.join(" ")
 }
