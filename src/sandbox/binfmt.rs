@@ -23,8 +23,8 @@ fn pattern(arch: Arch) -> &'static str {
 
 /// Registers `interpreter` (a static program) for `arch` in this user namespace.
 ///
-/// Flags: `P` hands on argv\[0\]; `O` and `C` make set-id bits of the ARM program count;
-/// `F` opens the interpreter now, so that it is found from inside any chroot.
+/// Flags: `P` hands on argv\[0\]; `F` opens the interpreter now, so that it is found from
+/// inside any chroot. Set-id bits of target programs do not count: all of the build is root.
 ///
 /// # Errors
 /// Before Linux 6.7 there is no binfmt_misc per user namespace, and the mount is refused.
