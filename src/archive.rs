@@ -30,7 +30,8 @@ impl State {
         let path = work.join("archive.json");
         let last: Option<Self> = fs::read(&path)
             .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok());
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .filter(|state: &Self| state.id != UNKNOWN);
         let state = match last {
             Some(last) if config.resume => last,
             last => {

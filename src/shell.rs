@@ -15,8 +15,8 @@ use std::process::Command;
 /// # Errors
 /// When nothing was built yet, or no stage or step has that name.
 pub fn shell(config: &Config, plan: &Plan, at: Option<&str>) -> Result<u8> {
-    let store = Store::open(&config.work_dir)?;
     let progress = Progress::load(config)?;
+    let store = Store::open(&config.work_dir)?;
     let mount_point = work_of(config).join("shell");
     let (name, stack) = stack_of(&progress, at)?;
     let failed = progress.failed.as_ref().filter(|_| at.is_none());
