@@ -19,16 +19,22 @@ const BASE: u32 = 0x40_0000;
 
 /// Runs the program; in `place`, and with nothing else in its root directory if `sandbox` says
 /// that user namespaces can be made.
-pub(super) fn judge(arch: Arch, emulator: &Path, place: &Path, sandbox: bool) -> Option<Problem> {
-    let error = try_out(arch, emulator, place, sandbox).err()?;
+pub(super) fn judge(
+    (arch, cpu): (Arch, &str),
+    emulator: &Path,
+    place: &Path,
+    sandbox: bool,
+) -> Option<Problem> {
+    let error = try_out((arch, cpu), emulator, place, sandbox).err()?;
     let what = format!(
-        "the emulator does not run {} programs: {error:#}",
+        "the emulator does not run {} programs on a {cpu}: {error:#}",
         arch.debian()
     );
-    Some(Problem::new(what, "apt install --reinstall qemu-user-static").at(emulator))
+    let remedy = "see QEMU_CPU in config.example, or apt install --reinstall qemu-user-static";
+    Some(Problem::new(what, remedy).at(emulator))
 }
 
-fn try_out(arch: Arch, emulator: &Path, place: &Path, sandbox: bool) -> Result<()> {
+fn try_out((arch, cpu): (Arch, &str), emulator: &Path, place: &Path, sandbox: bool) -> Result<()> {
     let dir = tempfile::tempdir_in(place)
         .or_else(|_| tempfile::tempdir())
         .context("making a directory for a trial")?;
@@ -40,12 +46,14 @@ fn try_out(arch: Arch, emulator: &Path, place: &Path, sandbox: bool) -> Result<(
         fs::copy(emulator, &copy).context("copying the emulator")?;
         executable(&copy)?;
         let inside = ["--user", "--map-root-user", "--root"];
-        Command::new("unshare")
-            .args(inside)
-            .arg(dir.path())
-            .args(["/emulator", "/program"])
+        Command::new("unshare").args(inside).arg(dir.path()).args([
+            "/emulator",
+            "-cpu",
+            cpu,
+            "/program",
+        ])
     } else {
-        Command::new(emulator).arg(&program)
+        Command::new(emulator).args(["-cpu", cpu]).arg(&program)
     };
     command.read().map(drop)
 }
@@ -140,9 +148,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for arch in [Arch::Arm64, Arch::Armhf] {
             if let Some(path) = emulator(arch) {
-                assert_eq!(judge(arch, &path, dir.path(), false), None);
+                assert_eq!(
+                    judge((arch, arch.qemu_cpu()), &path, dir.path(), false),
+                    None
+                );
                 if crate::check::ids::namespaces().is_none() {
-                    assert_eq!(judge(arch, &path, dir.path(), true), None);
+                    assert_eq!(
+                        judge((arch, arch.qemu_cpu()), &path, dir.path(), true),
+                        None
+                    );
                 }
             }
         }
@@ -152,7 +166,13 @@ mod tests {
     #[test]
     fn something_else_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        let problem = judge(Arch::Arm64, Path::new("/bin/false"), dir.path(), false).unwrap();
+        let problem = judge(
+            (Arch::Arm64, "max"),
+            Path::new("/bin/false"),
+            dir.path(),
+            false,
+        )
+        .unwrap();
         assert!(
             problem.what.contains("does not run arm64 programs"),
             "{problem}"

@@ -144,7 +144,12 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
         if is_foreign(config.arch) {
             if let Some(path) = Tool::Emulator(config.arch).find_in(dirs) {
                 let place = storage::existing(&config.work_dir);
-                problems.extend(emulator::judge(config.arch, &path, &place, sandbox));
+                problems.extend(emulator::judge(
+                    (config.arch, config.qemu_cpu()),
+                    &path,
+                    &place,
+                    sandbox,
+                ));
             }
         }
     }

@@ -39,6 +39,7 @@ pub(super) fn judge(
         apt_proxy: judge.text("APT_PROXY", values::url),
         temp_repo: judge.text("TEMP_REPO", |_| Ok(())),
         bootstrap: judge.value("BOOTSTRAP", values::bootstrap),
+        qemu_cpu: judge.text("QEMU_CPU", values::qemu_cpu),
         stage_list: judge.stages(&base_dir),
         work_dir: request.cwd.join(judge.get("WORK_DIR")),
         deploy_dir: request.cwd.join(judge.get("DEPLOY_DIR")),

@@ -17,6 +17,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("APT_PROXY", ""),
     ("TEMP_REPO", ""),
     ("BOOTSTRAP", "mmdebstrap"),
+    ("QEMU_CPU", ""),
     ("TARGET_HOSTNAME", "westwork"),
     ("FIRST_USER_NAME", "westwork"),
     ("FIRST_USER_PASS", ""),

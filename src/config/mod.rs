@@ -110,6 +110,8 @@ pub struct Config {
     pub img_filename: String,
     /// `ARCHIVE_FILENAME`: compressed artefact's name without suffix and extension.
     pub archive_filename: String,
+    /// `QEMU_CPU`: the core that qemu-user emulates; see [`Config::qemu_cpu`].
+    pub qemu_cpu: Option<String>,
     /// `CLEAN`: forget earlier layers.
     pub clean: bool,
     /// `CONTINUE`: resume the interrupted build.
@@ -130,6 +132,14 @@ impl Config {
         let raw = source::read_all(request, &mut problems);
         let config = judge::judge(request, &raw, &mut problems);
         Loaded { config, problems }
+    }
+
+    /// The core that qemu-user emulates, by its name there: the chosen one, else the
+    /// architecture's.
+    pub fn qemu_cpu(&self) -> &str {
+        self.qemu_cpu
+            .as_deref()
+            .unwrap_or_else(|| self.arch.qemu_cpu())
     }
 
     /// Suites besides the release itself, from `EXTRA_SUITES`, which stages read too.

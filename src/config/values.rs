@@ -110,6 +110,17 @@ pub(super) fn user_name(text: &str) -> Result<(), Fault> {
 }
 
 /// Labels of RFC 1123.
+pub(super) fn qemu_cpu(text: &str) -> Result<(), Fault> {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b',' | b'=');
+    if text.bytes().all(word) {
+        return Ok(());
+    }
+    Err(fault(
+        format!("{text} is not a core's name"),
+        "use one that `qemu-aarch64-static -cpu help` lists, such as cortex-a72",
+    ))
+}
+
 pub(super) fn host_name(text: &str) -> Result<(), Fault> {
     let label = |label: &str| {
         !label.is_empty()

@@ -44,6 +44,7 @@ pub enum Mode {
 pub struct Dispatch {
     dir: PathBuf,
     arch: Arch,
+    cpu: String,
     tools: Option<ToolsRoot>,
 }
 
@@ -72,6 +73,7 @@ impl Dispatch {
         let dispatch = Self {
             dir: dir.to_owned(),
             arch: config.arch,
+            cpu: config.qemu_cpu().to_owned(),
             tools: None,
         };
         dispatch.write_table(&table::Table::default())?;
@@ -142,7 +144,7 @@ impl Dispatch {
     fn write_table(&self, table: &table::Table) -> Result<()> {
         let emulator = format!(
             "!\tn\t/{TOOLS_DIR}/emulator\t-cpu\t{}\t-0\t{{0}}\t{{path}}\n",
-            self.arch.qemu_cpu()
+            self.cpu
         );
         // A new file each time: a running dispatcher may have the old one mapped.
         let new = self.dir.join("dispatch.table.new");

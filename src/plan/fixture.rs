@@ -31,6 +31,7 @@ pub(crate) fn config(root: &Path, stages: &[&str]) -> Config {
         image_mirror: None,
         apt_proxy: None,
         bootstrap: Bootstrap::Mmdebstrap,
+        qemu_cpu: None,
         stage_list: stages.iter().map(|stage| root.join(stage)).collect(),
         base_dir: root.to_owned(),
         work_dir: root.join("work"),

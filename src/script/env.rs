@@ -85,7 +85,7 @@ pub fn of(config: &Config, mirrors: &Mirrors, place: &Place) -> Env {
     set("TERM", "dumb");
     set("DEBIAN_FRONTEND", "noninteractive");
     set("DEBCONF_NONINTERACTIVE_SEEN", "true");
-    set(crate::dispatch::QEMU_CPU_VAR, config.arch.qemu_cpu());
+    set(crate::dispatch::QEMU_CPU_VAR, config.qemu_cpu());
     env
 }
 
