@@ -3,13 +3,18 @@
 use crate::command::Command;
 use crate::config::Config;
 use crate::mirror::Mirrors;
-use anyhow::{Context, Result};
+use crate::work;
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 
 const UNKNOWN: &str = "unknown";
+
+/// Seconds to wait for the archive when its last known state would do too, and otherwise.
+const SOON: u32 = 5;
+const PATIENT: u32 = 60;
 
 /// Identity and date of the package index at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,34 +27,59 @@ pub struct State {
 
 impl State {
     /// The state this build stands on: the archive's as it is now, or with `CONTINUE=1`, and
-    /// without a network, that of the last build in `work`.
+    /// without a network, that of the last build in `work`. What is not as one would expect is
+    /// told to `note`.
     ///
     /// # Errors
-    /// When the state cannot be kept for the next build.
-    pub fn of_build(config: &Config, mirrors: &Mirrors, work: &Path) -> Result<Self> {
+    /// When the archive cannot be reached and was not before, or the state cannot be kept for
+    /// the next build.
+    pub fn of_build(
+        config: &Config,
+        mirrors: &Mirrors,
+        work: &Path,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
         let path = work.join("archive.json");
-        let last: Option<Self> = fs::read(&path)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .filter(|state: &Self| state.id != UNKNOWN);
+        let last: Option<Self> = work::load(&path)?.filter(|state: &Self| state.id != UNKNOWN);
         let state = match last {
-            Some(last) if config.resume => last,
-            last => {
-                let now = Self::fetch(config, mirrors);
-                match last {
-                    Some(last) if now.id == UNKNOWN => last,
-                    _ => now,
+            Some(last) if config.resume => return Ok(last),
+            Some(last) => {
+                let now = Self::fetch(config, mirrors, SOON);
+                if now.id == UNKNOWN {
+                    note("the package archive cannot be reached: the last build's index counts");
+                    return Ok(last);
                 }
+                now
             }
+            None => Self::fetch(config, mirrors, PATIENT),
         };
-        let json = serde_json::to_vec(&state).context("writing the archive's state")?;
-        fs::write(&path, json).context("writing the archive's state")?;
+        if state.id == UNKNOWN && !mirrors.build.is_empty() {
+            bail!(
+                "the package archive {} has no release {} to read, or cannot be reached; see MIRROR and RELEASE in config.example",
+                mirrors.build,
+                config.release
+            );
+        }
+        fs::create_dir_all(work).with_context(|| format!("making {}", work.display()))?;
+        work::save(&path, &state)?;
         Ok(state)
+    }
+
+    /// The state a build would stand on now; nothing is kept, and no state is no error.
+    pub fn now(config: &Config, mirrors: &Mirrors, work: &Path) -> Self {
+        let last: Option<Self> = work::load(&work.join("archive.json")).ok().flatten();
+        match last {
+            Some(last) if config.resume => last,
+            last => match (Self::fetch(config, mirrors, SOON), last) {
+                (now, Some(last)) if now.id == UNKNOWN => last,
+                (now, _) => now,
+            },
+        }
     }
 
     /// Asks the archive for its release files. They are only compared here; apt checks the
     /// signatures of what it fetches itself.
-    fn fetch(config: &Config, mirrors: &Mirrors) -> Self {
+    fn fetch(config: &Config, mirrors: &Mirrors, seconds: u32) -> Self {
         let release = &config.release;
         let mut places = vec![format!("{}/dists/{release}", mirrors.build)];
         for suite in config.extra_suites() {
@@ -63,7 +93,8 @@ impl State {
         // All at once: one after the other would be the longest part of a build that has
         // nothing to do.
         let texts: Vec<String> = std::thread::scope(|scope| {
-            let fetch = |place: &String| download(&format!("{place}/InRelease"), config).ok();
+            let fetch =
+                |place: &String| download(&format!("{place}/InRelease"), config, seconds).ok();
             let threads: Vec<_> = places
                 .iter()
                 .map(|place| scope.spawn(move || fetch(place)))
@@ -93,9 +124,10 @@ impl State {
 }
 
 /// Fetches by apt's own downloader, so that its proxies and certificates are in force.
-fn download(url: &str, config: &Config) -> Result<String> {
+fn download(url: &str, config: &Config, seconds: u32) -> Result<String> {
     let file = tempfile::NamedTempFile::new().context("making a temporary file")?;
-    let mut command = Command::new("/usr/lib/apt/apt-helper")
+    let mut command = Command::new("timeout")
+        .args([&seconds.to_string(), "/usr/lib/apt/apt-helper"])
         .args(["-oAcquire::Retries=1", "-oAcquire::http::Timeout=15"]);
     if let Some(proxy) = &config.apt_proxy {
         command = command.arg(format!("-oAcquire::http::Proxy={proxy}"));

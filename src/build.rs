@@ -1,18 +1,18 @@
 //! Running a plan: one layer a step, an image for each stage that wants one.
 
 use crate::apt::{self, Archives, Recommends};
-use crate::archive::State;
 use crate::config::Config;
+use crate::deployed::{self, Deployed};
 use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
+use crate::durable::Durable;
 use crate::export::{self, ExportRequest};
-use crate::key;
-use crate::layer::{Key, Record, Store};
-use crate::mirror::Mirrors;
+use crate::layer::{Key, Store};
 use crate::output::Output;
-use crate::plan::{Export, Plan, Stage};
-use crate::progress::{Progress, work_of};
+use crate::plan::Export;
+use crate::progress::Progress;
 use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, TOOLS_VAR};
-use crate::script::env::{Place, stage_work_dir};
+use crate::schedule::{Entry, Job, Schedule, Verdict};
+use crate::script::env::stage_work_dir;
 use crate::script::{self, Env};
 use crate::step::{Step, StepKind};
 use crate::timings::{Timings, disk_usage};
@@ -45,55 +45,46 @@ impl fmt::Display for StepFailure {
 
 impl std::error::Error for StepFailure {}
 
-/// Builds every stage of `plan` and exports those that ask for it. Runs in the sandbox.
-///
-/// Returns the files now in the deploy directory.
+/// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
+/// work directory held.
 ///
 /// # Errors
 /// [`StepFailure`] when a step fails; its half-done layer is kept aside for `shell`.
-pub fn build(
-    config: &Config,
-    plan: &Plan,
-    mirrors: &Mirrors,
-    options: &Options,
-) -> Result<Vec<PathBuf>> {
-    let timings = Timings::new();
-    let work = work_of(config);
+pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
+    let config = job.config;
+    let work = job.work();
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let store = Store::open(&config.work_dir)?;
+    if !options.one_of_several {
+        store.sweep()?;
+    }
     if config.clean {
         store.clear()?;
     }
+    let last = Progress::last(config)?;
+    let schedule = Schedule::new(job, &store, last.as_ref())?;
     let mut build = Build {
-        config,
-        mirrors,
+        job,
         store: &store,
+        durable: store.durable()?,
         archives: Archives::open(&config.cache_dir, config.arch.debian())?,
         output: Output::new(&work.join("build.log"))?,
-        state: State::of_build(config, mirrors, &work)?,
+        deployed: Deployed::load(&work)?,
         work,
-        stack: Vec::new(),
-        progress: Progress::default(),
+        progress: Progress::after(last),
         dispatch: None,
-        timings,
+        timings: Timings::new(),
     };
-    build.prepare_dispatch(options.mode)?;
-    let mut files = Vec::new();
-    let mut previous = None;
-    for stage in plan.stages.iter().filter(|stage| !stage.skip) {
-        let below = build.stack.clone();
-        build.stage(stage, previous, &below)?;
-        if let Some(export) = &stage.export {
-            files.extend(build.export(export)?);
-        }
-        previous = Some(stage);
-    }
-    build.postrun(previous)?;
+    let result = build.run(&schedule, options);
+    let mark = build.timings.begin();
+    build.durable.finish()?;
+    result?;
+    build.timings.end(&mark, "to the disk", 0);
     if options.timings {
         let table = build.timings.to_string();
         table.lines().for_each(|line| build.output.say(line));
     }
-    Ok(files)
+    Ok(())
 }
 
 /// How a build is run, beyond what makes the image.
@@ -102,18 +93,19 @@ pub struct Options {
     pub mode: Mode,
     /// End with a table of where the time went.
     pub timings: bool,
+    /// Other builds of the same command use the work directory at the same time.
+    pub one_of_several: bool,
 }
 
 struct Build<'a> {
-    config: &'a Config,
-    mirrors: &'a Mirrors,
+    job: &'a Job<'a>,
     store: &'a Store,
+    durable: Durable,
     archives: Archives,
     output: Output,
+    deployed: Deployed,
     work: PathBuf,
-    stack: Vec<Key>,
     progress: Progress,
-    state: State,
     dispatch: Option<Dispatch>,
     timings: Timings,
 }
@@ -121,11 +113,11 @@ struct Build<'a> {
 impl Build<'_> {
     /// Makes target programs runnable, and natively where that is allowed.
     fn prepare_dispatch(&mut self, mode: Mode) -> Result<()> {
-        if !script::env::is_foreign(self.config.arch) {
+        if !script::env::is_foreign(self.job.config.arch) {
             return Ok(());
         }
-        let emulator = tool::emulator(self.config.arch).context("finding the emulator")?;
-        let dispatch = Dispatch::new(self.config, &emulator, &self.work.join("tools"));
+        let emulator = tool::emulator(self.job.config.arch).context("finding the emulator")?;
+        let dispatch = Dispatch::new(self.job.config, &emulator, &self.work.join("tools"));
         let mut dispatch = match dispatch {
             Ok(dispatch) => dispatch,
             // Before Linux 6.7. The host's own handler counts inside the sandbox too.
@@ -141,9 +133,9 @@ impl Build<'_> {
             let packages = dispatch::table::packages()?;
             let mut output = self.output.step("native tools");
             let made = dispatch::native::tools_root(
-                self.config,
-                self.mirrors,
-                &self.state,
+                self.job.config,
+                self.job.mirrors,
+                self.job.state,
                 &packages,
                 &mut |line| output.line(line),
             );
@@ -164,41 +156,38 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn stage(&mut self, stage: &Stage, previous: Option<&Stage>, below: &[Key]) -> Result<()> {
-        if let Some(prerun) = &stage.prerun {
-            self.step(prerun, stage, previous, None, below)?;
-        }
-        for sub in &stage.sub_stages {
-            for step in &sub.steps {
-                self.step(step, stage, previous, Some(&sub.dir), below)?;
+    fn run(&mut self, schedule: &Schedule<'_>, options: &Options) -> Result<()> {
+        for entry in &schedule.entries {
+            if matches!(&entry.verdict, Verdict::Kept(changes) if !changes.is_empty()) {
+                self.output.say(&format!(
+                    "note: {} has changed since; CONTINUE keeps what it made, a plain build runs it again",
+                    entry.record.name
+                ));
             }
         }
-        Ok(())
-    }
-
-    fn place<'p>(
-        &'p self,
-        stage: &'p Stage,
-        previous: Option<&'p Stage>,
-        sub_stage: Option<&'p Path>,
-    ) -> Place<'p> {
-        Place {
-            stage,
-            previous,
-            sub_stage,
-            work: &self.work,
-            img_suffix: stage.export.as_ref().map_or("", |export| &export.suffix),
+        self.prepare_dispatch(options.mode)?;
+        let mut exported = false;
+        for (index, entry) in schedule.entries.iter().enumerate() {
+            self.step(schedule, index)?;
+            let next = schedule.entries.get(index + 1);
+            let stage_ends = next.is_none_or(|next| !std::ptr::eq(next.stage, entry.stage));
+            if let Some(export) = entry.stage.export.as_ref().filter(|_| stage_ends) {
+                exported |= self.export(&schedule.stack(index + 1), export)?;
+            }
         }
+        self.progress.complete = true;
+        self.progress.save(&self.work)?;
+        self.postrun(schedule, exported)
     }
 
-    fn env(&self, place: &Place) -> Env {
-        let mut env = script::env::of(self.config, self.mirrors, place);
+    /// The variables of a step, with what its commands find the tools by.
+    fn env(&self, entry: &Entry<'_>) -> Env {
+        let config = self.job.config;
+        let mut env = self.job.env(entry.stage, entry.previous, entry.sub_stage);
         let archives = self.archives.dir().to_string_lossy();
         env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
-        env.insert("SOURCE_DATE_EPOCH".to_owned(), self.epoch().to_string());
-        env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(self.config));
-        if let (Some(dispatch), Some(emulator)) = (&self.dispatch, tool::emulator(self.config.arch))
-        {
+        env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(config));
+        if let (Some(dispatch), Some(emulator)) = (&self.dispatch, tool::emulator(config.arch)) {
             env.insert(
                 TOOLS_VAR.to_owned(),
                 dispatch.dir().to_string_lossy().into_owned(),
@@ -211,42 +200,26 @@ impl Build<'_> {
         env
     }
 
-    /// Runs one step on a layer of its own, unless the layer it would make is there.
-    fn step(
-        &mut self,
-        step: &Step,
-        stage: &Stage,
-        previous: Option<&Stage>,
-        sub: Option<&Path>,
-        below: &[Key],
-    ) -> Result<()> {
-        let place = self.place(stage, previous, sub);
-        let env = self.env(&place);
-        let at = stage_work_dir(&self.work, stage);
-        let mut inputs = key::inputs(step, stage, &env)?;
-        if self.stack.is_empty() {
-            // Every later layer stands on this one, so it carries the archive's state for all.
-            inputs.insert("archive".to_owned(), self.state.id.clone());
-        }
-        let parent = self.stack.last().cloned();
-        let key = Key::new(parent.as_ref(), &inputs);
-        if self.store.find(&key).is_some() {
+    /// Runs one step on a layer of its own, unless that layer is there.
+    fn step(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
+        let entry = &schedule.entries[index];
+        let (step, key) = (entry.step, &entry.record.key);
+        let at = stage_work_dir(&self.work, entry.stage);
+        // Another build of the same command may be at the very same step.
+        let _making = self.store.making(key)?;
+        if self.store.find(key).is_some() {
             self.output.say(&format!("cached  {}", step.name));
             return self.reached(step, key);
         }
-        let record = Record {
-            key: key.clone(),
-            parent,
-            name: step.name.clone(),
-            inputs,
-        };
         let mark = self.timings.begin();
-        let layer = self.store.begin(record, &self.stack, &at)?;
-        let before = match previous {
-            Some(previous) if previous.name != stage.name => Some(
-                self.store
-                    .view(below, &stage_work_dir(&self.work, previous))?,
-            ),
+        let layer = self
+            .store
+            .begin(entry.record.clone(), &schedule.stack(index), &at)?;
+        let before = match entry.previous {
+            Some(previous) if previous.name != entry.stage.name => Some(self.store.view(
+                &schedule.stack(entry.below),
+                &stage_work_dir(&self.work, previous),
+            )?),
             _ => None,
         };
         if let Some(dispatch) = &self.dispatch {
@@ -254,6 +227,7 @@ impl Build<'_> {
                 self.output.log(&format!("emulated: {left_out}"));
             }
         }
+        let env = self.env(entry);
         let mut output = self.output.step(&step.name);
         let result = carry_out(step, &at, &env, &mut |line| output.line(line))
             .and_then(|()| self.archives.save());
@@ -262,39 +236,46 @@ impl Build<'_> {
             Ok(()) => {
                 output.done();
                 let key = layer.commit()?;
+                self.durable.committed(key.clone());
                 self.timings
                     .end(&mark, &step.name, disk_usage(&self.store.upper(&key)));
-                self.reached(step, key)
+                self.reached(step, &key)
             }
             Err(cause) => {
                 let last_lines = output.failed();
                 layer.keep_failed()?;
-                self.progress.failed = Some((step.name.clone(), key));
+                self.progress.failed = Some((step.name.clone(), key.clone()));
                 self.progress.save(&self.work)?;
                 Err(self.failure(&step.name, last_lines, cause))
             }
         }
     }
 
-    fn reached(&mut self, step: &Step, key: Key) -> Result<()> {
-        self.stack.push(key.clone());
-        self.progress.steps.push((step.name.clone(), key));
+    fn reached(&mut self, step: &Step, key: &Key) -> Result<()> {
+        self.progress.steps.push((step.name.clone(), key.clone()));
         self.progress.save(&self.work)
     }
 
-    /// Runs the tree's `postrun.sh`, on the host, once all images are there.
-    fn postrun(&mut self, last: Option<&Stage>) -> Result<()> {
-        let path = self.config.base_dir.join("postrun.sh");
-        let Some(stage) = last.filter(|_| path.is_file()) else {
+    /// Runs the tree's `postrun.sh`, on the host, once all images are there: when one of them is
+    /// new, or the script is.
+    fn postrun(&mut self, schedule: &Schedule<'_>, exported: bool) -> Result<()> {
+        let path = postrun_of(self.job.config);
+        let Some(entry) = schedule.entries.last().filter(|_| path.is_file()) else {
             return Ok(());
         };
-        let env = self.env(&self.place(stage, None, None));
+        let key = deployed::postrun_key(&path)?;
+        if !exported && self.deployed.postrun.as_ref() == Some(&key) {
+            return Ok(());
+        }
+        let mut env = self.env(entry);
+        env.remove("SUB_STAGE_DIR");
         let mut output = self.output.step("postrun.sh");
         let result = script::host(&path, &env)?.stream(&mut |line| output.line(line));
         match result {
             Ok(()) => {
                 output.done();
-                Ok(())
+                self.deployed.postrun = Some(key);
+                self.deployed.save(&self.work)
             }
             Err(cause) => {
                 let last_lines = output.failed();
@@ -315,8 +296,8 @@ impl Build<'_> {
     }
 
     /// What the `.info` file says of where the image comes from.
-    fn origin(&self) -> Vec<String> {
-        let config = self.config;
+    fn origin(&self, stack: &[Key]) -> Vec<String> {
+        let config = self.job.config;
         vec![
             format!("builder: westwork-gen {}", env!("CARGO_PKG_VERSION")),
             format!(
@@ -325,41 +306,46 @@ impl Build<'_> {
                 config.release,
                 config.arch.debian()
             ),
-            format!("archive state: {}", self.state.id),
-            format!("layer: {}", self.stack.last().map_or("", Key::id)),
+            format!("archive state: {}", self.job.state.id),
+            format!("layer: {}", stack.last().map_or("", Key::id)),
         ]
     }
 
-    /// Seconds every time stamp of the image is bounded by: the config's, else the archive's.
-    fn epoch(&self) -> i64 {
-        self.config
-            .source_date_epoch
-            .or(self.state.date)
-            .unwrap_or(0)
-    }
-
-    /// Makes the image of what has been built so far.
-    fn export(&mut self, export: &Export) -> Result<Vec<PathBuf>> {
+    /// Makes the image of the layers in `stack`, unless it lies in the deploy directory already.
+    /// Says whether it was made.
+    fn export(&mut self, stack: &[Key], export: &Export) -> Result<bool> {
+        let config = self.job.config;
+        let image = format!("{}{}", config.img_filename, export.suffix);
+        let key = deployed::image_key(self.job, stack, export)?;
+        if let Some(files) = self.deployed.current(&image, &key) {
+            self.output.say(&format!("cached  {image}"));
+            files
+                .iter()
+                .for_each(|file| self.output.say(&format!("        {}", file.display())));
+            return Ok(false);
+        }
         let mark = self.timings.begin();
         let at = self.work.join("export-image");
-        let scratch = self.store.scratch("export", &self.stack, &at)?;
+        // Of its own name: another build of the same command may be exporting too.
+        let scratch_name = format!("export-{}-{}", config.img_name, config.arch.debian());
+        let scratch = self.store.scratch(&scratch_name, stack, &at)?;
         let rootfs = at.join("rootfs");
-        finalise::finalise(&rootfs, self.config, self.mirrors)?;
+        finalise::finalise(&rootfs, config, self.job.mirrors)?;
         let name = format!("export{}", export.suffix);
         let request = ExportRequest {
             rootfs: &rootfs,
             scratch: &scratch.directory()?,
-            deploy_dir: &self.config.deploy_dir,
-            name: format!("{}{}", self.config.img_filename, export.suffix),
-            archive_name: format!("{}{}", self.config.archive_filename, export.suffix),
-            compression: self.config.compression,
-            level: self.config.compression_level,
-            boot_size: self.config.boot_size,
-            root_margin: self.config.root_margin,
-            arch: self.config.arch,
-            release: self.config.release.clone(),
-            source_date_epoch: self.epoch(),
-            info_lines: self.origin(),
+            deploy_dir: &config.deploy_dir,
+            name: image.clone(),
+            archive_name: format!("{}{}", config.archive_filename, export.suffix),
+            compression: config.compression,
+            level: config.compression_level,
+            boot_size: config.boot_size,
+            root_margin: config.root_margin,
+            arch: config.arch,
+            release: config.release.clone(),
+            source_date_epoch: self.job.epoch(),
+            info_lines: self.origin(stack),
             mke2fs: match self
                 .dispatch
                 .as_ref()
@@ -378,7 +364,9 @@ impl Build<'_> {
                 for file in &exported.files {
                     self.output.say(&format!("        {}", file.display()));
                 }
-                Ok(exported.files)
+                self.deployed.record(&image, key, &exported.files)?;
+                self.deployed.save(&self.work)?;
+                Ok(true)
             }
             Err(cause) => {
                 let last_lines = output.failed();
@@ -388,25 +376,32 @@ impl Build<'_> {
     }
 }
 
+/// The script that a tree wants run when all images are there.
+pub(crate) fn postrun_of(config: &Config) -> PathBuf {
+    config.base_dir.join("postrun.sh")
+}
+
 /// Does what the step's kind says, in the mounted work directory of its stage.
 fn carry_out(step: &Step, stage_work: &Path, env: &Env, sink: &mut dyn FnMut(&str)) -> Result<()> {
     let root = stage_work.join("rootfs");
+    // What is not a script of the tree sees no settings, so that they need not be in its key.
+    let narrow = &script::env::without_settings(env);
     match step.kind {
         StepKind::Prerun | StepKind::RunHost => script::host(&step.path, env)?.stream(sink),
         StepKind::RunChroot => script::chroot(&root, &read(&step.path)?, env)?.stream(sink),
         StepKind::Debconf => {
             let answers = apt::expand(&read(&step.path)?, env);
-            script::chroot_program(&root, &["debconf-set-selections"], env)?
+            script::chroot_program(&root, &["debconf-set-selections"], narrow)?
                 .input(answers)
                 .stream(sink)
         }
-        StepKind::PackagesNoRecommends => install(step, &root, env, Recommends::No, sink),
+        StepKind::PackagesNoRecommends => install(step, &root, narrow, Recommends::No, sink),
         StepKind::Packages | StepKind::PackagesNonInteractive => {
-            install(step, &root, env, Recommends::Yes, sink)
+            install(step, &root, narrow, Recommends::Yes, sink)
         }
         StepKind::Patches => {
             let name = step.name.replace('/', "-");
-            patch::apply(&step.path, stage_work, &name, env, sink)
+            patch::apply(&step.path, stage_work, &name, narrow, sink)
         }
     }
 }

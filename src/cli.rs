@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::bootstrap;
+use crate::{bootstrap, clean};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,10 +17,24 @@ pub struct Cli {
 pub enum Command {
     /// Build the image and leave it in the deploy directory
     Build(BuildArgs),
-    /// Print stages and steps in the order in which they would run
+    /// Print every step in order: whether it would run, and why
     Plan {
         #[command(flatten)]
         config: ConfigArgs,
+    },
+    /// Print what differs for a stage or step from the layer last built
+    Why {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Stage or step, as `plan` names it
+        step: String,
+    },
+    /// Remove layers that the last builds do not need
+    Clean {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        what: clean::What,
     },
     /// List every problem of config, stage tree and host, each with its remedy
     Check {
@@ -33,6 +47,9 @@ pub enum Command {
         config: ConfigArgs,
         /// Stage or step after which to look; default: where the last build stopped
         at: Option<String>,
+        /// Keep the changes aside, for the next such shell
+        #[arg(long)]
+        keep: bool,
     },
     /// Start an image in QEMU, console on this terminal, the image untouched
     Boot(BootArgs),
@@ -57,12 +74,19 @@ pub struct BuildArgs {
     /// End with a table of where the time went
     #[arg(long)]
     pub timings: bool,
+    /// Another command holds the work directory for this build and others
+    #[arg(long, hide = true)]
+    pub one_of_several: bool,
 }
+
+/// How `build` tells the builds of its variants that it holds the work directory.
+pub const ONE_OF_SEVERAL: &str = "--one-of-several";
 
 /// Where the settings come from.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// Read this file after `config` (bash, or TOML when it ends in .toml)
+    /// Read this file after `config` (bash, or TOML when it ends in .toml); several files are
+    /// several images
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Set one key, over everything else

@@ -3,12 +3,18 @@
 //! ```text
 //! work/layers/3f9a0c41b2d7/   upper/      what the step changed, as overlayfs keeps it
 //!                             layer.json  its key, its parent and what the key was made of
+//!                             durable     everything of it is on the disk
 //! work/layers/new-3f9a…/      a step in progress; worthless, and thrown away, unless committed
 //! work/layers/failed-3f9a…/   the last failed step, kept so that one can look inside
+//! work/layers/making-3f9a…    lock of a step in progress, for builds that share it
 //! ```
+//!
+//! Nothing is synced while a step runs, so after a power loss a committed layer may be half
+//! there. A layer counts if it was committed since this machine started, or if it is durable.
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::errno::Errno;
+use crate::durable::Durable;
+use crate::work;
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use serde::{Deserialize, Serialize};
@@ -17,6 +23,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// Marks a layer as durable.
+pub(crate) const DURABLE: &str = "durable";
+/// Changes with every start of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Length of a layer's directory name. Mount options must fit a page (4096 bytes) with all
 /// lower layers in them; 48 bits are plenty to tell the layers of one store apart.
@@ -55,41 +66,104 @@ pub struct Record {
     /// Step name, for people.
     pub name: String,
     pub inputs: Inputs,
+    /// Since which start of the machine the layer is there; set when it is committed.
+    #[serde(default)]
+    pub boot: String,
 }
 
-/// The directory of all layers, held by this process alone.
+impl Record {
+    /// The record of the layer that the step `name` makes of `inputs` on top of `parent`.
+    pub fn new(name: &str, parent: Option<Key>, inputs: Inputs) -> Self {
+        Self {
+            key: Key::new(parent.as_ref(), &inputs),
+            parent,
+            name: name.to_owned(),
+            inputs,
+            boot: String::new(),
+        }
+    }
+}
+
+/// The directory of all layers.
 pub struct Store {
     dir: PathBuf,
-    _lock: Flock<File>,
 }
 
 impl Store {
-    /// Opens or makes the store below `work_dir`, and throws away what an interrupted run left.
-    /// The process's working directory becomes the store: mounts name layers relative to it.
-    pub fn open(work_dir: &Path) -> Result<Self> {
-        let dir = work_dir.join("layers");
-        fs::create_dir_all(dir.join("empty"))
-            .with_context(|| format!("making {}", dir.display()))?;
-        let store = Self {
-            _lock: lock(&dir.join("lock"))?,
-            dir,
-        };
-        for entry in fs::read_dir(&store.dir).context("reading the layer store")? {
-            let entry = entry.context("reading the layer store")?;
-            if entry.file_name().to_string_lossy().starts_with("new-") {
-                remove(&entry.path())?;
-            }
+    /// The store below `work_dir`, to be looked at.
+    pub fn at(work_dir: &Path) -> Self {
+        Self {
+            dir: work_dir.join("layers"),
         }
+    }
+
+    /// The store below `work_dir`, to be worked with; made if needed. The process's working
+    /// directory becomes the store: mounts name layers relative to it.
+    pub fn open(work_dir: &Path) -> Result<Self> {
+        let store = Self::at(work_dir);
+        fs::create_dir_all(store.dir.join("empty"))
+            .with_context(|| format!("making {}", store.dir.display()))?;
         std::env::set_current_dir(&store.dir).context("changing to the layer store")?;
         Ok(store)
     }
 
-    /// The record of a committed layer, if there is one with this key.
+    /// Throws away what an interrupted run left; for the one that holds the work directory.
+    pub fn sweep(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.dir).context("reading the layer store")? {
+            let entry = entry.context("reading the layer store")?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("new-") {
+                remove(&entry.path())?;
+            } else if name.starts_with("making-") {
+                fs::remove_file(entry.path()).context("removing an old lock")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of the committed layer with this key, if it is there and can be relied on.
     pub fn find(&self, key: &Key) -> Option<Record> {
-        let text = fs::read(self.dir.join(key.id()).join("layer.json")).ok()?;
-        serde_json::from_slice(&text)
-            .ok()
-            .filter(|record: &Record| record.key == *key)
+        let boot = boot_id();
+        self.record(key).filter(|record| {
+            self.dir.join(key.id()).join(DURABLE).exists()
+                || (!boot.is_empty() && record.boot == boot)
+        })
+    }
+
+    /// The record of the layer with this key, reliable or not.
+    pub fn record(&self, key: &Key) -> Option<Record> {
+        let record: Record = work::load(&self.dir.join(key.id()).join("layer.json")).ok()??;
+        (record.key == *key).then_some(record)
+    }
+
+    /// Where layers are made durable in the background from now on.
+    pub fn durable(&self) -> Result<Durable> {
+        Durable::start(&self.dir)
+    }
+
+    /// Waits until no other build is making the layer `key`; none is while the guard lives.
+    pub fn making(&self, key: &Key) -> Result<Making> {
+        let path = self.dir.join(format!("making-{}", key.id()));
+        let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusive) {
+            Ok(lock) => Ok(Making { _lock: lock }),
+            Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+        }
+    }
+
+    /// Directories of the store, with the records of those that are layers or were to be.
+    pub(crate) fn entries(&self) -> Result<Vec<(PathBuf, Option<Record>)>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.dir).into_iter().flatten() {
+            let entry = entry.context("reading the layer store")?;
+            let kind = entry.file_type().context("reading the layer store")?;
+            if kind.is_dir() && entry.file_name() != "empty" {
+                let record = work::load(&entry.path().join("layer.json"))?;
+                entries.push((entry.path(), record));
+            }
+        }
+        Ok(entries)
     }
 
     /// The directory of a committed layer's changes.
@@ -164,15 +238,43 @@ impl Store {
         })
     }
 
-    /// Mounts the failed step's half-done layer on `stack` at `at`, changes thrown away.
-    pub fn failed(&self, key: &Key, stack: &[Key], at: &Path) -> Result<Option<Scratch>> {
-        let failed = format!("failed-{}", key.id());
-        if !self.dir.join(&failed).is_dir() {
-            return Ok(None);
-        }
+    /// Whether the half-done layer of this failed step is there.
+    pub fn has_failed(&self, key: &Key) -> bool {
+        self.dir.join(format!("failed-{}", key.id())).is_dir()
+    }
+
+    /// Mounts `stack`, and the half-done layer `failed` on it, at `at`, to look around in.
+    /// Changes are thrown away with the returned guard; with `keep` they stay in the returned
+    /// directory and are there again the next time.
+    pub fn look_into(
+        &self,
+        stack: &[Key],
+        failed: Option<&Key>,
+        keep: bool,
+        at: &Path,
+    ) -> Result<(Scratch, Option<PathBuf>)> {
         let mut lower = lower_dirs(stack);
-        lower.insert(0, format!("{failed}/upper"));
-        self.scratch_over("shell", lower, at).map(Some)
+        let mut id = stack.last().map_or("empty", Key::id);
+        if let Some(key) = failed {
+            lower.insert(0, format!("failed-{}/upper", key.id()));
+            id = key.id();
+        }
+        if !keep {
+            return Ok((self.scratch_over("shell", lower, at)?, None));
+        }
+        let name = format!("kept-{id}");
+        let dir = self.dir.join(&name);
+        fs::create_dir_all(dir.join("upper"))
+            .with_context(|| format!("making {}", dir.display()))?;
+        remove(&dir.join("work"))?;
+        fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
+        self.mount(lower, Some(&name), at)?;
+        let scratch = Scratch {
+            // Only overlayfs's own directory goes.
+            dir: dir.join("work"),
+            view: Some(View { at: at.to_owned() }),
+        };
+        Ok((scratch, Some(dir.join("upper"))))
     }
 
     /// Forgets every layer.
@@ -187,23 +289,14 @@ impl Store {
     }
 }
 
-/// Takes the work directory for this process, or names the one that has it.
-fn lock(path: &Path) -> Result<Flock<File>> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .with_context(|| format!("opening {}", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err((_, Errno::EWOULDBLOCK)) => bail!(
-            "another build or shell is using {}; wait for it, or set another WORK_DIR",
-            path.parent().unwrap_or(path).display()
-        ),
-        Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
-    }
+/// Held while a layer is made.
+pub struct Making {
+    _lock: Flock<File>,
+}
+
+/// What this start of the machine is called; empty when the kernel does not say.
+fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
 /// The stack's directories as overlayfs wants them: relative to the store, top first.
@@ -225,10 +318,10 @@ pub struct NewLayer<'a> {
 
 impl NewLayer<'_> {
     /// Makes the layer's changes permanent, all at once.
-    pub fn commit(self) -> Result<Key> {
+    pub fn commit(mut self) -> Result<Key> {
         self.close()?;
-        let json = serde_json::to_vec_pretty(&self.record).context("writing the layer's record")?;
-        fs::write(self.dir.join("layer.json"), json).context("writing the layer's record")?;
+        self.record.boot = boot_id();
+        work::save(&self.dir.join("layer.json"), &self.record)?;
         let last = self.store.dir.join(self.record.key.id());
         remove(&last)?;
         fs::rename(&self.dir, &last)
@@ -244,6 +337,7 @@ impl NewLayer<'_> {
             .dir
             .join(format!("failed-{}", self.record.key.id()));
         remove(&aside)?;
+        work::save(&self.dir.join("layer.json"), &self.record)?;
         fs::rename(&self.dir, &aside).context("keeping the failed step's changes")
     }
 
@@ -290,9 +384,9 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes a directory of the store, if it is there. It is never a mount point: mounts are
+/// Removes a directory of the store, if it is there. Symbolic links in it are not followed. It is never a mount point: mounts are
 /// made elsewhere, and only in the sandbox's own namespace.
-fn remove(dir: &Path) -> Result<()> {
+pub(crate) fn remove(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", dir.display()))
@@ -312,6 +406,23 @@ mod tests {
         assert_eq!(base, Key::new(None, &inputs("a")));
         assert_ne!(base, Key::new(None, &inputs("b")));
         assert_ne!(base, Key::new(Some(&base), &inputs("a")));
+    }
+
+    #[test]
+    fn a_layer_of_an_earlier_start_counts_only_if_it_is_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let mut record = Record::new("a", None, Inputs::new());
+        let layer = dir.path().join("layers").join(record.key.id());
+        fs::create_dir_all(&layer).unwrap();
+        record.boot = boot_id();
+        work::save(&layer.join("layer.json"), &record).unwrap();
+        assert!(store.find(&record.key).is_some());
+        record.boot = "another".to_owned();
+        work::save(&layer.join("layer.json"), &record).unwrap();
+        assert!(store.find(&record.key).is_none());
+        fs::write(layer.join(DURABLE), "").unwrap();
+        assert!(store.find(&record.key).is_some());
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //!
 //! | band | modules |
 //! |---|---|
-//! | read and judge | [`cli`], [`config`], [`step`], [`plan`], [`check`], [`mirror`], [`archive`] |
-//! | build | [`build`], [`progress`], [`key`], [`layer`], [`script`], [`apt`], [`patch`], [`bootstrap`] |
+//! | read and judge | [`cli`], [`config`], [`variants`], [`step`], [`plan`], [`check`], [`mirror`], [`archive`] |
+//! | decide | [`key`], [`layer`], [`progress`], [`schedule`], [`deployed`] |
+//! | build | [`build`], [`durable`], [`script`], [`apt`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
 //! | try out | [`shell`], [`boot`] |
+//! | tidy | [`work`], [`clean`] |
 //! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`timings`], [`problem`] |
 
 pub mod apt;
@@ -16,10 +18,13 @@ pub mod boot;
 pub mod bootstrap;
 pub mod build;
 pub mod check;
+pub mod clean;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod deployed;
 pub mod dispatch;
+pub mod durable;
 pub mod export;
 pub mod finalise;
 pub mod isolate;
@@ -33,17 +38,26 @@ pub mod problem;
 pub mod progress;
 pub mod rootfs;
 pub mod sandbox;
+pub mod schedule;
 pub mod script;
 pub mod shell;
 pub mod step;
 pub mod timings;
 pub mod tool;
+pub mod variants;
+pub mod work;
 
 use anyhow::{Context, Result};
+use archive::State;
 use cli::{BuildArgs, Cli, Command, ConfigArgs, Internal};
 use config::{Config, ConfigRequest};
 use dispatch::Mode;
+use layer::Store;
+use mirror::Mirrors;
+use progress::Progress;
 use sandbox::{Role, Terminal};
+use schedule::{Job, Schedule};
+use work::work_of;
 
 /// Carries out one command. Returns the process's exit code.
 ///
@@ -53,15 +67,23 @@ use sandbox::{Role, Terminal};
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Build(args) => build(&args),
-        Command::Plan { config } => {
-            print!("{}", check::plan(&request(&config)?)?.1);
-            Ok(0)
-        }
+        Command::Plan { config } => show_schedules(&config, |schedule| Ok(schedule.to_string())),
+        Command::Why { config, step } => show_schedules(&config, |schedule| schedule.why(&step)),
         Command::Check { config } => check_only(&config),
-        Command::Shell { config, at } => {
-            let (config, plan) = check::plan(&request(&config)?)?;
+        Command::Clean { config, what } => {
+            let (config, _) = check::plan(&variants::only(&request(&config)?, "clean")?)?;
+            let _held = work::hold(&config.work_dir, "clean")?;
+            in_sandbox(&config, Terminal::Detached, || {
+                clean::clean(&config.work_dir, what).map(|()| 0)
+            })
+        }
+        Command::Shell { config, at, keep } => {
+            let (config, plan) = check::plan(&variants::only(&request(&config)?, "shell")?)?;
+            // Nothing is made where nothing was built.
+            Progress::load(&config)?;
+            let _held = work::hold(&config.work_dir, "shell")?;
             in_sandbox(&config, Terminal::Shared, || {
-                shell::shell(&config, &plan, at.as_deref())
+                shell::shell(&config, &plan, at.as_deref(), keep)
             })
         }
         Command::Boot(args) => boot::run(&args),
@@ -69,50 +91,125 @@ pub fn run(cli: Cli) -> Result<u8> {
     }
 }
 
-/// config → plan → check → build and export, the last two in the sandbox.
 fn build(args: &BuildArgs) -> Result<u8> {
     let mut request = request(&args.config)?;
     if args.resume {
         request.set.push("CONTINUE=1".to_owned());
     }
+    let variants = variants::of(&request);
     if args.install_deps {
-        check::install_missing(&request)?;
+        variants.iter().try_for_each(check::install_missing)?;
     }
-    let (config, plan) = check::everything(&request)?;
-    for note in check::notes(&config) {
-        eprintln!("note: {note}");
+    match variants.as_slice() {
+        [one] => build_one(one, args),
+        several => variants::build(several, args),
     }
-    let mirrors = mirror::Mirrors::resolve(&config);
-    let mode = if args.emulate {
-        Mode::Emulate
-    } else {
-        Mode::Native
+}
+
+/// config → plan → check → build and export, the last two in the sandbox.
+fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
+    let mut note = |text: &str| eprintln!("note: {text}");
+    let hold = |config: &Config| {
+        let own = !args.one_of_several;
+        own.then(|| work::hold(&config.work_dir, "build"))
+            .transpose()
+    };
+    if args.one_of_several {
+        sandbox::stop_with_parent()?;
+    }
+    let mut ready = None;
+    // When nothing has changed there is no need to look at the build machine.
+    if let Ok((config, plan)) = check::plan(request) {
+        let last = Progress::last(&config)?.filter(|last| last.complete && !config.clean);
+        if let Some(last) = last {
+            let held = hold(&config)?;
+            let mirrors = Mirrors::resolve(&config);
+            let state = State::of_build(&config, &mirrors, &work_of(&config), &mut note)?;
+            let job = Job {
+                config: &config,
+                plan: &plan,
+                mirrors: &mirrors,
+                state: &state,
+            };
+            let schedule = Schedule::new(&job, &Store::at(&config.work_dir), Some(&last))?;
+            if let Some(files) = deployed::all_there(&job, &schedule)? {
+                println!("nothing has changed since the last build");
+                files
+                    .iter()
+                    .for_each(|file| println!("        {}", file.display()));
+                return Ok(0);
+            }
+            ready = Some((held, mirrors, state));
+        }
+    }
+    let (config, plan) = check::everything(request)?;
+    check::notes(&config).iter().for_each(|text| note(text));
+    let (_held, mirrors, state) = match ready {
+        Some(ready) => ready,
+        None => {
+            let held = hold(&config)?;
+            let mirrors = Mirrors::resolve(&config);
+            let state = State::of_build(&config, &mirrors, &work_of(&config), &mut note)?;
+            (held, mirrors, state)
+        }
     };
     let options = build::Options {
-        mode,
+        mode: if args.emulate {
+            Mode::Emulate
+        } else {
+            Mode::Native
+        },
         timings: args.timings,
+        one_of_several: args.one_of_several,
+    };
+    let job = Job {
+        config: &config,
+        plan: &plan,
+        mirrors: &mirrors,
+        state: &state,
     };
     in_sandbox(&config, Terminal::Detached, || {
-        build::build(&config, &plan, &mirrors, &options)?;
-        Ok(0)
+        build::build(&job, &options).map(|()| 0)
     })
 }
 
-fn check_only(args: &ConfigArgs) -> Result<u8> {
-    let (config, plan) = check::everything(&request(args)?)?;
-    for note in check::notes(&config) {
-        println!("note: {note}");
+/// Prints what `text` makes of the schedule of each image.
+fn show_schedules(args: &ConfigArgs, text: impl Fn(&Schedule<'_>) -> Result<String>) -> Result<u8> {
+    let variants = variants::of(&request(args)?);
+    for variant in &variants {
+        let (config, plan) = check::plan(variant)?;
+        if variants.len() > 1 {
+            println!("{} ({})", config.img_name, config.arch.debian());
+        }
+        let mirrors = Mirrors::resolve(&config);
+        let state = State::now(&config, &mirrors, &work_of(&config));
+        let job = Job {
+            config: &config,
+            plan: &plan,
+            mirrors: &mirrors,
+            state: &state,
+        };
+        let last = Progress::last(&config)?;
+        let schedule = Schedule::new(&job, &Store::at(&config.work_dir), last.as_ref())?;
+        print!("{}", text(&schedule)?);
     }
-    let steps: usize = plan
-        .stages
-        .iter()
-        .flat_map(|stage| &stage.sub_stages)
-        .map(|sub| sub.steps.len())
-        .sum();
-    println!(
-        "nothing stands in the way of building {} ({steps} steps)",
-        config.img_name
-    );
+    Ok(0)
+}
+
+fn check_only(args: &ConfigArgs) -> Result<u8> {
+    for variant in variants::of(&request(args)?) {
+        let (config, plan) = check::everything(&variant)?;
+        for note in check::notes(&config) {
+            println!("note: {note}");
+        }
+        let stages = plan.stages.iter().filter(|stage| !stage.skip);
+        let steps: usize = stages.map(|stage| schedule::steps_of(stage).count()).sum();
+        println!(
+            "nothing stands in the way of building {} for {} ({steps} steps)",
+            config.img_name,
+            config.arch.debian()
+        );
+    }
     Ok(0)
 }
 

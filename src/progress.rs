@@ -1,25 +1,27 @@
-//! How far the last build of an image came, and where it keeps its things.
+//! How far the last build of an image came.
 
 use crate::config::Config;
 use crate::layer::Key;
+use crate::work::{self, work_of};
 use anyhow::{Context, Result};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where one image's build keeps its log and its mount points.
-pub fn work_of(config: &Config) -> PathBuf {
-    config
-        .work_dir
-        .join(format!("{}-{}", config.img_name, config.arch.debian()))
-}
+/// Lists of earlier builds' layers that are kept, for `clean --keep`.
+const EARLIER: usize = 20;
 
-/// Which layer each step made, written as the build goes on, for `shell`.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+/// Which layer each step made, written as the build goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
     /// Committed steps in order.
     pub steps: Vec<(String, Key)>,
     /// The step that failed last, if the last build failed.
     pub failed: Option<(String, Key)>,
+    /// Every step is there.
+    #[serde(default)]
+    pub complete: bool,
+    /// The layers of the builds before, newest first.
+    #[serde(default)]
+    pub earlier: Vec<Vec<Key>>,
 }
 
 impl Progress {
@@ -28,16 +30,51 @@ impl Progress {
     }
 
     /// What the last build of `config` reached.
+    ///
+    /// # Errors
+    /// When nothing was built yet.
     pub fn load(config: &Config) -> Result<Self> {
-        let path = Self::path(&work_of(config));
-        let text = fs::read(&path)
-            .with_context(|| format!("reading {} (was anything built yet?)", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
+        Self::last(config)?.with_context(|| {
+            format!(
+                "nothing was built yet: there is no {}",
+                Self::path(&work_of(config)).display()
+            )
+        })
+    }
+
+    /// What the last build of `config` reached, if there was one.
+    pub fn last(config: &Config) -> Result<Option<Self>> {
+        work::load(&Self::path(&work_of(config)))
+    }
+
+    /// What every image built in `work_dir` reached last.
+    pub fn all(work_dir: &Path) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for entry in work_dir.read_dir().into_iter().flatten().flatten() {
+            all.extend(work::load(&Self::path(&entry.path()))?);
+        }
+        Ok(all)
+    }
+
+    /// The progress of a build that begins now, after `last`.
+    pub fn after(last: Option<Self>) -> Self {
+        let Some(last) = last else {
+            return Self::default();
+        };
+        let mut earlier = last.earlier;
+        let keys: Vec<Key> = last.steps.into_iter().map(|(_, key)| key).collect();
+        if !keys.is_empty() && earlier.first() != Some(&keys) {
+            earlier.insert(0, keys);
+            earlier.truncate(EARLIER);
+        }
+        Self {
+            earlier,
+            ..Self::default()
+        }
     }
 
     /// Writes the progress for the next command to read.
     pub(crate) fn save(&self, work: &Path) -> Result<()> {
-        let json = serde_json::to_vec_pretty(self).context("writing the progress")?;
-        fs::write(Self::path(work), json).context("writing the progress")
+        work::save(&Self::path(work), self)
     }
 }

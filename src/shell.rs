@@ -1,12 +1,13 @@
-//! A shell in what the last build made, in the same sandbox as its steps; changes are
-//! thrown away.
+//! A shell in what the last build made, in the same sandbox as its steps. Changes are thrown
+//! away, or kept aside for the next such shell; they never get into an image.
 
 use crate::config::Config;
 use crate::layer::{Key, Store};
 use crate::mirror::Mirrors;
 use crate::plan::Plan;
-use crate::progress::{Progress, work_of};
+use crate::progress::Progress;
 use crate::script::env::Place;
+use crate::work::work_of;
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
@@ -14,26 +15,26 @@ use std::process::Command;
 ///
 /// # Errors
 /// When nothing was built yet, or no stage or step has that name.
-pub fn shell(config: &Config, plan: &Plan, at: Option<&str>) -> Result<u8> {
+pub fn shell(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Result<u8> {
     let progress = Progress::load(config)?;
     let store = Store::open(&config.work_dir)?;
     let mount_point = work_of(config).join("shell");
     let (name, stack) = stack_of(&progress, at)?;
-    let failed = progress.failed.as_ref().filter(|_| at.is_none());
-    let scratch = match failed {
-        Some((step, key)) => {
-            println!("Inside {step}, as it failed. Changes are thrown away; leave with `exit`.");
-            store.failed(key, &stack, &mount_point)?
-        }
-        None => None,
+    let failed = progress
+        .failed
+        .as_ref()
+        .filter(|(_, key)| at.is_none() && store.has_failed(key));
+    let place = match failed {
+        Some((step, _)) => format!("Inside {step}, as it failed"),
+        None => format!("After {name}"),
     };
-    let _scratch = match scratch {
-        Some(scratch) => scratch,
-        None => {
-            println!("After {name}. Changes are thrown away; leave with `exit`.");
-            store.scratch("shell", &stack, &mount_point)?
-        }
+    let changes = if keep {
+        "Changes are kept for the next `shell --keep` here"
+    } else {
+        "Changes are thrown away"
     };
+    println!("{place}. {changes}; leave with `exit`.");
+    let (_view, kept) = store.look_into(&stack, failed.map(|(_, key)| key), keep, &mount_point)?;
     let stage = plan.stages.first().context("the plan has no stage")?;
     let place = Place {
         stage,
@@ -57,6 +58,9 @@ pub fn shell(config: &Config, plan: &Plan, at: Option<&str>) -> Result<u8> {
         .envs(env)
         .status()
         .context("starting the shell")?;
+    if let Some(kept) = kept {
+        println!("The changes lie in {}.", kept.display());
+    }
     Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
 }
 
@@ -101,7 +105,7 @@ mod tests {
                 .iter()
                 .map(|name| ((*name).to_owned(), key.clone()))
                 .collect(),
-            failed: None,
+            ..Progress::default()
         };
         assert_eq!(stack_of(&progress, Some("s0")).unwrap().1.len(), 2);
         assert_eq!(

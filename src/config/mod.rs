@@ -157,6 +157,17 @@ impl Config {
     }
 }
 
+/// The architectures that `ARCH` lists, which are several in a request for several images.
+/// What is wrong with the settings shows when each is loaded.
+pub fn architectures(request: &ConfigRequest) -> Vec<String> {
+    let raw = source::read_all(request, &mut Vec::new());
+    let list = raw.settings.get("ARCH").map(|setting| &setting.value);
+    list.into_iter()
+        .flat_map(|list| list.split_ascii_whitespace())
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Reads a number of bytes with K, M or G after it, as the config has it.
 ///
 /// # Errors

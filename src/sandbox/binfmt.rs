@@ -24,7 +24,7 @@ fn pattern(arch: Arch) -> &'static str {
 /// Registers `interpreter` (a static program) for `arch` in this user namespace.
 ///
 /// Flags: `P` hands on argv\[0\]; `F` opens the interpreter now, so that it is found from
-/// inside any chroot. Set-id bits of target programs do not count: all of the build is root.
+/// inside any chroot; `C` makes the set-id bits of the program count, not the interpreter's.
 ///
 /// # Errors
 /// Before Linux 6.7 there is no binfmt_misc per user namespace, and the mount is refused.
@@ -38,7 +38,7 @@ pub fn register(arch: Arch, interpreter: &Path) -> Result<()> {
     )
     .context("mounting a private binfmt_misc")?;
     let line = format!(
-        ":westwork-{}:M::{}:{}:PF",
+        ":westwork-{}:M::{}:{}:PFC",
         arch.debian(),
         pattern(arch),
         interpreter.display()

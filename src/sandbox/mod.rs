@@ -71,6 +71,11 @@ pub fn enter(hostname: &str, terminal: Terminal) -> Result<Role> {
     }
 }
 
+/// Ends this program, as Ctrl-C would, when the one that started it dies.
+pub fn stop_with_parent() -> Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).context("tying the process to its parent")
+}
+
 fn pipe() -> Result<(File, File)> {
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("making a pipe")?;
     Ok((read.into(), write.into()))

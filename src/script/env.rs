@@ -28,10 +28,10 @@ pub fn stage_work_dir(work: &Path, stage: &Stage) -> PathBuf {
     work.join(&stage.name)
 }
 
-/// Variables that say where or when, but not what: they do not make a layer another one.
+/// Variables that say where things are or how a build is run, but not what: they do not make
+/// a layer another one.
 const NOT_IN_KEY: &[&str] = &[
     "APT_PROXY",
-    "ARCHIVE_FILENAME",
     "BASE_DIR",
     "CLEAN",
     "COMPRESSION_LEVEL",
@@ -40,10 +40,6 @@ const NOT_IN_KEY: &[&str] = &[
     "EXPORT_CONFIG_DIR",
     "EXPORT_DIR",
     "EXPORT_ROOTFS_DIR",
-    "IMG_DATE",
-    "IMG_FILENAME",
-    "IMG_SUFFIX",
-    "LOG_FILE",
     "PREV_ROOTFS_DIR",
     "PREV_STAGE_DIR",
     "ROOTFS_DIR",
@@ -52,9 +48,14 @@ const NOT_IN_KEY: &[&str] = &[
     "STAGE_LIST",
     "STAGE_WORK_DIR",
     "SUB_STAGE_DIR",
+    "WORK_DIR",
+];
+
+/// The program's own, which every program of a step needs.
+const PLUMBING: &[&str] = &[
+    "LOG_FILE",
     "TERM",
     "WESTWORK_GEN",
-    "WORK_DIR",
     crate::rootfs::APT_CONF_VAR,
     crate::rootfs::ARCHIVES_VAR,
     crate::rootfs::TOOLS_VAR,
@@ -62,10 +63,62 @@ const NOT_IN_KEY: &[&str] = &[
     crate::dispatch::EMULATOR_VAR,
 ];
 
-/// The part of `env` that a layer's key is made of.
-pub fn in_key(env: &Env) -> impl Iterator<Item = (&String, &String)> {
+/// Names of the output. They count where a script names them, not where it merely could.
+const OUTPUT_NAMES: &[&str] = &["ARCHIVE_FILENAME", "IMG_DATE", "IMG_FILENAME", "IMG_SUFFIX"];
+
+/// What programs other than scripts may see, and what the functions of the contract use.
+const CORE: &[&str] = &[
+    "ARCH",
+    "BOOTSTRAP",
+    "DEBCONF_NONINTERACTIVE_SEEN",
+    "DEBIAN_FRONTEND",
+    "EXTRA_SUITES",
+    "HOME",
+    "LC_ALL",
+    "MIRROR",
+    "PATH",
+    "QUILT_NO_DIFF_INDEX",
+    "QUILT_NO_DIFF_TIMESTAMPS",
+    "QUILT_PATCHES",
+    "QUILT_REFRESH_ARGS",
+    "RELEASE",
+    "SECURITY_MIRROR",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// How a variable bears on what a step makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bearing {
+    /// On every step.
+    Core,
+    /// On a script that names it, or that could see it without naming it.
+    Visible,
+    /// On a script that names it.
+    Named,
+    /// On none.
+    Never,
+}
+
+/// How the variable `name` bears on what a step makes.
+pub fn bearing(name: &str) -> Bearing {
+    if CORE.contains(&name) {
+        Bearing::Core
+    } else if NOT_IN_KEY.contains(&name) || PLUMBING.contains(&name) {
+        Bearing::Never
+    } else if OUTPUT_NAMES.contains(&name) {
+        Bearing::Named
+    } else {
+        Bearing::Visible
+    }
+}
+
+/// The environment of programs that are not scripts of the tree: so that a variable cannot
+/// change what they do without being in their layer's key.
+pub fn without_settings(env: &Env) -> Env {
     env.iter()
-        .filter(|(name, _)| !NOT_IN_KEY.contains(&name.as_str()))
+        .filter(|(name, _)| CORE.contains(&name.as_str()) || PLUMBING.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// Everything exported to a script at `place`.

@@ -1,0 +1,374 @@
+//! What a build will do before it does it: for every step the layer it makes, whether that
+//! layer is there, and if not, why.
+
+use crate::archive::State;
+use crate::config::Config;
+use crate::key::Files;
+use crate::layer::{Inputs, Key, Record, Store};
+use crate::mirror::Mirrors;
+use crate::plan::{Plan, Stage};
+use crate::progress::Progress;
+use crate::script::Env;
+use crate::script::env::{self, Place};
+use crate::step::Step;
+use crate::work::work_of;
+use anyhow::{Result, bail};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The name under which the state of the package archive counts.
+const ARCHIVE: &str = "package index";
+
+/// One image's build: what it is made from.
+pub struct Job<'a> {
+    pub config: &'a Config,
+    pub plan: &'a Plan,
+    pub mirrors: &'a Mirrors,
+    /// State of the package archive.
+    pub state: &'a State,
+}
+
+impl Job<'_> {
+    /// Where the image's build keeps its log and its mount points.
+    pub fn work(&self) -> PathBuf {
+        work_of(self.config)
+    }
+
+    /// Seconds every time stamp of the image is bounded by: the config's, else the archive's.
+    pub fn epoch(&self) -> i64 {
+        self.config
+            .source_date_epoch
+            .or(self.state.date)
+            .unwrap_or(0)
+    }
+
+    /// The variables of a script of `stage`.
+    pub fn env(&self, stage: &Stage, previous: Option<&Stage>, sub_stage: Option<&Path>) -> Env {
+        let place = Place {
+            stage,
+            previous,
+            sub_stage,
+            work: &self.work(),
+            img_suffix: stage.export.as_ref().map_or("", |export| &export.suffix),
+        };
+        let mut env = env::of(self.config, self.mirrors, &place);
+        env.insert("SOURCE_DATE_EPOCH".to_owned(), self.epoch().to_string());
+        env
+    }
+}
+
+/// A step and its layer.
+pub struct Entry<'a> {
+    pub step: &'a Step,
+    pub stage: &'a Stage,
+    /// The stage before, unless this is the first.
+    pub previous: Option<&'a Stage>,
+    pub sub_stage: Option<&'a Path>,
+    /// Layers of the stages before this one.
+    pub below: usize,
+    pub record: Record,
+    pub verdict: Verdict,
+}
+
+/// Whether a step runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its layer is there.
+    Cached,
+    /// The interrupted build made its layer, and is resumed; what has changed since does not
+    /// count.
+    Kept(Vec<String>),
+    /// It runs, for these reasons.
+    Run(Reason),
+}
+
+/// Why a step runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The last build had no such step.
+    New,
+    /// What its layer was made from has changed.
+    Changed(Vec<String>),
+    /// It is the same, but the step of this name before it runs.
+    Follows(String),
+    /// Nothing has changed, but its layer is gone, or may have been damaged by a power loss.
+    Gone,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => write!(f, "not built yet"),
+            Self::Follows(step) => write!(f, "follows {step}"),
+            Self::Gone => write!(f, "its layer is gone or was not yet safe on the disk"),
+            Self::Changed(changes) => match changes.as_slice() {
+                [one] => write!(f, "{one}"),
+                [first, rest @ ..] => write!(f, "{first}, and {} more", rest.len()),
+                [] => write!(f, "changed"),
+            },
+        }
+    }
+}
+
+/// All steps of a build in their order.
+pub struct Schedule<'a> {
+    pub entries: Vec<Entry<'a>>,
+}
+
+impl<'a> Schedule<'a> {
+    /// Works out what `job` has to do on top of what is in `store`.
+    ///
+    /// # Errors
+    /// When a file of the tree cannot be read.
+    pub fn new(job: &Job<'a>, store: &Store, last: Option<&Progress>) -> Result<Self> {
+        let files = Files::default();
+        let resumed = last.filter(|last| job.config.resume && !last.complete);
+        let mut scheduled = Self {
+            entries: Vec::new(),
+        };
+        let (mut previous, mut keeping) = (None, true);
+        for stage in job.plan.stages.iter().filter(|stage| !stage.skip) {
+            let below = scheduled.entries.len();
+            for (step, sub_stage) in steps_of(stage) {
+                let env = job.env(stage, previous, sub_stage);
+                let mut inputs = files.inputs(step, stage, &env)?;
+                let parent = scheduled.entries.last().map(|entry| &entry.record.key);
+                if parent.is_none() {
+                    // Every later layer stands on this one, so it carries it for all.
+                    inputs.insert(ARCHIVE.to_owned(), job.state.id.clone());
+                }
+                let kept = resumed
+                    .filter(|_| keeping)
+                    .and_then(|last| last.steps.get(scheduled.entries.len()))
+                    .filter(|(name, _)| *name == step.name)
+                    .and_then(|(_, key)| store.find(key));
+                keeping = kept.is_some();
+                let (record, verdict) = match kept {
+                    Some(record) => {
+                        let changes = differences(&record.inputs, &inputs);
+                        (record, Verdict::Kept(changes))
+                    }
+                    None => {
+                        let record = Record::new(&step.name, parent.cloned(), inputs);
+                        let verdict = scheduled.judge(&record, store, last);
+                        (record, verdict)
+                    }
+                };
+                scheduled.entries.push(Entry {
+                    step,
+                    stage,
+                    previous,
+                    sub_stage,
+                    below,
+                    record,
+                    verdict,
+                });
+            }
+            previous = Some(stage);
+        }
+        Ok(scheduled)
+    }
+
+    fn judge(&self, record: &Record, store: &Store, last: Option<&Progress>) -> Verdict {
+        if store.find(&record.key).is_some() {
+            return Verdict::Cached;
+        }
+        let before = last
+            .and_then(|last| last.steps.iter().find(|(name, _)| *name == record.name))
+            .and_then(|(_, key)| store.record(key));
+        let Some(before) = before else {
+            return Verdict::Run(Reason::New);
+        };
+        let changes = differences(&before.inputs, &record.inputs);
+        if !changes.is_empty() {
+            return Verdict::Run(Reason::Changed(changes));
+        }
+        // The first one that runs is the cause of all that follow.
+        let cause = self
+            .entries
+            .iter()
+            .find(|entry| matches!(entry.verdict, Verdict::Run(_)));
+        match cause {
+            Some(entry) => Verdict::Run(Reason::Follows(entry.record.name.clone())),
+            None if before.parent != record.parent => {
+                let step = self.entries.last().map(|entry| entry.record.name.clone());
+                Verdict::Run(Reason::Follows(step.unwrap_or_default()))
+            }
+            None => Verdict::Run(Reason::Gone),
+        }
+    }
+
+    /// Whether no step runs.
+    pub fn nothing_to_run(&self) -> bool {
+        !self
+            .entries
+            .iter()
+            .any(|entry| matches!(entry.verdict, Verdict::Run(_)))
+    }
+
+    /// The layers up to and with entry `end` - 1, bottom first.
+    pub fn stack(&self, end: usize) -> Vec<Key> {
+        self.entries[..end]
+            .iter()
+            .map(|entry| entry.record.key.clone())
+            .collect()
+    }
+
+    /// What differs for the stage or step `at` from the layers last built, for people.
+    ///
+    /// # Errors
+    /// When there is no such stage or step.
+    pub fn why(&self, at: &str) -> Result<String> {
+        let at = at.trim_end_matches('/');
+        let mut text = String::new();
+        for entry in &self.entries {
+            let name = &entry.record.name;
+            if name != at && !name.starts_with(&format!("{at}/")) {
+                continue;
+            }
+            text += &match &entry.verdict {
+                Verdict::Cached => format!("{name} does not run: its layer is there\n"),
+                Verdict::Kept(_) => format!(
+                    "{name} does not run: the interrupted build made its layer, and is resumed\n"
+                ),
+                Verdict::Run(reason @ (Reason::New | Reason::Gone | Reason::Follows(_))) => {
+                    format!("{name} runs: {reason}\n")
+                }
+                Verdict::Run(Reason::Changed(_)) => format!("{name} runs:\n"),
+            };
+            if let Verdict::Run(Reason::Changed(changes)) | Verdict::Kept(changes) = &entry.verdict
+            {
+                changes
+                    .iter()
+                    .for_each(|change| text += &format!("  {change}\n"));
+            }
+        }
+        if text.is_empty() {
+            bail!("there is no stage or step {at}; `westwork-gen plan` lists them");
+        }
+        Ok(text)
+    }
+}
+
+impl fmt::Display for Schedule<'_> {
+    /// A line for each step: `cached`, or `run` and why.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self
+            .entries
+            .iter()
+            .map(|entry| entry.record.name.len())
+            .max()
+            .unwrap_or(0);
+        for entry in &self.entries {
+            let name = &entry.record.name;
+            match &entry.verdict {
+                Verdict::Cached => writeln!(f, "cached  {name}")?,
+                Verdict::Kept(_) => writeln!(f, "kept    {name}")?,
+                Verdict::Run(reason) => writeln!(f, "run     {name:width$}  {reason}")?,
+            }
+            let last = |other: &Entry| std::ptr::eq(other.stage, entry.stage);
+            let export = entry.stage.export.as_ref();
+            let is_last = self
+                .entries
+                .iter()
+                .rfind(|other| last(other))
+                .is_some_and(|other| std::ptr::eq(other, entry));
+            if let Some(export) = export.filter(|_| is_last) {
+                writeln!(f, "        -> image {:?}", export.suffix)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The steps of a stage with the sub-stage each is in.
+pub(crate) fn steps_of(stage: &Stage) -> impl Iterator<Item = (&Step, Option<&Path>)> {
+    let prerun = stage.prerun.iter().map(|step| (step, None));
+    let subs = stage
+        .sub_stages
+        .iter()
+        .flat_map(|sub| sub.steps.iter().map(|step| (step, Some(sub.dir.as_path()))));
+    prerun.chain(subs)
+}
+
+/// What a layer was made from against what it would be made from now, a clause each.
+fn differences(old: &Inputs, new: &Inputs) -> Vec<String> {
+    let mut changes = Vec::new();
+    for (name, value) in new {
+        match old.get(name) {
+            None => changes.push(format!("{name} is new")),
+            Some(before) if before != value => changes.push(change(name, before, value)),
+            Some(_) => {}
+        }
+    }
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    changes.extend(gone.map(|name| format!("{name} is gone")));
+    changes
+}
+
+fn change(name: &str, before: &str, now: &str) -> String {
+    const EXECUTABLE: &str = "executable ";
+    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if name == ARCHIVE {
+        return "the package archive has changed".to_owned();
+    }
+    if name.starts_with("file ") {
+        let (old, new) = (
+            before.trim_start_matches(EXECUTABLE),
+            now.trim_start_matches(EXECUTABLE),
+        );
+        return if old == new {
+            let now = if now.starts_with(EXECUTABLE) {
+                "is now"
+            } else {
+                "is no longer"
+            };
+            format!("{name} {now} executable")
+        } else {
+            format!("{name} has changed")
+        };
+    }
+    if is_hash(before) || is_hash(now) {
+        return format!("{name} has changed");
+    }
+    format!("{name} was {before:?}, is {now:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(pairs: &[(&str, &str)]) -> Inputs {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn differences_name_the_file_and_the_variable() {
+        let old = inputs(&[
+            ("file 00-run.sh", "executable aa"),
+            ("file b", "cc"),
+            ("variable HAT", "red"),
+            ("file old", "x"),
+        ]);
+        let new = inputs(&[
+            ("file 00-run.sh", "executable bb"),
+            ("file b", "executable cc"),
+            ("variable HAT", "blue"),
+            ("file added", "x"),
+        ]);
+        assert_eq!(
+            differences(&old, &new),
+            [
+                "file 00-run.sh has changed",
+                "file added is new",
+                "file b is now executable",
+                "variable HAT was \"red\", is \"blue\"",
+                "file old is gone",
+            ]
+        );
+        assert_eq!(differences(&old, &old), [""; 0]);
+    }
+}
