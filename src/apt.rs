@@ -1,12 +1,7 @@
-//! Package steps: lists, debconf answers, the build's own apt configuration, and the cache
-//! of downloaded packages that all builds share.
+//! Package steps: lists, debconf answers, and the build's own apt configuration.
 
 use crate::config::Config;
 use crate::script::Env;
-use anyhow::{Context, Result};
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 
 /// Path of the build's apt configuration inside the chroot.
 pub fn conf_path() -> String {
@@ -83,58 +78,6 @@ pub fn expand(text: &str, env: &Env) -> String {
     expanded + rest
 }
 
-/// Downloaded packages, shared by all builds through hard links: a build has a directory of
-/// its own, so that two builds do not wait for each other's locks.
-pub struct Archives {
-    pool: PathBuf,
-    own: tempfile::TempDir,
-}
-
-impl Archives {
-    /// Opens the pool below `cache_dir` for packages of `arch` and makes the build's own view.
-    pub fn open(cache_dir: &Path, arch: &str) -> Result<Self> {
-        let pool = cache_dir.join("packages").join(arch);
-        fs::create_dir_all(&pool).with_context(|| format!("making {}", pool.display()))?;
-        let own = tempfile::Builder::new()
-            .prefix("build-")
-            .tempdir_in(cache_dir)
-            .with_context(|| format!("making a directory in {}", cache_dir.display()))?;
-        let archives = Self { pool, own };
-        link_packages(&archives.pool, archives.dir())?;
-        Ok(archives)
-    }
-
-    /// Directory to be seen as /var/cache/apt/archives.
-    pub fn dir(&self) -> &Path {
-        self.own.path()
-    }
-
-    /// Puts what was downloaded since into the pool.
-    pub fn save(&self) -> Result<()> {
-        link_packages(self.dir(), &self.pool)
-    }
-}
-
-fn link_packages(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
-        let path = entry
-            .with_context(|| format!("reading {}", from.display()))?
-            .path();
-        let (Some(name), Some("deb")) =
-            (path.file_name(), path.extension().and_then(|e| e.to_str()))
-        else {
-            continue;
-        };
-        match fs::hard_link(&path, to.join(name)) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("linking {}", path.display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,17 +106,5 @@ mod tests {
             expand("a ${LOCALE_DEFAULT} ${OTHER} $X ${", &env),
             "a en_GB.UTF-8 ${OTHER} $X ${"
         );
-    }
-
-    #[test]
-    fn packages_reach_other_builds_through_the_pool() {
-        let cache = tempfile::tempdir().unwrap();
-        let one = Archives::open(cache.path(), "arm64").unwrap();
-        fs::write(one.dir().join("a_1_arm64.deb"), "x").unwrap();
-        fs::write(one.dir().join("lock"), "").unwrap();
-        one.save().unwrap();
-        let two = Archives::open(cache.path(), "arm64").unwrap();
-        assert!(two.dir().join("a_1_arm64.deb").exists());
-        assert!(!two.dir().join("lock").exists());
     }
 }

@@ -1,14 +1,15 @@
 //! Running a plan: one layer a step, an image for each stage that wants one.
 
-use crate::apt::{self, Archives, Recommends};
+use crate::apt::{self, Recommends};
 use crate::config::Config;
 use crate::deployed::{self, Deployed};
 use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
 use crate::durable::Durable;
 use crate::export::{self, ExportRequest};
-use crate::layer::{Key, Store};
+use crate::layer::{Key, Store, remove};
 use crate::output::Output;
 use crate::plan::Export;
+use crate::pool::Archives;
 use crate::progress::Progress;
 use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, TOOLS_VAR};
 use crate::schedule::{Entry, Job, Schedule, Verdict};
@@ -16,7 +17,7 @@ use crate::script::env::stage_work_dir;
 use crate::script::{self, Env};
 use crate::step::{Step, StepKind};
 use crate::timings::{Timings, disk_usage};
-use crate::{finalise, patch, tool};
+use crate::{disk, finalise, patch, tool};
 use anyhow::{Context, Result};
 use std::fmt;
 use std::fs;
@@ -28,6 +29,8 @@ pub struct StepFailure {
     step: String,
     last_lines: Vec<String>,
     log: PathBuf,
+    /// File systems without room.
+    full: Vec<String>,
     cause: anyhow::Error,
 }
 
@@ -37,6 +40,9 @@ impl fmt::Display for StepFailure {
             writeln!(f, "  | {line}")?;
         }
         writeln!(f, "{} failed: {:#}", self.step, self.cause)?;
+        for text in &self.full {
+            writeln!(f, "  {text}")?;
+        }
         writeln!(f, "  the whole log:   {}", self.log.display())?;
         writeln!(f, "  to look inside:  westwork-gen shell")?;
         write!(f, "  once mended:     westwork-gen build --continue")
@@ -62,13 +68,19 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
         store.clear()?;
     }
     let last = Progress::last(config)?;
+    if let Some((_, key)) = last.as_ref().and_then(|last| last.failed.as_ref()) {
+        // Its room may be what is wanting.
+        remove(&store.failed_dir(key))?;
+    }
     let schedule = Schedule::new(job, &store, last.as_ref())?;
+    let mut output = Output::new(&work.join("build.log"))?;
+    let mut note = |text: &str| output.say(&format!("note: {text}"));
     let mut build = Build {
         job,
         store: &store,
         durable: store.durable()?,
-        archives: Archives::open(&config.cache_dir, config.arch.debian())?,
-        output: Output::new(&work.join("build.log"))?,
+        archives: Archives::open(&config.cache_dir, config.arch.debian(), &mut note)?,
+        output,
         deployed: Deployed::load(&work)?,
         work,
         progress: Progress::after(last),
@@ -243,9 +255,12 @@ impl Build<'_> {
             }
             Err(cause) => {
                 let last_lines = output.failed();
-                layer.keep_failed()?;
                 self.progress.failed = Some((step.name.clone(), key.clone()));
-                self.progress.save(&self.work)?;
+                // On a full disk this cannot be done either; the step's failure is what counts.
+                let kept = layer.keep_failed().and(self.progress.save(&self.work));
+                if let Err(error) = kept {
+                    self.output.log(&format!("{error:#}"));
+                }
                 Err(self.failure(&step.name, last_lines, cause))
             }
         }
@@ -288,11 +303,35 @@ impl Build<'_> {
     fn failure(&self, step: &str, last_lines: Vec<String>, cause: anyhow::Error) -> anyhow::Error {
         StepFailure {
             step: step.to_owned(),
+            full: self.full(&last_lines, &cause),
             last_lines,
             log: self.output.log_path().to_owned(),
             cause,
         }
         .into()
+    }
+
+    /// What is to be said of file systems without room, if that may be why a step failed.
+    fn full(&self, last_lines: &[String], cause: &anyhow::Error) -> Vec<String> {
+        const NO_ROOM: &str = "No space left on device";
+        let config = self.job.config;
+        let places = [
+            ("WORK_DIR", config.work_dir.as_path()),
+            ("CACHE_DIR", &config.cache_dir),
+            ("DEPLOY_DIR", &config.deploy_dir),
+        ];
+        let certain = last_lines.iter().any(|line| line.contains(NO_ROOM))
+            || format!("{cause:#}").contains(NO_ROOM);
+        let mut full = disk::full(&places, certain);
+        if !full.is_empty() {
+            let written = self.progress.failed.as_ref();
+            let written = written.map_or(0, |(_, key)| disk_usage(&self.store.failed_dir(key)));
+            full.push(format!(
+                "the step had written {} MiB by then; make room and say --continue",
+                written >> 20
+            ));
+        }
+        full
     }
 
     /// What the `.info` file says of where the image comes from.

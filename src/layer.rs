@@ -240,7 +240,12 @@ impl Store {
 
     /// Whether the half-done layer of this failed step is there.
     pub fn has_failed(&self, key: &Key) -> bool {
-        self.dir.join(format!("failed-{}", key.id())).is_dir()
+        self.failed_dir(key).is_dir()
+    }
+
+    /// Where the half-done layer of a failed step is kept.
+    pub(crate) fn failed_dir(&self, key: &Key) -> PathBuf {
+        self.dir.join(format!("failed-{}", key.id()))
     }
 
     /// Mounts `stack`, and the half-done layer `failed` on it, at `at`, to look around in.
@@ -332,10 +337,7 @@ impl NewLayer<'_> {
     /// Keeps the changes of a failed step aside, for `westwork-gen shell`.
     pub fn keep_failed(self) -> Result<()> {
         self.close()?;
-        let aside = self
-            .store
-            .dir
-            .join(format!("failed-{}", self.record.key.id()));
+        let aside = self.store.failed_dir(&self.record.key);
         remove(&aside)?;
         work::save(&self.dir.join("layer.json"), &self.record)?;
         fs::rename(&self.dir, &aside).context("keeping the failed step's changes")

@@ -6,11 +6,11 @@
 //! |---|---|
 //! | read and judge | [`cli`], [`config`], [`variants`], [`step`], [`plan`], [`check`], [`mirror`], [`archive`] |
 //! | decide | [`key`], [`layer`], [`progress`], [`schedule`], [`deployed`] |
-//! | build | [`build`], [`durable`], [`script`], [`apt`], [`patch`], [`bootstrap`] |
+//! | build | [`build`], [`durable`], [`script`], [`apt`], [`pool`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
 //! | try out | [`shell`], [`boot`] |
 //! | tidy | [`work`], [`clean`] |
-//! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`timings`], [`problem`] |
+//! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`timings`], [`problem`], `disk` |
 
 pub mod apt;
 pub mod archive;
@@ -23,6 +23,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod deployed;
+mod disk;
 pub mod dispatch;
 pub mod durable;
 pub mod export;
@@ -34,6 +35,7 @@ pub mod mirror;
 pub mod output;
 pub mod patch;
 pub mod plan;
+pub mod pool;
 pub mod problem;
 pub mod progress;
 pub mod rootfs;

@@ -55,10 +55,11 @@ pub fn hold(work_dir: &Path, what: &str) -> Result<Held> {
             return Err(error).with_context(|| format!("locking {}", path.display()));
         }
     };
-    lock.set_len(0)
+    // On a full disk the name is missing, but the lock holds.
+    let _ = lock
+        .set_len(0)
         .and_then(|()| lock.rewind())
-        .and_then(|()| writeln!(lock, "process {} (westwork-gen {what})", std::process::id()))
-        .with_context(|| format!("writing {}", path.display()))?;
+        .and_then(|()| writeln!(lock, "process {} (westwork-gen {what})", std::process::id()));
     Ok(Held { _lock: lock })
 }
 

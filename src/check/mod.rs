@@ -139,7 +139,7 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
     problems.extend(namespaces);
     problems.extend(ids::ranges());
     if let Some((config, _)) = input {
-        problems.extend(storage::judge(&config.work_dir));
+        problems.extend(storage::judge(&config.work_dir, config.min_free));
         problems.extend(kernel::page_size(config.arch));
         if is_foreign(config.arch) {
             if let Some(path) = Tool::Emulator(config.arch).find_in(dirs) {

@@ -1,8 +1,8 @@
 //! The file system that the work directory is, or will be, on.
 
+use crate::disk::free;
 use crate::problem::Problem;
 use nix::sys::statfs::statfs;
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use std::path::{Path, PathBuf};
 
@@ -24,11 +24,10 @@ const UNFIT: [(u32, &str); 11] = [
 const GIB: u64 = 1 << 30;
 /// What an image of average size takes, with its layers.
 const USUAL: u64 = 6 * GIB;
-/// Less than this is not even enough for a small one.
-const LEAST: u64 = 3 * GIB;
 
 /// Kind of file system, write access, extended attributes, free space.
-pub(super) fn judge(work_dir: &Path) -> Vec<Problem> {
+/// `least` is the room in bytes without which a build is not begun.
+pub(super) fn judge(work_dir: &Path, least: u64) -> Vec<Problem> {
     let place = existing(work_dir);
     let elsewhere = "set WORK_DIR to a directory on ext4, btrfs or xfs";
     let mut problems = Vec::new();
@@ -51,7 +50,7 @@ pub(super) fn judge(work_dir: &Path) -> Vec<Problem> {
     }
     problems.extend(
         free(&place)
-            .and_then(scarce)
+            .and_then(|free| scarce(free, least))
             .map(|problem| problem.at(&place)),
     );
     problems
@@ -87,27 +86,17 @@ fn attributes(place: &Path) -> Option<std::io::Error> {
     xattr::set(file.path(), "user.westwork-gen", b"1").err()
 }
 
-#[allow(
-    clippy::useless_conversion,
-    reason = "the types differ by architecture"
-)]
-fn free(place: &Path) -> Option<u64> {
-    let stat = statvfs(place).ok()?;
-    let (blocks, size) = (
-        u64::from(stat.blocks_available()),
-        u64::from(stat.fragment_size()),
-    );
-    Some(blocks.saturating_mul(size))
-}
-
-fn scarce(free: u64) -> Option<Problem> {
-    (free < LEAST).then(|| {
+fn scarce(free: u64, least: u64) -> Option<Problem> {
+    (free < least).then(|| {
         let what = format!(
-            "{:.1} GiB are free here; a build takes {} GiB as a rule",
+            "{:.1} GiB are free here, less than MIN_FREE; a build takes {} GiB as a rule",
             gib(free),
             USUAL / GIB
         );
-        Problem::new(what, "make room, or set WORK_DIR to a larger file system")
+        Problem::new(
+            what,
+            "make room, set WORK_DIR to a larger file system, or MIN_FREE to less",
+        )
     })
 }
 
@@ -132,7 +121,7 @@ mod tests {
     fn a_file_is_no_work_directory() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("work"), "").unwrap();
-        let problems = judge(&dir.path().join("work"));
+        let problems = judge(&dir.path().join("work"), 0);
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].what, "this is not a directory");
     }
@@ -140,17 +129,17 @@ mod tests {
     #[test]
     fn leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        judge(&dir.path().join("work"));
+        judge(&dir.path().join("work"), 0);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn little_room_is_a_problem() {
-        assert!(scarce(3 * GIB).is_none());
-        let problem = scarce(5 * GIB / 2).unwrap();
+        assert!(scarce(3 * GIB, 3 * GIB).is_none());
+        let problem = scarce(5 * GIB / 2, 3 * GIB).unwrap();
         assert_eq!(
             problem.what,
-            "2.5 GiB are free here; a build takes 6 GiB as a rule"
+            "2.5 GiB are free here, less than MIN_FREE; a build takes 6 GiB as a rule"
         );
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn judge(
         work_dir: request.cwd.join(judge.get("WORK_DIR")),
         deploy_dir: request.cwd.join(judge.get("DEPLOY_DIR")),
         cache_dir: cache_dir(request, &judge),
+        min_free: judge.value("MIN_FREE", values::size),
         export_config_dir: base_dir.join(judge.get("EXPORT_CONFIG_DIR")),
         base_dir,
         compression: judge.compression(),

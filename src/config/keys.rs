@@ -36,6 +36,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("BASE_DIR", ""),
     ("WORK_DIR", "work"),
     ("CACHE_DIR", ""),
+    ("MIN_FREE", "3G"),
     ("DEPLOY_DIR", "deploy"),
     ("EXPORT_CONFIG_DIR", "export-image"),
     ("DEPLOY_COMPRESSION", "zst"),

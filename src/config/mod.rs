@@ -64,6 +64,8 @@ pub struct Config {
     pub deploy_dir: PathBuf,
     /// `CACHE_DIR`: downloaded packages, shared by all builds; absolute.
     pub cache_dir: PathBuf,
+    /// `MIN_FREE`: room in `work_dir` without which no build is begun, bytes.
+    pub min_free: u64,
     /// `EXPORT_CONFIG_DIR`, absolute.
     pub export_config_dir: PathBuf,
     /// `DEPLOY_COMPRESSION`.

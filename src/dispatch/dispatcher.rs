@@ -64,9 +64,11 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
             complain(c"westwork-gen's dispatcher is started by the kernel only\n");
             return 126;
         }
-        // With the flag O the kernel hands the program over as a descriptor as well.
+        // With the flag C the kernel hands the program over as a descriptor as well: the lowest
+        // free one, which may be standard input.
+        *__errno_location() = 0;
         let fd = getauxval(AT_EXECFD);
-        if fd > 2 {
+        if fd != 0 || *__errno_location() == 0 {
             close(fd as c_int);
         }
         let args = core::slice::from_raw_parts(argv, argc as usize);

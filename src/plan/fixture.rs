@@ -35,6 +35,7 @@ pub(crate) fn config(root: &Path, stages: &[&str]) -> Config {
         stage_list: stages.iter().map(|stage| root.join(stage)).collect(),
         base_dir: root.to_owned(),
         work_dir: root.join("work"),
+        min_free: 0,
         deploy_dir: root.join("deploy"),
         cache_dir: root.join("cache"),
         export_config_dir: root.join("export"),

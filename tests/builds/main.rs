@@ -7,5 +7,6 @@ mod contract;
 mod dispatch;
 mod failing;
 mod fixture;
+mod killed;
 mod proof;
 mod user;
