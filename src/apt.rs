@@ -11,8 +11,8 @@ pub fn conf_path() -> String {
 /// apt configuration that is in force during the build and is never written to the image.
 ///
 /// apt's binary caches go to the build's own package directory: some 40 MB that would be in
-/// every layer otherwise.
-pub fn build_conf(config: &Config) -> String {
+/// every layer otherwise. A locked build knows no other packages than the lock file's.
+pub fn build_conf(config: &Config, locked: bool) -> String {
     let mut conf = String::from(
         "APT::Keep-Downloaded-Packages \"true\";\n\
          Acquire::Retries \"3\";\n\
@@ -22,6 +22,12 @@ pub fn build_conf(config: &Config) -> String {
          Dpkg::Use-Pty \"false\";\n\
          DPkg::Options:: \"--force-unsafe-io\";\n",
     );
+    if locked {
+        let dir = crate::rootfs::PRIVATE_DIR;
+        conf += &format!(
+            "Dir::Etc::SourceList \"/{dir}/locked.list\";\nDir::Etc::SourceParts \"/dev/null\";\n"
+        );
+    }
     if let Some(proxy) = &config.apt_proxy {
         conf += &format!("Acquire::http::Proxy \"{proxy}\";\nAcquire::https::Proxy \"{proxy}\";\n");
     }

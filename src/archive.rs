@@ -65,6 +65,15 @@ impl State {
         Ok(state)
     }
 
+    /// The state that the last build in `work` stood on.
+    ///
+    /// # Errors
+    /// When nothing was built there.
+    pub fn last(work: &Path) -> Result<Self> {
+        work::load(&work.join("archive.json"))?
+            .with_context(|| format!("nothing was built yet in {}", work.display()))
+    }
+
     /// The state a build would stand on now; nothing is kept, and no state is no error.
     pub fn now(config: &Config, mirrors: &Mirrors, work: &Path) -> Self {
         let last: Option<Self> = work::load(&work.join("archive.json")).ok().flatten();

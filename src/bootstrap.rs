@@ -1,8 +1,12 @@
 //! The first root file system: what the function `bootstrap` of a stage's `prerun.sh` does.
 
 use crate::mirror::Mirrors;
-use crate::rootfs::{ARCHIVES_VAR, TOOLS_DIR, bind, mount_tools};
+use crate::rootfs::{
+    ARCHIVES_VAR, LOCKED_DIR, LOCKED_VAR, TOOLS_DIR, bind, locked_source, mount_locked,
+    mount_tools, tmpfs,
+};
 use anyhow::{Context, Result, bail};
+use nix::mount::MsFlags;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -32,14 +36,20 @@ pub fn bootstrap(request: &Request) -> Result<()> {
     fs::create_dir_all(&request.dir)
         .with_context(|| format!("making {}", request.dir.display()))?;
     let tools = mount_tools(&request.dir)?;
+    let locked = env::var_os(LOCKED_VAR).is_some();
+    if locked {
+        // The index is to have one name here and in the new root: that of the steps to come.
+        tmpfs(Path::new("/run"), "mode=755", MsFlags::empty())?;
+        mount_locked(Path::new("/"))?;
+    }
     // debootstrap cannot work in a directory with a space in its path: it gets another name.
     let plain = tempfile::tempdir().context("making a directory")?;
     let mut command = match env::var("BOOTSTRAP").as_deref() {
         Ok("debootstrap") => {
             bind(&request.dir, plain.path())?;
-            debootstrap(request, plain.path())?
+            debootstrap(request, plain.path(), locked)?
         }
-        _ => mmdebstrap(request)?,
+        _ => mmdebstrap(request, locked)?,
     };
     if let Some(proxy) = env::var_os("APT_PROXY").filter(|proxy| !proxy.is_empty()) {
         // By environment, not by option: options end up in the image's apt.conf.d.
@@ -56,6 +66,12 @@ pub fn bootstrap(request: &Request) -> Result<()> {
     }
     if plain.path().join("usr").is_dir() {
         crate::sandbox::unmount(plain.path())?;
+    }
+    if locked && !request.mirror.is_empty() {
+        // As it is without a lock file.
+        let path = request.dir.join("etc/apt/sources.list");
+        fs::write(&path, sources(request).join("\n") + "\n")
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     if tools.is_some() {
         crate::sandbox::unmount(&request.dir.join(TOOLS_DIR))?;
@@ -74,7 +90,7 @@ fn archives() -> Result<String> {
 
 const COMPONENTS: &str = "main,non-free-firmware";
 
-fn mmdebstrap(request: &Request) -> Result<Command> {
+fn mmdebstrap(request: &Request, locked: bool) -> Result<Command> {
     let archives = archives()?;
     let mut command = Command::new("mmdebstrap");
     command
@@ -89,7 +105,9 @@ fn mmdebstrap(request: &Request) -> Result<Command> {
         .args(&request.args)
         .arg(&request.suite)
         .arg(&request.dir);
-    if !request.mirror.is_empty() {
+    if locked {
+        command.arg(locked_source(&request.suite));
+    } else if !request.mirror.is_empty() {
         command.args(sources(request));
     }
     Ok(command)
@@ -114,19 +132,28 @@ pub(crate) fn archives_hook(archives: &str) -> String {
     )
 }
 
-fn debootstrap(request: &Request, dir: &Path) -> Result<Command> {
+fn debootstrap(request: &Request, dir: &Path, locked: bool) -> Result<Command> {
     let mut command = Command::new("debootstrap");
     command
         // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
         .env("container", "lxc")
-        .arg("--force-check-gpg")
         .arg(format!("--arch={}", arch()?))
-        .arg(format!("--components={COMPONENTS}"))
         .arg(format!("--cache-dir={}", archives()?))
         .args(&request.args)
+        // What a lock file names is checked by its sums.
+        .args(if locked {
+            ["--no-check-gpg".to_owned(), "--components=main".to_owned()]
+        } else {
+            [
+                "--force-check-gpg".to_owned(),
+                format!("--components={COMPONENTS}"),
+            ]
+        })
         .arg(&request.suite)
         .arg(dir);
-    if !request.mirror.is_empty() {
+    if locked {
+        command.arg(format!("file:///{LOCKED_DIR}"));
+    } else if !request.mirror.is_empty() {
         command.arg(&request.mirror);
     }
     Ok(command)

@@ -7,21 +7,23 @@ use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
 use crate::durable::Durable;
 use crate::export::{self, ExportRequest};
 use crate::layer::{Key, Store, remove};
+use crate::lockfile::{self, LockFile, Package, Root, Use, collect, repository};
 use crate::output::Output;
 use crate::plan::Export;
 use crate::pool::Archives;
 use crate::progress::Progress;
-use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, TOOLS_VAR};
+use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, LOCKED_VAR, TOOLS_VAR};
 use crate::schedule::{Entry, Job, Schedule, Verdict};
 use crate::script::env::stage_work_dir;
 use crate::script::{self, Env};
 use crate::step::{Step, StepKind};
 use crate::timings::{Timings, disk_usage};
 use crate::{disk, finalise, patch, tool};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// A step that did not succeed, with what one needs to mend it.
 #[derive(Debug)]
@@ -73,20 +75,7 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
         remove(&store.failed_dir(key))?;
     }
     let schedule = Schedule::new(job, &store, last.as_ref())?;
-    let mut output = Output::new(&work.join("build.log"))?;
-    let mut note = |text: &str| output.say(&format!("note: {text}"));
-    let mut build = Build {
-        job,
-        store: &store,
-        durable: store.durable()?,
-        archives: Archives::open(&config.cache_dir, config.arch.debian(), &mut note)?,
-        output,
-        deployed: Deployed::load(&work)?,
-        work,
-        progress: Progress::after(last),
-        dispatch: None,
-        timings: Timings::new(),
-    };
+    let mut build = Build::new(job, &store, Progress::after(last))?;
     let result = build.run(&schedule, options);
     let mark = build.timings.begin();
     build.durable.finish()?;
@@ -96,6 +85,26 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
         let table = build.timings.to_string();
         table.lines().for_each(|line| build.output.say(line));
     }
+    Ok(())
+}
+
+/// Writes the packages of the last build, which made `last`, to the lock file. Runs in the
+/// sandbox, the work directory held.
+///
+/// # Errors
+/// When that build is not complete, or a package of it cannot be found again.
+pub fn lock(job: &Job<'_>, last: &Progress) -> Result<()> {
+    ensure!(
+        last.complete,
+        "the last build is not complete; `westwork-gen build --continue` finishes it"
+    );
+    let store = Store::open(&job.config.work_dir)?;
+    let mut build = Build::new(job, &store, last.clone())?;
+    build.prepare_dispatch(Mode::Native)?;
+    let stack: Vec<Key> = last.steps.iter().map(|(_, key)| key.clone()).collect();
+    build.lock_packages(&stack, true)?;
+    let path = lockfile::path_of(job.config);
+    build.output.say(&format!("wrote {}", path.display()));
     Ok(())
 }
 
@@ -119,10 +128,35 @@ struct Build<'a> {
     work: PathBuf,
     progress: Progress,
     dispatch: Option<Dispatch>,
+    /// Packages of the native tools.
+    tools: Vec<Package>,
+    /// The index of locked packages.
+    locked: Option<TempDir>,
     timings: Timings,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    fn new(job: &'a Job<'a>, store: &'a Store, progress: Progress) -> Result<Self> {
+        let (config, work) = (job.config, job.work());
+        let mut output = Output::new(&work.join("build.log"))?;
+        let mut note = |text: &str| output.say(&format!("note: {text}"));
+        let archives = Archives::open(&config.cache_dir, config.arch.debian(), &mut note)?;
+        Ok(Self {
+            job,
+            store,
+            durable: store.durable()?,
+            archives,
+            output,
+            deployed: Deployed::load(&work)?,
+            work,
+            progress,
+            dispatch: None,
+            tools: Vec::new(),
+            locked: None,
+            timings: Timings::new(),
+        })
+    }
+
     /// Makes target programs runnable, and natively where that is allowed.
     fn prepare_dispatch(&mut self, mode: Mode) -> Result<()> {
         if !script::env::is_foreign(self.job.config.arch) {
@@ -144,17 +178,13 @@ impl Build<'_> {
             let mark = self.timings.begin();
             let packages = dispatch::table::packages()?;
             let mut output = self.output.step("native tools");
-            let made = dispatch::native::tools_root(
-                self.job.config,
-                self.job.mirrors,
-                self.job.state,
-                &packages,
-                &mut |line| output.line(line),
-            );
+            let made =
+                dispatch::native::tools_root(self.job, &packages, &mut |line| output.line(line));
             match made {
                 Ok(tools) => {
                     output.done();
                     self.timings.end(&mark, "native tools", 0);
+                    self.tools.clone_from(&tools.packages);
                     dispatch.use_tools(tools)?;
                 }
                 Err(error) => {
@@ -178,6 +208,17 @@ impl Build<'_> {
             }
         }
         self.prepare_dispatch(options.mode)?;
+        if let Some(locked) = self.job.locked.filter(|_| !schedule.nothing_to_run()) {
+            let (config, mirrors) = (self.job.config, self.job.mirrors);
+            let (root, offline) = (&locked.image, locked.offline);
+            self.locked = Some(repository::prepare(
+                root,
+                &self.archives,
+                config,
+                mirrors,
+                offline,
+            )?);
+        }
         let mut exported = false;
         for (index, entry) in schedule.entries.iter().enumerate() {
             self.step(schedule, index)?;
@@ -187,6 +228,7 @@ impl Build<'_> {
                 exported |= self.export(&schedule.stack(index + 1), export)?;
             }
         }
+        self.lock_packages(&schedule.stack(schedule.entries.len()), false)?;
         self.progress.complete = true;
         self.progress.save(&self.work)?;
         self.postrun(schedule, exported)
@@ -198,7 +240,12 @@ impl Build<'_> {
         let mut env = self.job.env(entry.stage, entry.previous, entry.sub_stage);
         let archives = self.archives.dir().to_string_lossy();
         env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
-        env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(config));
+        let conf = apt::build_conf(config, self.locked.is_some());
+        env.insert(APT_CONF_VAR.to_owned(), conf);
+        if let Some(index) = &self.locked {
+            let index = index.path().to_string_lossy().into_owned();
+            env.insert(LOCKED_VAR.to_owned(), index);
+        }
         if let (Some(dispatch), Some(emulator)) = (&self.dispatch, tool::emulator(config.arch)) {
             env.insert(
                 TOOLS_VAR.to_owned(),
@@ -264,6 +311,58 @@ impl Build<'_> {
                 Err(self.failure(&step.name, last_lines, cause))
             }
         }
+    }
+
+    /// Writes the packages of the finished build to the lock file: with `again` in any case,
+    /// else if it has none of them yet.
+    fn lock_packages(&mut self, stack: &[Key], again: bool) -> Result<()> {
+        let config = self.job.config;
+        let path = lockfile::path_of(config);
+        // Variants write to the same file.
+        let _turn = self.archives.turn()?;
+        let mut file = LockFile::load(&path)?.unwrap_or_default();
+        let (suite, arch) = (&config.release, config.arch.debian());
+        let Some(date) = self.job.state.date else {
+            return Ok(());
+        };
+        if !again && file.root(Use::Image, suite, arch).is_some() {
+            return Ok(());
+        }
+        let at = self.work.join("lock");
+        let view = self.store.view(stack, &at)?;
+        let found = collect::packages(
+            &at.join("rootfs"),
+            &self.archives.index()?,
+            self.job.mirrors,
+        );
+        drop(view);
+        let packages = match found {
+            Ok(packages) => packages,
+            Err(error) if again => return Err(error),
+            Err(error) => {
+                self.output.say(&format!(
+                    "note: {} is not written: {error:#}",
+                    path.display()
+                ));
+                return Ok(());
+            }
+        };
+        self.output
+            .log(&format!("locked {} packages", packages.len()));
+        let root = |purpose, architecture: &str, packages| Root {
+            purpose,
+            suite: suite.clone(),
+            architecture: architecture.to_owned(),
+            archive: self.job.state.id.clone(),
+            date,
+            packages,
+        };
+        file.set(root(Use::Image, arch, packages));
+        if !self.tools.is_empty() {
+            let native = dispatch::native::debian_arch();
+            file.set(root(Use::Tools, native, self.tools.clone()));
+        }
+        file.save(&path)
     }
 
     fn reached(&mut self, step: &Step, key: &Key) -> Result<()> {

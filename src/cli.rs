@@ -41,6 +41,15 @@ pub enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Write the last build's packages to westwork.lock, or bring it up to date
+    Lock {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Take the versions that the archive has now, and show what changes: all, or only
+        /// PACKAGE and what it needs
+        #[arg(long, value_name = "PACKAGE")]
+        update: Option<Option<String>>,
+    },
     /// Open a shell in what the last build made, or where it failed
     Shell {
         #[command(flatten)]
@@ -68,6 +77,12 @@ pub struct BuildArgs {
     /// Resume the interrupted build (same as CONTINUE=1)
     #[arg(long = "continue")]
     pub resume: bool,
+    /// Build exactly the packages of westwork.lock
+    #[arg(long)]
+    pub locked: bool,
+    /// The same from the package cache alone, without a network
+    #[arg(long)]
+    pub offline: bool,
     /// Emulate every target program, none natively (slow; for comparison)
     #[arg(long)]
     pub emulate: bool,

@@ -4,7 +4,7 @@
 //!
 //! | band | modules |
 //! |---|---|
-//! | read and judge | [`cli`], [`config`], [`variants`], [`step`], [`plan`], [`check`], [`mirror`], [`archive`] |
+//! | read and judge | [`cli`], [`config`], [`variants`], [`step`], [`plan`], [`check`], [`mirror`], [`archive`], [`lockfile`] |
 //! | decide | [`key`], [`layer`], [`progress`], [`schedule`], [`deployed`] |
 //! | build | [`build`], [`durable`], [`script`], [`apt`], [`pool`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
@@ -31,6 +31,7 @@ pub mod finalise;
 pub mod isolate;
 pub mod key;
 pub mod layer;
+pub mod lockfile;
 pub mod mirror;
 pub mod output;
 pub mod patch;
@@ -58,7 +59,7 @@ use layer::Store;
 use mirror::Mirrors;
 use progress::Progress;
 use sandbox::{Role, Terminal};
-use schedule::{Job, Schedule};
+use schedule::{Job, Locked, Schedule};
 use work::work_of;
 
 /// Carries out one command. Returns the process's exit code.
@@ -88,6 +89,7 @@ pub fn run(cli: Cli) -> Result<u8> {
                 shell::shell(&config, &plan, at.as_deref(), keep)
             })
         }
+        Command::Lock { config, update } => lock(&config, update),
         Command::Boot(args) => boot::run(&args),
         Command::Internal(internal) => run_internal(internal),
     }
@@ -125,13 +127,13 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         let last = Progress::last(&config)?.filter(|last| last.complete && !config.clean);
         if let Some(last) = last {
             let held = hold(&config)?;
-            let mirrors = Mirrors::resolve(&config);
-            let state = State::of_build(&config, &mirrors, &work_of(&config), &mut note)?;
+            let (mirrors, locked, state) = stand_on(&config, args, &mut note)?;
             let job = Job {
                 config: &config,
                 plan: &plan,
                 mirrors: &mirrors,
                 state: &state,
+                locked: locked.as_ref(),
             };
             let schedule = Schedule::new(&job, &Store::at(&config.work_dir), Some(&last))?;
             if let Some(files) = deployed::all_there(&job, &schedule)? {
@@ -141,18 +143,17 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
                     .for_each(|file| println!("        {}", file.display()));
                 return Ok(0);
             }
-            ready = Some((held, mirrors, state));
+            ready = Some((held, mirrors, locked, state));
         }
     }
     let (config, plan) = check::everything(request)?;
     check::notes(&config).iter().for_each(|text| note(text));
-    let (_held, mirrors, state) = match ready {
+    let (_held, mirrors, locked, state) = match ready {
         Some(ready) => ready,
         None => {
             let held = hold(&config)?;
-            let mirrors = Mirrors::resolve(&config);
-            let state = State::of_build(&config, &mirrors, &work_of(&config), &mut note)?;
-            (held, mirrors, state)
+            let (mirrors, locked, state) = stand_on(&config, args, &mut note)?;
+            (held, mirrors, locked, state)
         }
     };
     let options = build::Options {
@@ -169,9 +170,54 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         plan: &plan,
         mirrors: &mirrors,
         state: &state,
+        locked: locked.as_ref(),
     };
     in_sandbox(&config, Terminal::Detached, || {
         build::build(&job, &options).map(|()| 0)
+    })
+}
+
+/// The archive a build stands on: as it is now, or as a lock file has it.
+fn stand_on(
+    config: &Config,
+    args: &BuildArgs,
+    note: &mut dyn FnMut(&str),
+) -> Result<(Mirrors, Option<Locked>, State)> {
+    let mirrors = Mirrors::resolve(config);
+    if !args.locked && !args.offline {
+        let state = State::of_build(config, &mirrors, &work_of(config), note)?;
+        return Ok((mirrors, None, state));
+    }
+    let (file, image) = lockfile::of_image(config)?;
+    let state = image.state();
+    let locked = Locked {
+        file,
+        image,
+        offline: args.offline,
+    };
+    Ok((mirrors, Some(locked), state))
+}
+
+/// Writes the lock file from the last build, or with `update` shows and takes what is new.
+fn lock(args: &ConfigArgs, update: Option<Option<String>>) -> Result<u8> {
+    let (config, plan) = check::everything(&variants::only(&request(args)?, "lock")?)?;
+    let mirrors = Mirrors::resolve(&config);
+    if let Some(package) = update {
+        lockfile::update::update(&config, &mirrors, package.as_deref())?;
+        return Ok(0);
+    }
+    let last = Progress::load(&config)?;
+    let _held = work::hold(&config.work_dir, "lock")?;
+    let state = State::last(&work_of(&config))?;
+    let job = Job {
+        config: &config,
+        plan: &plan,
+        mirrors: &mirrors,
+        state: &state,
+        locked: None,
+    };
+    in_sandbox(&config, Terminal::Detached, || {
+        build::lock(&job, &last).map(|()| 0)
     })
 }
 
@@ -190,6 +236,7 @@ fn show_schedules(args: &ConfigArgs, text: impl Fn(&Schedule<'_>) -> Result<Stri
             plan: &plan,
             mirrors: &mirrors,
             state: &state,
+            locked: None,
         };
         let last = Progress::last(&config)?;
         let schedule = Schedule::new(&job, &Store::at(&config.work_dir), last.as_ref())?;

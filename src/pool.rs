@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A package whose size and modification time are as they were is read again only after this
 /// many seconds: a week.
@@ -98,6 +98,7 @@ impl Archives {
             .prefix("build-")
             .tempdir_in(cache_dir)
             .with_context(|| format!("making a directory in {}", cache_dir.display()))?;
+        sweep(cache_dir);
         let archives = Self { pool, own };
         archives.verify(note)?;
         Ok(archives)
@@ -152,9 +153,22 @@ impl Archives {
         work::save(&self.pool.join(INDEX), &index)
     }
 
+    /// Takes the package files in `dir`, which apt has let through, into the pool.
+    pub(crate) fn adopt(&self, dir: &Path) -> Result<()> {
+        for name in packages(dir)? {
+            link(&dir.join(&name), &self.dir().join(&name))?;
+        }
+        self.save()
+    }
+
     /// What is known of the packages in the pool, by file name.
     pub fn index(&self) -> Result<Index> {
         Ok(work::load(&self.pool.join(INDEX))?.unwrap_or_default())
+    }
+
+    /// Waits for this build's turn at a file that several builds write.
+    pub(crate) fn turn(&self) -> Result<Flock<File>> {
+        self.lock()
     }
 
     fn lock(&self) -> Result<Flock<File>> {
@@ -163,6 +177,19 @@ impl Archives {
         Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, error)| error)
             .with_context(|| format!("locking {}", path.display()))
+    }
+}
+
+/// Removes views that builds which were killed have left: those older than two days.
+fn sweep(cache_dir: &Path) {
+    let old = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    for entry in fs::read_dir(cache_dir).into_iter().flatten().flatten() {
+        let is_view = entry.file_name().to_string_lossy().starts_with("build-");
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        if is_view && modified.is_ok_and(|modified| modified < old) {
+            // The next build tries again.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

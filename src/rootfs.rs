@@ -22,6 +22,10 @@ pub const TOOLS_DIR: &str = ".westwork-gen";
 pub const ARCHIVES_VAR: &str = "WESTWORK_GEN_ARCHIVES";
 /// Names the host directory to be seen at [`TOOLS_DIR`].
 pub const TOOLS_VAR: &str = "WESTWORK_GEN_TOOLS";
+/// Names the host directory with the index of locked packages, if the build is locked.
+pub const LOCKED_VAR: &str = "WESTWORK_GEN_LOCKED";
+/// Where that is inside the chroot, and outside while a bootstrap runs.
+pub const LOCKED_DIR: &str = "run/westwork-gen/locked";
 /// Contents of the apt configuration that is in force for this build only.
 pub const APT_CONF_VAR: &str = "WESTWORK_GEN_APT_CONF";
 
@@ -89,7 +93,7 @@ pub fn chroot_into(root: &Path) -> Result<()> {
     std::env::set_current_dir("/").context("changing to the new root")
 }
 
-fn tmpfs(at: &Path, options: &str, flags: MsFlags) -> Result<()> {
+pub(crate) fn tmpfs(at: &Path, options: &str, flags: MsFlags) -> Result<()> {
     mount(
         Some("tmpfs"),
         at,
@@ -175,7 +179,25 @@ fn place_private_files(root: &Path) -> Result<()> {
         fs::write(dir.join("apt.conf"), text.as_encoded_bytes())
             .context("writing the build's apt.conf")?;
     }
+    if std::env::var_os(LOCKED_VAR).is_some() {
+        mount_locked(root)?;
+        let source = locked_source(&std::env::var("RELEASE").context("reading RELEASE")?);
+        fs::write(dir.join("locked.list"), source + "\n").context("writing the locked source")?;
+    }
     fs::create_dir_all(root.join("run/lock")).context("making /run/lock")
+}
+
+/// Shows the index of locked packages below `root`, whose /run is a fresh one.
+pub(crate) fn mount_locked(root: &Path) -> Result<()> {
+    let locked = std::env::var_os(LOCKED_VAR).context("finding the locked index")?;
+    let at = root.join(LOCKED_DIR);
+    fs::create_dir_all(&at).with_context(|| format!("making {}", at.display()))?;
+    bind(Path::new(&locked), &at)
+}
+
+/// The locked packages as a line of apt sources.
+pub(crate) fn locked_source(suite: &str) -> String {
+    format!("deb [trusted=yes] copy:/{LOCKED_DIR} {suite} main")
 }
 
 /// Name resolution as on the host, without leaving a trace of the host in the image.

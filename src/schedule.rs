@@ -5,6 +5,7 @@ use crate::archive::State;
 use crate::config::Config;
 use crate::key::Files;
 use crate::layer::{Inputs, Key, Record, Store};
+use crate::lockfile::{LockFile, Root};
 use crate::mirror::Mirrors;
 use crate::plan::{Plan, Stage};
 use crate::progress::Progress;
@@ -26,6 +27,18 @@ pub struct Job<'a> {
     pub mirrors: &'a Mirrors,
     /// State of the package archive.
     pub state: &'a State,
+    /// The packages to build from, and no others.
+    pub locked: Option<&'a Locked>,
+}
+
+/// A lock file that a build keeps to.
+#[derive(Debug, Clone)]
+pub struct Locked {
+    pub file: LockFile,
+    /// The image's own packages.
+    pub image: Root,
+    /// Nothing may be fetched.
+    pub offline: bool,
 }
 
 impl Job<'_> {

@@ -144,7 +144,12 @@ fn run(variant: &ConfigRequest, args: &BuildArgs, prefix: &str) -> Result<u8> {
     let own = std::env::current_exe().context("finding the program itself")?;
     let mut command = Command::new(own);
     command.arg("build").arg(cli::ONE_OF_SEVERAL);
-    for (flag, given) in [("--emulate", args.emulate), ("--timings", args.timings)] {
+    for (flag, given) in [
+        ("--emulate", args.emulate),
+        ("--timings", args.timings),
+        ("--locked", args.locked),
+        ("--offline", args.offline),
+    ] {
         if given {
             command.arg(flag);
         }

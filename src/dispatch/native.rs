@@ -1,23 +1,40 @@
 //! The tools root: a native root of the target's suite, unpacked once and shared by all
 //! builds, and the copies of dpkg's programs that take themselves for the target's.
 
-use crate::archive::State;
 use crate::command::Command;
-use crate::config::{Arch, Config};
-use crate::mirror::Mirrors;
-use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
+use crate::config::Arch;
+use crate::lockfile::{Package, Use, collect, repository};
+use crate::pool::Archives;
+use crate::schedule::Job;
+use crate::work;
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A directory with native programs and the versions of their packages.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct ToolsRoot {
     pub dir: PathBuf,
     /// Package name to version.
     pub versions: BTreeMap<String, String>,
+    /// The same with all that a lock file has of them.
+    pub packages: Vec<Package>,
+}
+
+impl ToolsRoot {
+    fn new(dir: PathBuf, packages: Vec<Package>) -> Self {
+        let versions = packages
+            .iter()
+            .map(|package| (package.name.clone(), package.version.clone()))
+            .collect();
+        Self {
+            dir,
+            versions,
+            packages,
+        }
+    }
 }
 
 /// Finds the tools root for this suite and archive state in the cache, or makes it.
@@ -25,20 +42,21 @@ pub struct ToolsRoot {
 /// # Errors
 /// When the packages cannot be fetched or unpacked.
 pub fn tools_root(
-    config: &Config,
-    mirrors: &Mirrors,
-    state: &State,
+    job: &Job<'_>,
     packages: &BTreeSet<String>,
     sink: &mut dyn FnMut(&str),
 ) -> Result<ToolsRoot> {
+    let config = job.config;
     let list: Vec<&str> = packages.iter().map(String::as_str).collect();
     let mut hash = Sha256::new();
     let suites = config.extra_suites().join(" ");
     for part in [
+        // Raised when what is kept of a tools root changes.
+        "2",
         config.release.as_str(),
         &suites,
         std::env::consts::ARCH,
-        &state.id,
+        &job.state.id,
         &list.join(","),
     ] {
         hash.update(part);
@@ -48,36 +66,40 @@ pub fn tools_root(
     let base = config.cache_dir.join("tools");
     fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
     let dir = base.join(format!("{}-{key}", config.release));
-    if let Ok(text) = fs::read(dir.join("versions.json")) {
-        let versions =
-            serde_json::from_slice(&text).with_context(|| format!("reading {}", dir.display()))?;
-        return Ok(ToolsRoot { dir, versions });
+    if let Some(packages) = work::load(&dir.join("packages.json"))? {
+        return Ok(ToolsRoot::new(dir, packages));
     }
     let making = tempfile::Builder::new()
         .prefix("new-")
         .tempdir_in(&base)
         .with_context(|| format!("making a directory in {}", base.display()))?;
-    let versions = unpack(config, mirrors, &list, making.path(), sink)?;
-    let json = serde_json::to_vec_pretty(&versions).context("writing the tools' versions")?;
-    fs::write(making.path().join("versions.json"), json).context("writing the tools' versions")?;
+    let packages = unpack(job, &list, making.path(), sink)?;
+    work::save(&making.path().join("packages.json"), &packages)?;
     let made = making.keep();
     if fs::rename(&made, &dir).is_err() {
         // Another build was faster; one of them is enough.
         fs::remove_dir_all(&made).with_context(|| format!("removing {}", made.display()))?;
     }
-    Ok(ToolsRoot { dir, versions })
+    Ok(ToolsRoot::new(dir, packages))
 }
 
 /// Unpacks `packages` and what they depend on, without configuring them.
 fn unpack(
-    config: &Config,
-    mirrors: &Mirrors,
+    job: &Job<'_>,
     packages: &[&str],
     dir: &Path,
     sink: &mut dyn FnMut(&str),
-) -> Result<BTreeMap<String, String>> {
+) -> Result<Vec<Package>> {
+    let (config, mirrors) = (job.config, job.mirrors);
     let (root, debs) = (dir.join("root"), dir.join("debs"));
     fs::create_dir_all(&debs).with_context(|| format!("making {}", debs.display()))?;
+    let archives = Archives::open(&config.cache_dir, debian_arch(), sink)?;
+    let locked = job.locked.and_then(|locked| {
+        let tools = locked
+            .file
+            .root(Use::Tools, &config.release, debian_arch())?;
+        Some((tools, locked.offline))
+    });
     let mut command = Command::new("mmdebstrap")
         .args(["--mode=root", "--variant=extract", "--format=directory"])
         .arg("--skip=essential/unlink,cleanup/apt,download/empty")
@@ -87,31 +109,45 @@ fn unpack(
         .arg(format!("--include={}", packages.join(",")))
         .arg(&config.release)
         .arg(&root);
-    if !mirrors.build.is_empty() {
-        command = command.args(mirrors.sources(&config.release, "main", &config.extra_suites()));
-    }
+    let _index = match locked {
+        Some((tools, offline)) => {
+            let index = repository::prepare(tools, &archives, config, mirrors, offline)?;
+            for package in &tools.packages {
+                let name = package.file_name();
+                fs::hard_link(archives.dir().join(&name), debs.join(&name))
+                    .with_context(|| format!("linking {name}"))?;
+            }
+            let address = index.path().to_string_lossy().replace(' ', "%20");
+            command = command.arg(format!(
+                "deb [trusted=yes] copy:{address} {} main",
+                config.release
+            ));
+            Some(index)
+        }
+        None if job.locked.is_some_and(|locked| locked.offline) => {
+            bail!("westwork.lock has no native tools for {}", debian_arch())
+        }
+        None => {
+            if !mirrors.build.is_empty() {
+                let suites = config.extra_suites();
+                command = command.args(mirrors.sources(&config.release, "main", &suites));
+            }
+            None
+        }
+    };
     if let Some(proxy) = &config.apt_proxy {
         let mut env: BTreeMap<String, String> = std::env::vars().collect();
         env.insert("http_proxy".to_owned(), proxy.clone());
         command = command.env(env);
     }
     command.stream(sink).context("making the tools root")?;
-    let mut versions = BTreeMap::new();
-    for entry in fs::read_dir(&debs).context("reading the tools' packages")? {
-        let name = entry.context("reading the tools' packages")?.file_name();
-        if let Some((package, version)) = package_and_version(&name.to_string_lossy()) {
-            versions.insert(package, version);
-        }
-    }
+    archives.adopt(&debs)?;
+    let used = match locked {
+        Some((tools, _)) => tools.packages.clone(),
+        None => collect::files(&debs, &root, &archives.index()?, mirrors)?,
+    };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
-    Ok(versions)
-}
-
-/// `NAME_VERSION_ARCH.deb`, with `:` of an epoch written as `%3a`.
-fn package_and_version(file: &str) -> Option<(String, String)> {
-    let mut parts = file.strip_suffix(".deb")?.splitn(3, '_');
-    let (name, version) = (parts.next()?, parts.next()?);
-    Some((name.to_owned(), version.replace("%3a", ":")))
+    Ok(used)
 }
 
 /// Copies dpkg's program `path` of the tools root to `to` with the target's architecture in
@@ -163,13 +199,6 @@ pub fn debian_arch() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_come_from_file_names() {
-        let seen = package_and_version("libc6_2%3a2.41-12_amd64.deb");
-        assert_eq!(seen, Some(("libc6".to_owned(), "2:2.41-12".to_owned())));
-        assert_eq!(package_and_version("lock"), None);
-    }
 
     #[test]
     fn only_the_whole_constant_is_renamed() {

@@ -58,6 +58,7 @@ const PLUMBING: &[&str] = &[
     "WESTWORK_GEN",
     crate::rootfs::APT_CONF_VAR,
     crate::rootfs::ARCHIVES_VAR,
+    crate::rootfs::LOCKED_VAR,
     crate::rootfs::TOOLS_VAR,
     crate::dispatch::QEMU_CPU_VAR,
     crate::dispatch::EMULATOR_VAR,

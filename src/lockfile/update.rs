@@ -1,0 +1,295 @@
+//! `lock --update`: what the archive has now in place of what is locked.
+
+use super::collect::{Id, listed};
+use super::{LockFile, Package, Root, Use, of_image, path_of};
+use crate::archive::State;
+use crate::command::Command;
+use crate::config::Config;
+use crate::mirror::Mirrors;
+use crate::work::work_of;
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Components that a bootstrap and stage 0 use.
+const COMPONENTS: &str = "main non-free-firmware";
+
+/// Brings the locked packages up to date, or only `package` and what its new version needs,
+/// says what changes, and writes the lock file.
+///
+/// The native tools follow the image, so that their programs are of the same versions.
+///
+/// # Errors
+/// When apt finds no set of packages that fits together; its words are in the message.
+pub fn update(config: &Config, mirrors: &Mirrors, package: Option<&str>) -> Result<()> {
+    let (mut file, image) = of_image(config)?;
+    if let Some(name) = package {
+        if !image.packages.iter().any(|locked| locked.name == name) {
+            bail!(
+                "{} has no package {name} for {} {}",
+                path_of(config).display(),
+                image.suite,
+                image.architecture
+            );
+        }
+    }
+    let state = State::now(config, mirrors, &work_of(config));
+    let Some(date) = state.date else {
+        bail!("the package archive {} cannot be reached", mirrors.build);
+    };
+    let mut changed = false;
+    let tools: Vec<Root> = file
+        .roots
+        .iter()
+        .filter(|root| root.purpose == Use::Tools && root.suite == image.suite)
+        .cloned()
+        .collect();
+    for root in std::iter::once(&image).chain(&tools) {
+        let packages = resolve(config, mirrors, root, package)?;
+        if root.packages == packages {
+            continue;
+        }
+        changed = true;
+        println!(
+            "{} ({:?}, {}):",
+            root.suite, root.purpose, root.architecture
+        );
+        for line in changes(&root.packages, &packages) {
+            println!("  {line}");
+        }
+        // With one package updated the set is none that the archive ever had as a whole.
+        let archive = match package {
+            None => state.id.clone(),
+            Some(_) => fingerprint(&packages),
+        };
+        file.set(Root {
+            archive,
+            date,
+            packages,
+            ..root.clone()
+        });
+    }
+    if !changed {
+        println!("nothing has changed");
+        return Ok(());
+    }
+    align(&mut file, &image);
+    file.save(&path_of(config))
+}
+
+/// Image and tools are built from one state: they carry the image's name for it.
+fn align(file: &mut LockFile, image: &Root) {
+    let state = file
+        .root(Use::Image, &image.suite, &image.architecture)
+        .map(|root| (root.archive.clone(), root.date));
+    if let Some((archive, date)) = state {
+        let tools = file
+            .roots
+            .iter_mut()
+            .filter(|root| root.purpose == Use::Tools && root.suite == image.suite);
+        for root in tools {
+            (root.archive, root.date) = (archive.clone(), date);
+        }
+    }
+}
+
+fn fingerprint(packages: &[Package]) -> String {
+    use sha2::{Digest, Sha256};
+    let sums: Vec<&str> = packages
+        .iter()
+        .map(|package| package.sha256.as_str())
+        .collect();
+    hex::encode(Sha256::digest(sums.join("\n")))
+}
+
+/// Lines of what changes from `old` to `new`.
+fn changes(old: &[Package], new: &[Package]) -> Vec<String> {
+    let by_name = |packages: &[Package]| -> BTreeMap<String, String> {
+        packages
+            .iter()
+            .map(|package| (package.name.clone(), package.version.clone()))
+            .collect()
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| match (old.get(name), new.get(name)) {
+            (Some(old), Some(new)) if old != new => Some(format!("{name} {old} -> {new}")),
+            (Some(old), None) => Some(format!("{name} {old} is no longer needed")),
+            (None, Some(new)) => Some(format!("{name} {new} is new")),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The packages of `root` as the archive has them now, with everything they need.
+fn resolve(
+    config: &Config,
+    mirrors: &Mirrors,
+    root: &Root,
+    only: Option<&str>,
+) -> Result<Vec<Package>> {
+    let dir = tempfile::tempdir().context("making a directory for apt")?;
+    let apt = Apt::new(dir.path(), config, mirrors, &root.architecture)?;
+    apt.run(
+        "apt-get",
+        &["update".to_owned(), "--error-on=any".to_owned()],
+    )?;
+    let listed = listed(dir.path(), mirrors)?;
+    let names: BTreeSet<&str> = root
+        .packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    let mut args = vec![
+        "install".to_owned(),
+        "--yes".to_owned(),
+        "--no-install-recommends".to_owned(),
+        "--print-uris".to_owned(),
+    ];
+    for package in &root.packages {
+        let id: Id = (
+            package.name.clone(),
+            package.version.clone(),
+            package.architecture.clone(),
+        );
+        let pinned = only.is_some_and(|only| only != package.name) && listed.contains_key(&id);
+        if pinned {
+            args.push(format!("{}={}", package.name, package.version));
+        } else if listed.keys().any(|(name, ..)| *name == package.name) {
+            args.push(package.name.clone());
+        } else {
+            eprintln!("note: the archive has no {} any more", package.name);
+        }
+    }
+    let text = apt.run("apt-get", &args)?;
+    let chosen = chosen(&text, &listed);
+    let mut packages: Vec<Package> = chosen
+        .into_iter()
+        .map(|((name, version, architecture), found)| Package {
+            name,
+            version,
+            architecture,
+            size: found.size,
+            sha256: found.sha256.clone(),
+            source: found.source.clone(),
+            path: found.path.clone(),
+            priority: found.priority.clone(),
+        })
+        .collect();
+    if let Some(only) = only {
+        // What is gone from the archive but locked may still be in the package cache.
+        let found: BTreeSet<String> = packages.iter().map(|p| p.name.clone()).collect();
+        let kept = root
+            .packages
+            .iter()
+            .filter(|package| package.name != only && !found.contains(&package.name));
+        packages.extend(kept.cloned());
+    }
+    packages.sort();
+    if packages.is_empty() && !names.is_empty() {
+        bail!("apt chose no package at all");
+    }
+    Ok(packages)
+}
+
+/// The index entries of the files that apt would download: lines of `'URI' FILE SIZE SUM`.
+fn chosen(
+    text: &str,
+    listed: &BTreeMap<Id, super::collect::Listed>,
+) -> BTreeMap<Id, super::collect::Listed> {
+    let uris: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('\'')?.split('\'').next())
+        .collect();
+    listed
+        .iter()
+        .filter(|(_, found)| {
+            let path = format!("/{}", found.path);
+            uris.iter().any(|uri| uri.ends_with(&path))
+        })
+        .map(|(id, found)| (id.clone(), found.clone()))
+        .collect()
+}
+
+/// apt of the build machine with directories of its own, for another architecture.
+struct Apt {
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn new(dir: &Path, config: &Config, mirrors: &Mirrors, architecture: &str) -> Result<Self> {
+        for path in [
+            "etc/apt/apt.conf.d",
+            "etc/apt/preferences.d",
+            "etc/apt/sources.list.d",
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+            "var/lib/dpkg",
+        ] {
+            fs::create_dir_all(dir.join(path)).with_context(|| format!("making {path}"))?;
+        }
+        fs::write(dir.join("var/lib/dpkg/status"), "").context("making an empty status")?;
+        let lines = mirrors.sources(&config.release, COMPONENTS, &config.extra_suites());
+        fs::write(dir.join("etc/apt/sources.list"), lines.join("\n") + "\n")
+            .context("writing apt's sources")?;
+        let mut options = vec![
+            format!("-oDir={}", dir.display()),
+            format!(
+                "-oDir::State::status={}",
+                dir.join("var/lib/dpkg/status").display()
+            ),
+            format!("-oDir::Etc::TrustedParts={}", keys(dir)?.display()),
+            format!("-oAPT::Architecture={architecture}"),
+            format!("-oAPT::Architectures={architecture}"),
+            "-oAcquire::Languages=none".to_owned(),
+            "-oAPT::Sandbox::User=root".to_owned(),
+        ];
+        if let Some(proxy) = &config.apt_proxy {
+            options.push(format!("-oAcquire::http::Proxy={proxy}"));
+        }
+        Ok(Self { options })
+    }
+
+    /// apt-get, or another program of apt, with what it prints.
+    fn run(&self, program: &str, args: &[String]) -> Result<String> {
+        Command::new(program).args(&self.options).args(args).read()
+    }
+}
+
+/// A directory in `dir` with the archive keys that this machine has, wherever they lie.
+fn keys(dir: &Path) -> Result<PathBuf> {
+    let keys = dir.join("keys");
+    fs::create_dir(&keys).context("making a directory for keys")?;
+    for place in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"] {
+        for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let known = [".gpg", ".asc", ".pgp"]
+                .iter()
+                .any(|end| name.to_string_lossy().ends_with(end));
+            if known && !name.to_string_lossy().contains("removed") {
+                fs::copy(entry.path(), keys.join(&name))
+                    .with_context(|| format!("copying {}", entry.path().display()))?;
+            }
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::package;
+    use super::*;
+
+    #[test]
+    fn changes_are_told_package_by_package() {
+        let old = [package("a", "1"), package("b", "1"), package("c", "1")];
+        let new = [package("a", "2"), package("b", "1"), package("d", "3")];
+        assert_eq!(
+            changes(&old, &new),
+            ["a 1 -> 2", "c 1 is no longer needed", "d 3 is new"]
+        );
+    }
+}
