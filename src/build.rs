@@ -187,6 +187,11 @@ impl<'a> Build<'a> {
                     self.tools.clone_from(&tools.packages);
                     dispatch.use_tools(tools)?;
                 }
+                // Without them the image's file system would be made by other programs.
+                Err(error) if self.job.locked.is_some() => {
+                    output.failed();
+                    return Err(error);
+                }
                 Err(error) => {
                     output.failed();
                     self.output

@@ -108,7 +108,7 @@ pub(crate) fn files(
 }
 
 /// `NAME_VERSION_ARCH.deb`, with `:` of an epoch written as `%3a`.
-fn id_of(file: &str) -> Option<Id> {
+pub(crate) fn id_of(file: &str) -> Option<Id> {
     let mut parts = file.strip_suffix(".deb")?.splitn(3, '_');
     let (name, version, architecture) = (parts.next()?, parts.next()?, parts.next()?);
     Some((

@@ -1,6 +1,6 @@
 //! `lock --update`: what the archive has now in place of what is locked.
 
-use super::collect::{Id, listed};
+use super::collect::{Id, Listed, id_of, listed};
 use super::{LockFile, Package, Root, Use, of_image, path_of};
 use crate::archive::State;
 use crate::command::Command;
@@ -138,11 +138,9 @@ fn resolve(
         &["update".to_owned(), "--error-on=any".to_owned()],
     )?;
     let listed = listed(dir.path(), mirrors)?;
-    let names: BTreeSet<&str> = root
-        .packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    if listed.is_empty() {
+        bail!("apt brought no package index from {}", mirrors.build);
+    }
     let mut args = vec![
         "install".to_owned(),
         "--yes".to_owned(),
@@ -189,28 +187,15 @@ fn resolve(
         packages.extend(kept.cloned());
     }
     packages.sort();
-    if packages.is_empty() && !names.is_empty() {
-        bail!("apt chose no package at all");
-    }
     Ok(packages)
 }
 
 /// The index entries of the files that apt would download: lines of `'URI' FILE SIZE SUM`.
-fn chosen(
-    text: &str,
-    listed: &BTreeMap<Id, super::collect::Listed>,
-) -> BTreeMap<Id, super::collect::Listed> {
-    let uris: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix('\'')?.split('\'').next())
-        .collect();
-    listed
-        .iter()
-        .filter(|(_, found)| {
-            let path = format!("/{}", found.path);
-            uris.iter().any(|uri| uri.ends_with(&path))
-        })
-        .map(|(id, found)| (id.clone(), found.clone()))
+fn chosen(text: &str, listed: &BTreeMap<Id, Listed>) -> BTreeMap<Id, Listed> {
+    text.lines()
+        .filter(|line| line.starts_with('\''))
+        .filter_map(|line| id_of(line.split(' ').nth(1)?))
+        .filter_map(|id| Some((id.clone(), listed.get(&id)?.clone())))
         .collect()
 }
 
@@ -245,6 +230,8 @@ impl Apt {
             format!("-oAPT::Architecture={architecture}"),
             format!("-oAPT::Architectures={architecture}"),
             "-oAcquire::Languages=none".to_owned(),
+            // Containers keep the lists compressed, which apt alone can read.
+            "-oAcquire::GzipIndexes=false".to_owned(),
             "-oAPT::Sandbox::User=root".to_owned(),
         ];
         if let Some(proxy) = &config.apt_proxy {
@@ -282,6 +269,14 @@ fn keys(dir: &Path) -> Result<PathBuf> {
 mod tests {
     use super::super::tests::package;
     use super::*;
+
+    #[test]
+    fn apt_names_files_whose_names_say_all() {
+        let id: Id = ("g++".into(), "4:14.2.0-1".into(), "arm64".into());
+        let listed = BTreeMap::from([(id.clone(), Listed::default())]);
+        let text = "Reading package lists...\n'http://mirror.example/pool/main/g/g%2b%2b_14.2.0-1_arm64.deb' g++_4%3a14.2.0-1_arm64.deb 1234 SHA256:00\n";
+        assert!(chosen(text, &listed).contains_key(&id));
+    }
 
     #[test]
     fn changes_are_told_package_by_package() {
