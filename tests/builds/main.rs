@@ -8,5 +8,6 @@ mod dispatch;
 mod failing;
 mod fixture;
 mod killed;
+mod locked;
 mod proof;
 mod user;
