@@ -19,7 +19,7 @@ const BUFFER: usize = 1 << 20;
 /// Level of each format when none is chosen.
 fn default_level(compression: Compression) -> u8 {
     match compression {
-        Compression::Zst => 9,
+        Compression::Zst => 7,
         _ => 6,
     }
 }

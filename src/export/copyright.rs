@@ -6,6 +6,7 @@
 
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// A licence that is not on the SPDX list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,23 +77,61 @@ fn dep5(text: &str) -> Option<Licences> {
     if names.is_empty() {
         names = named(|paragraph| paragraph.header);
     }
-    let parts: BTreeSet<String> = names
+    let parts: Vec<Term> = names
         .into_iter()
         .map(|name| licences.synopsis(name, &texts))
         .collect();
-    let several = parts.len() > 1;
-    let parts: Vec<String> = parts
-        .into_iter()
-        .map(|part| {
-            if several && part.contains(" OR ") {
-                format!("({part})")
-            } else {
-                part
-            }
-        })
-        .collect();
-    licences.expression = parts.join(" AND ");
+    licences.expression = Term::joined(true, parts).to_string();
     (!licences.expression.is_empty()).then_some(licences)
+}
+
+/// An expression in which nothing is said twice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Term {
+    One(String),
+    And(BTreeSet<Term>),
+    Or(BTreeSet<Term>),
+}
+
+impl Term {
+    /// `parts` joined by AND, or else by OR.
+    fn joined(and: bool, parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = BTreeSet::new();
+        for part in parts {
+            match part {
+                Self::And(inner) if and => all.extend(inner),
+                Self::Or(inner) if !and => all.extend(inner),
+                other => {
+                    all.insert(other);
+                }
+            }
+        }
+        match all.len() {
+            1 => all.into_iter().next().unwrap_or(Self::And(BTreeSet::new())),
+            _ if and => Self::And(all),
+            _ => Self::Or(all),
+        }
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (parts, word) = match self {
+            Self::One(id) => return f.write_str(id),
+            Self::And(parts) => (parts, " AND "),
+            Self::Or(parts) => (parts, " OR "),
+        };
+        for (place, part) in parts.iter().enumerate() {
+            if place > 0 {
+                f.write_str(word)?;
+            }
+            match part {
+                Self::One(id) => f.write_str(id)?,
+                other => write!(f, "({other})")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 fn paragraphs(text: &str) -> Vec<Paragraph> {
@@ -139,57 +178,50 @@ fn paragraphs(text: &str) -> Vec<Paragraph> {
 impl Licences {
     /// The expression for the first line of a `License:` field: names joined by "and"
     /// and "or", where a comma before the word makes it bind less.
-    fn synopsis(&mut self, synopsis: &str, texts: &BTreeMap<&str, &str>) -> String {
+    fn synopsis(&mut self, synopsis: &str, texts: &BTreeMap<&str, &str>) -> Term {
         let words: Vec<&str> = synopsis.split_whitespace().collect();
         let synopsis = words.join(" ");
         let mut segments = synopsis.split(", ");
-        let first = segments.next().unwrap_or_default();
-        let mut parts = vec![self.alternatives(first, texts)];
-        let mut word = None;
+        let mut parts = vec![segments.next().unwrap_or_default()];
+        let mut and = None;
         for segment in segments {
             let (joined, rest) = match segment.split_once(' ') {
-                Some(("and", rest)) => (" AND ", rest),
-                Some(("or", rest)) => (" OR ", rest),
+                Some(("and", rest)) => (true, rest),
+                Some(("or", rest)) => (false, rest),
                 // A list whose sense only a person can tell.
                 _ => return self.named(&synopsis, texts),
             };
-            if *word.get_or_insert(joined) != joined {
+            if *and.get_or_insert(joined) != joined {
                 return self.named(&synopsis, texts);
             }
-            parts.push(self.alternatives(rest, texts));
+            parts.push(rest);
         }
-        match word {
-            None => parts.remove(0),
-            Some(word) => {
-                let bracket = |part: String| {
-                    if part.contains(' ') {
-                        format!("({part})")
-                    } else {
-                        part
-                    }
-                };
-                let parts: Vec<String> = parts.into_iter().map(bracket).collect();
-                parts.join(word)
-            }
-        }
+        let parts: Vec<Term> = parts
+            .into_iter()
+            .map(|part| self.alternatives(part, texts))
+            .collect();
+        Term::joined(and.unwrap_or(true), parts)
     }
 
-    fn alternatives(&mut self, text: &str, texts: &BTreeMap<&str, &str>) -> String {
-        let all = text.split(" or ").map(|all| {
-            let names = all.split(" and ").map(|name| self.named(name, texts));
-            names.collect::<Vec<_>>().join(" AND ")
-        });
-        all.collect::<Vec<_>>().join(" OR ")
+    fn alternatives(&mut self, text: &str, texts: &BTreeMap<&str, &str>) -> Term {
+        let mut any = Vec::new();
+        for all in text.split(" or ") {
+            let names: Vec<Term> = all
+                .split(" and ")
+                .map(|name| self.named(name, texts))
+                .collect();
+            any.push(Term::joined(true, names));
+        }
+        Term::joined(false, any)
     }
 
     /// One licence by its name.
-    fn named(&mut self, name: &str, texts: &BTreeMap<&str, &str>) -> String {
+    fn named(&mut self, name: &str, texts: &BTreeMap<&str, &str>) -> Term {
         let name = name.trim().trim_end_matches(',');
-        spdx_id(name).unwrap_or_else(|| {
-            let text = texts.get(name).copied();
+        Term::One(spdx_id(name).unwrap_or_else(|| {
             // The schema wants a text; a name alone says that the file has none.
-            self.refer(name, text.unwrap_or(name))
-        })
+            self.refer(name, texts.get(name).unwrap_or(&name))
+        }))
     }
 
     /// A reference to a licence that is not on the list; the same for the same text.
@@ -286,10 +318,7 @@ mod tests {
         let refs: Vec<_> = licences.extracted.keys().collect();
         assert_eq!(
             licences.expression,
-            format!(
-                "((GPL-2.0-or-later OR {}) AND MIT) AND {}",
-                refs[0], refs[1]
-            )
+            format!("{} AND MIT AND (GPL-2.0-or-later OR {})", refs[1], refs[0])
         );
         assert_eq!(licences.extracted[refs[0]].text, "The text.\n");
         assert_eq!(

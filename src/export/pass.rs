@@ -9,6 +9,7 @@ use super::compress::{self, Format, Packed};
 use super::sparse::{self, CHUNK};
 use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
@@ -108,6 +109,7 @@ fn read(image: &File, size: u64, queues: &[SyncSender<Piece>]) -> Result<()> {
         }
         Ok(())
     };
+    let mut buffers = Buffers::default();
     let mut at = 0;
     let mut parts = blocks(sparse::data(image, size)?, size);
     parts.push(size..size);
@@ -123,12 +125,14 @@ fn read(image: &File, size: u64, queues: &[SyncSender<Piece>]) -> Result<()> {
         }
         while at < part.end {
             let length = step(at, part.end)?;
-            let mut bytes = vec![0; length];
+            let mut bytes = buffers.free();
+            let place = Arc::get_mut(&mut bytes).context("taking a buffer in use")?;
             image
-                .read_exact_at(&mut bytes, at)
+                .read_exact_at(&mut place[..length], at)
                 .context("reading the image")?;
+            buffers.0.push_back(Arc::clone(&bytes));
             give(Piece {
-                bytes: Arc::new(bytes),
+                bytes,
                 length,
                 hole: false,
             })?;
@@ -136,6 +140,22 @@ fn read(image: &File, size: u64, queues: &[SyncSender<Piece>]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Buffers of [`CHUNK`] bytes, the one given out longest ago first. Fresh memory for each
+/// piece would cost a page fault for every page of the image.
+#[derive(Default)]
+struct Buffers(VecDeque<Arc<Vec<u8>>>);
+
+impl Buffers {
+    /// A buffer that no consumer has any more.
+    fn free(&mut self) -> Arc<Vec<u8>> {
+        match self.0.front_mut().map(Arc::get_mut) {
+            Some(Some(_)) => self.0.pop_front(),
+            _ => None,
+        }
+        .unwrap_or_else(|| Arc::new(vec![0; CHUNK]))
+    }
 }
 
 /// Bytes from `at` to the next multiple of [`CHUNK`], or to `end`.
