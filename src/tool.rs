@@ -26,6 +26,7 @@ pub enum Tool {
     Quilt,
     AptHelper,
     Gpg,
+    Minisign,
     /// A whole emulated machine, for trying an image out.
     QemuSystem(Arch),
 }
@@ -46,6 +47,7 @@ impl Tool {
             Self::Newgidmap => "newgidmap",
             Self::Quilt => "quilt",
             Self::Gpg => "gpg",
+            Self::Minisign => "minisign",
             Self::AptHelper => "/usr/lib/apt/apt-helper",
             Self::QemuSystem(arch) => return format!("qemu-system-{}", arch.qemu()),
         };
@@ -66,6 +68,7 @@ impl Tool {
             Self::Newuidmap | Self::Newgidmap => "uidmap",
             Self::Quilt => "quilt",
             Self::Gpg => "gpg",
+            Self::Minisign => "minisign",
             Self::AptHelper => "apt",
             Self::QemuSystem(_) => "qemu-system-arm",
         }
@@ -83,7 +86,7 @@ impl Tool {
             Self::Mcopy => "fill the boot file system of the image",
             Self::Newuidmap | Self::Newgidmap => "build without being root",
             Self::Quilt => "apply the stages' patches",
-            Self::Gpg => "sign the checksums",
+            Self::Gpg | Self::Minisign => "sign the checksums",
             Self::AptHelper => "fetch packages for the build",
             Self::QemuSystem(_) => "boot the image on this machine",
         }
@@ -120,9 +123,7 @@ pub fn needed_to_build(config: &Config, plan: &Plan) -> Vec<Tool> {
     if plan.has_patches() {
         tools.push(Tool::Quilt);
     }
-    if matches!(config.sign_with, Some(Signer::Gpg(_))) {
-        tools.push(Tool::Gpg);
-    }
+    tools.extend(config.sign_with.as_ref().map(Signer::tool));
     tools
 }
 

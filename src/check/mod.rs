@@ -161,8 +161,9 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
 /// Whether the checksums could be signed now, without a question to anybody.
 fn signing(config: &Config, dirs: &[PathBuf]) -> Option<Problem> {
     let signer = config.sign_with.as_ref()?;
+    // A missing program has been told of.
+    signer.tool().find_in(dirs)?;
     let remedy = match signer {
-        Signer::Gpg(_) if Tool::Gpg.find_in(dirs).is_none() => return None,
         Signer::Gpg(_) => "name a key of `gpg --list-secret-keys` that needs no pass phrase now",
         Signer::Minisign(_) => "name a secret key without a pass phrase, made by `minisign -G -W`",
     };

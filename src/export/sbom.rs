@@ -116,7 +116,7 @@ pub(super) fn spdx(
         "name": subject.name,
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false,
-        "primaryPackagePurpose": "OPERATING-SYSTEM",
+        "primaryPackagePurpose": "OPERATING_SYSTEM",
         "checksums": [{"algorithm": "SHA256", "checksumValue": subject.raw_sha256}],
         "licenseConcluded": "NOASSERTION",
         "licenseDeclared": "NOASSERTION",

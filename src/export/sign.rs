@@ -1,7 +1,9 @@
 //! Signing the checksums, by minisign or gpg.
 
 use crate::command::Command;
+use crate::tool::Tool;
 use anyhow::{Context, Result, bail};
+use std::fs;
 use std::path::PathBuf;
 
 /// `SIGN_WITH`: who signs.
@@ -24,6 +26,14 @@ impl Signer {
         }
     }
 
+    /// The program that signs.
+    pub fn tool(&self) -> Tool {
+        match self {
+            Self::Minisign(_) => Tool::Minisign,
+            Self::Gpg(_) => Tool::Gpg,
+        }
+    }
+
     /// Signs something of no meaning, so that a build does not end in vain.
     ///
     /// # Errors
@@ -36,16 +46,22 @@ impl Signer {
     /// speaks of; gpg's always has the time of the signing.
     pub(super) fn sign(&self, text: &str, epoch: i64) -> Result<String> {
         match self {
-            Self::Minisign(path) => {
-                let key = std::fs::read_to_string(path)
-                    .with_context(|| format!("reading {}", path.display()))?;
-                let key = minisign::SecretKeyBox::from_string(&key)
-                    .and_then(minisign::SecretKeyBox::into_unencrypted_secret_key)
-                    .with_context(|| format!("using {} as a secret key", path.display()))?;
-                let comment = format!("timestamp:{epoch}\tfile:SHA256SUMS");
-                let signature = minisign::sign(None, &key, text.as_bytes(), Some(&comment), None)
-                    .context("signing with minisign's key")?;
-                Ok(signature.into_string())
+            Self::Minisign(key) => {
+                let dir = tempfile::tempdir().context("making a temporary directory")?;
+                let [file, signature] =
+                    ["SHA256SUMS", "signature"].map(|name| dir.path().join(name));
+                fs::write(&file, text).context("writing what is to be signed")?;
+                // Standard input is empty: a key with a pass phrase fails, and does not wait.
+                Command::new("minisign")
+                    .args(["-S", "-t", &format!("timestamp:{epoch}\tfile:SHA256SUMS")])
+                    .arg("-s")
+                    .arg(key)
+                    .arg("-m")
+                    .arg(&file)
+                    .arg("-x")
+                    .arg(&signature)
+                    .read()?;
+                fs::read_to_string(&signature).context("reading minisign's signature")
             }
             Self::Gpg(key) => {
                 let signature = Command::new("gpg")
