@@ -1,8 +1,10 @@
 //! What lies in the deploy directory, read back with other people's tools and schemas.
 
-use jsonschema::{Retrieve, Uri, Validator};
+#[path = "common/schemas.rs"]
+mod schemas;
+
+use schemas::{assert_beside, assert_valid, json, schema};
 use serde_json::Value;
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -105,38 +107,6 @@ fn names(dir: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-/// Schemas that refer to each other are files side by side.
-struct Schemas;
-
-impl Retrieve for Schemas {
-    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
-        let name = uri.as_str().rsplit('/').next().unwrap_or_default();
-        Ok(serde_json::from_slice(&fs::read(format!(
-            "tests/schemas/{name}"
-        ))?)?)
-    }
-}
-
-fn schema(name: &str) -> Validator {
-    jsonschema::options()
-        .with_retriever(Schemas)
-        .should_validate_formats(true)
-        .build(&json(&Path::new("tests/schemas").join(name)))
-        .unwrap()
-}
-
-fn assert_valid(schema: &Validator, value: &Value) {
-    let faults: Vec<_> = schema
-        .iter_errors(value)
-        .map(|fault| format!("{}: {fault}", fault.instance_path()))
-        .collect();
-    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 const ALL: &str = "DEPLOY_COMPRESSION=none,zip,gz,xz,zst";
@@ -254,6 +224,7 @@ fn bills_of_materials_are_valid_and_complete() {
     let dir = tempfile::tempdir().unwrap();
     exported(dir.path(), "a", &[]);
     let deploy = dir.path().join("deploy");
+    assert_beside(&deploy, "a");
 
     let spdx = json(&deploy.join("a.spdx.json"));
     let official = schema("spdx-2.3.schema.json");
