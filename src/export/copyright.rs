@@ -248,7 +248,7 @@ impl Licences {
 /// The SPDX identifier (with `+` where SPDX writes it so) that means the same as
 /// Debian's short `name`.
 fn spdx_id(name: &str) -> Option<String> {
-    if name == "Expat" {
+    if name.eq_ignore_ascii_case("Expat") {
         return Some("MIT".to_owned());
     }
     let (base, later) = match name.strip_suffix('+') {
@@ -294,6 +294,7 @@ mod tests {
             ("LGPL-2.1+", Some("LGPL-2.1-or-later")),
             ("GFDL-NIV-1.3+", Some("GFDL-1.3-no-invariants-or-later")),
             ("Expat", Some("MIT")),
+            ("expat", Some("MIT")),
             ("BSD-3-clause", Some("BSD-3-Clause")),
             ("Apache-2.0", Some("Apache-2.0")),
             ("MPL-1.1+", Some("MPL-1.1+")),
