@@ -531,7 +531,7 @@ impl<'a> Build<'a> {
                 output.done();
                 let written = exported.files.iter().map(|file| disk_usage(file)).sum();
                 self.timings.end(&mark, &request.name, written);
-                for file in &exported.files {
+                for file in exported.files.iter().chain(&exported.shared) {
                     self.output.say(&format!("        {}", file.display()));
                 }
                 self.deployed.record(&image, key, &exported.files)?;

@@ -326,7 +326,7 @@ fn export_tree(args: &ExportArgs) -> Result<()> {
         },
         &mut |line| eprintln!("{line}"),
     )?;
-    for file in exported.files {
+    for file in exported.files.iter().chain(&exported.shared) {
         println!("{}", file.display());
     }
     Ok(())

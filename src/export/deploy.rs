@@ -71,13 +71,14 @@ impl Deploy {
 
     /// Gives all artefacts their names, brings the directory's checksums up to date and
     /// signs them, then removes what earlier exports left of the same image (of one of
-    /// the `stems`). Returns the paths in the order of creation, the sums last.
+    /// the `stems`). Returns the image's own paths in the order of creation, and those that
+    /// all images of the directory share.
     pub(super) fn publish(
         mut self,
         stems: &[&str],
         signer: Option<&Signer>,
         epoch: i64,
-    ) -> Result<Vec<PathBuf>> {
+    ) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         // Another image may be published into the same directory at the same time.
         let dir =
             File::open(&self.dir).with_context(|| format!("opening {}", self.dir.display()))?;
@@ -90,6 +91,7 @@ impl Deploy {
             .iter()
             .map(|extension| format!("{SUMS}{extension}"))
             .collect();
+        let own = self.artefacts.len();
         self.text(SUMS.to_owned(), &sums)?;
         if let Some(signer) = signer {
             let name = format!("{SUMS}{}", signer.extension());
@@ -121,7 +123,8 @@ impl Deploy {
                     .with_context(|| format!("removing the old {}", path.display()))?;
             }
         }
-        Ok(paths)
+        let shared = paths.split_off(own);
+        Ok((paths, shared))
     }
 
     /// The text of the directory's checksums: the lines of other images that are there

@@ -83,6 +83,8 @@ pub struct ExportRequest<'a> {
 pub struct Exported {
     /// The artefacts first, then what lies beside them.
     pub files: Vec<PathBuf>,
+    /// Checksums and signature of all images in the directory, which change with each.
+    pub shared: Vec<PathBuf>,
     /// Bytes of the raw image.
     pub raw_size: u64,
     /// In hex.

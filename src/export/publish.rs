@@ -167,12 +167,14 @@ pub(super) fn publish(
     record.push('\n');
     deploy.text(beside(deploy::RECORD), &record)?;
 
+    let (files, shared) = deploy.publish(
+        &[&request.name, &request.archive_name],
+        request.signer.as_ref(),
+        request.source_date_epoch,
+    )?;
     Ok(Exported {
-        files: deploy.publish(
-            &[&request.name, &request.archive_name],
-            request.signer.as_ref(),
-            request.source_date_epoch,
-        )?,
+        files,
+        shared,
         raw_size,
         raw_sha256: passed.raw_sha256,
     })
