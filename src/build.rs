@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::deployed::{self, Deployed};
 use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
 use crate::durable::Durable;
-use crate::export::{self, ExportRequest};
+use crate::export::{self, ExportRequest, without_secrets};
 use crate::layer::{Key, Store, remove};
 use crate::lockfile::{self, LockFile, Package, Root, Use, collect, repository};
 use crate::output::Output;
@@ -17,9 +17,10 @@ use crate::schedule::{Entry, Job, Schedule, Verdict};
 use crate::script::env::stage_work_dir;
 use crate::script::{self, Env};
 use crate::step::{Step, StepKind};
-use crate::timings::{Timings, disk_usage};
+use crate::timings::{Row, Timings, disk_usage};
 use crate::{disk, finalise, patch, tool};
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -454,6 +455,27 @@ impl<'a> Build<'a> {
         ]
     }
 
+    /// What the build record says of the build so far.
+    fn record(&self) -> serde_json::Value {
+        let step = |row: &Row| {
+            json!({
+                "step": row.name,
+                "seconds": row.wall.as_secs_f64(),
+                "processor_seconds": row.processor.as_secs_f64(),
+                "emulated_seconds": row.emulated.as_secs_f64(),
+                "bytes_written": row.written,
+            })
+        };
+        json!({
+            "builder": {"name": "westwork-gen", "version": env!("CARGO_PKG_VERSION")},
+            "config": without_secrets(json!(self.job.config)),
+            "archive": self.job.state,
+            "layers": self.progress.steps,
+            // Steps that were kept from an earlier build took no time in this one.
+            "timings": self.timings.rows().iter().map(step).collect::<Vec<_>>(),
+        })
+    }
+
     /// Makes the image of the layers in `stack`, unless it lies in the deploy directory already.
     /// Says whether it was made.
     fn export(&mut self, stack: &[Key], export: &Export) -> Result<bool> {
@@ -481,14 +503,19 @@ impl<'a> Build<'a> {
             deploy_dir: &config.deploy_dir,
             name: image.clone(),
             archive_name: format!("{}{}", config.archive_filename, export.suffix),
-            compression: config.compression,
+            formats: config.compression.clone(),
             level: config.compression_level,
             boot_size: config.boot_size,
             root_margin: config.root_margin,
             arch: config.arch,
+            distro: config.distro,
             release: config.release.clone(),
             source_date_epoch: self.job.epoch(),
             info_lines: self.origin(stack),
+            init_format: "none",
+            deploy_url: config.deploy_url.clone(),
+            signer: config.sign_with.clone(),
+            record: self.record(),
             mke2fs: match self
                 .dispatch
                 .as_ref()
@@ -504,7 +531,7 @@ impl<'a> Build<'a> {
                 output.done();
                 let written = exported.files.iter().map(|file| disk_usage(file)).sum();
                 self.timings.end(&mark, &request.name, written);
-                for file in &exported.files {
+                for file in exported.files.iter().chain(&exported.shared) {
                     self.output.say(&format!("        {}", file.display()));
                 }
                 self.deployed.record(&image, key, &exported.files)?;

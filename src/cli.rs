@@ -145,4 +145,18 @@ pub enum Internal {
     },
     /// Make the first root file system
     Bootstrap(bootstrap::Request),
+    /// Export a root file system, which is changed by it, as an image
+    Export(ExportArgs),
+}
+
+/// An export without a build: for the benchmark, and for trees from elsewhere.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    pub root: PathBuf,
+    pub deploy_dir: PathBuf,
+    /// Stem of all file names
+    #[arg(long, default_value = "image")]
+    pub name: String,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }

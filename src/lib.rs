@@ -52,7 +52,7 @@ pub mod work;
 
 use anyhow::{Context, Result};
 use archive::State;
-use cli::{BuildArgs, Cli, Command, ConfigArgs, Internal};
+use cli::{BuildArgs, Cli, Command, ConfigArgs, ExportArgs, Internal};
 use config::{Config, ConfigRequest};
 use dispatch::Mode;
 use layer::Store;
@@ -290,6 +290,48 @@ fn request(args: &ConfigArgs) -> Result<ConfigRequest> {
     })
 }
 
+/// Exports `args.root` with the settings of `args.config` that concern an export.
+fn export_tree(args: &ExportArgs) -> Result<()> {
+    let mut request = request(&args.config)?;
+    request.set.push(format!("IMG_NAME={}", args.name));
+    // The stages do not matter, but a config has some.
+    request
+        .set
+        .push(format!("STAGE_LIST={}", args.root.display()));
+    let loaded = Config::load(&request);
+    problem::Problems(loaded.problems).into_result()?;
+    let config = loaded.config.context("reading the settings")?;
+    let scratch = tempfile::tempdir_in(&args.deploy_dir).context("making a directory")?;
+    let exported = export::export(
+        &export::ExportRequest {
+            rootfs: &args.root,
+            scratch: scratch.path(),
+            deploy_dir: &args.deploy_dir,
+            name: args.name.clone(),
+            archive_name: args.name.clone(),
+            formats: config.compression.clone(),
+            level: config.compression_level,
+            boot_size: config.boot_size,
+            root_margin: config.root_margin,
+            arch: config.arch,
+            distro: config.distro,
+            release: config.release.clone(),
+            source_date_epoch: config.source_date_epoch.unwrap_or(0),
+            info_lines: Vec::new(),
+            init_format: "none",
+            deploy_url: config.deploy_url.clone(),
+            signer: config.sign_with.clone(),
+            record: serde_json::Value::Null,
+            mke2fs: "mke2fs".to_owned(),
+        },
+        &mut |line| eprintln!("{line}"),
+    )?;
+    for file in exported.files.iter().chain(&exported.shared) {
+        println!("{}", file.display());
+    }
+    Ok(())
+}
+
 fn run_internal(internal: Internal) -> Result<u8> {
     let code = match internal {
         Internal::Host { argv } => isolate::isolate(&isolate::Isolation {
@@ -302,6 +344,10 @@ fn run_internal(internal: Internal) -> Result<u8> {
         }
         Internal::Bootstrap(request) => {
             bootstrap::bootstrap(&request)?;
+            0
+        }
+        Internal::Export(args) => {
+            export_tree(&args)?;
             0
         }
     };

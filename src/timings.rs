@@ -57,6 +57,11 @@ impl Timings {
         }
     }
 
+    /// What has been measured so far.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
     /// Adds a row for what happened since `mark`.
     pub fn end(&mut self, mark: &Mark, name: &str, written: u64) {
         self.rows.push(Row {

@@ -1,6 +1,7 @@
 //! Programs of the build machine: what each is for, which package has it, where it is.
 
 use crate::config::{Arch, Bootstrap, Config};
+use crate::export::Signer;
 use crate::plan::Plan;
 use crate::script::env::is_foreign;
 use std::fs;
@@ -24,6 +25,8 @@ pub enum Tool {
     Newgidmap,
     Quilt,
     AptHelper,
+    Gpg,
+    Minisign,
     /// A whole emulated machine, for trying an image out.
     QemuSystem(Arch),
 }
@@ -43,6 +46,8 @@ impl Tool {
             Self::Newuidmap => "newuidmap",
             Self::Newgidmap => "newgidmap",
             Self::Quilt => "quilt",
+            Self::Gpg => "gpg",
+            Self::Minisign => "minisign",
             Self::AptHelper => "/usr/lib/apt/apt-helper",
             Self::QemuSystem(arch) => return format!("qemu-system-{}", arch.qemu()),
         };
@@ -62,6 +67,8 @@ impl Tool {
             Self::Mcopy => "mtools",
             Self::Newuidmap | Self::Newgidmap => "uidmap",
             Self::Quilt => "quilt",
+            Self::Gpg => "gpg",
+            Self::Minisign => "minisign",
             Self::AptHelper => "apt",
             Self::QemuSystem(_) => "qemu-system-arm",
         }
@@ -79,6 +86,7 @@ impl Tool {
             Self::Mcopy => "fill the boot file system of the image",
             Self::Newuidmap | Self::Newgidmap => "build without being root",
             Self::Quilt => "apply the stages' patches",
+            Self::Gpg | Self::Minisign => "sign the checksums",
             Self::AptHelper => "fetch packages for the build",
             Self::QemuSystem(_) => "boot the image on this machine",
         }
@@ -115,6 +123,7 @@ pub fn needed_to_build(config: &Config, plan: &Plan) -> Vec<Tool> {
     if plan.has_patches() {
         tools.push(Tool::Quilt);
     }
+    tools.extend(config.sign_with.as_ref().map(Signer::tool));
     tools
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
-use westwork_gen::config::{Arch, Compression};
+use westwork_gen::config::{Arch, Compression, Distro};
 use westwork_gen::export::{ExportRequest, Exported, export};
 
 const EPOCH: i64 = 1_700_000_000;
@@ -74,14 +74,19 @@ fn make(root: &Path, out: &Path, margin: u64) -> Exported {
         deploy_dir: out,
         name: "test".into(),
         archive_name: "test".into(),
-        compression: Compression::None,
+        formats: vec![Compression::None],
         level: None,
         boot_size: 40 << 20,
         root_margin: margin,
         arch: Arch::Arm64,
+        distro: Distro::Debian,
         release: "trixie".into(),
         source_date_epoch: EPOCH,
         info_lines: vec![],
+        init_format: "none",
+        deploy_url: None,
+        signer: None,
+        record: serde_json::Value::Null,
         mke2fs: "mke2fs".into(),
     };
     export(&request, &mut |line| println!("{line}")).unwrap()

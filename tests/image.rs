@@ -1,6 +1,8 @@
 //! The default image, as the README's first command makes it: looked into, then booted.
 
 mod common;
+#[path = "common/schemas.rs"]
+mod schemas;
 
 use common::{PROGRAM, both, cache};
 use std::path::{Path, PathBuf};
@@ -53,12 +55,12 @@ fn the_default_image_is_sound_and_boots() {
     let artefact = artefact.to_str().unwrap();
     let deploy = dir.path().join("deploy");
     let sums = Command::new("sha256sum")
-        .args(["--check", "--quiet"])
-        .arg(format!("{artefact}.sha256"))
+        .args(["--check", "--quiet", "SHA256SUMS"])
         .current_dir(&deploy)
         .status()
         .unwrap();
     assert!(sums.success());
+    schemas::assert_beside(&deploy, "2026-01-31-Westwork-lite");
     let image = dir.path().join("image");
     let image = image.to_str().unwrap();
     run("zstd", &["-dq", "--sparse", artefact, "-o", image]);

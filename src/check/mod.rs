@@ -8,6 +8,7 @@ mod storage;
 
 use crate::command::Command;
 use crate::config::{Arch, Config, ConfigRequest, Loaded};
+use crate::export::Signer;
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
 use crate::script::env::is_foreign;
@@ -141,6 +142,7 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
     if let Some((config, _)) = input {
         problems.extend(storage::judge(&config.work_dir, config.min_free));
         problems.extend(kernel::page_size(config.arch));
+        problems.extend(signing(config, dirs));
         if is_foreign(config.arch) {
             if let Some(path) = Tool::Emulator(config.arch).find_in(dirs) {
                 let place = storage::existing(&config.work_dir);
@@ -154,6 +156,19 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Whether the checksums could be signed now, without a question to anybody.
+fn signing(config: &Config, dirs: &[PathBuf]) -> Option<Problem> {
+    let signer = config.sign_with.as_ref()?;
+    // A missing program has been told of.
+    signer.tool().find_in(dirs)?;
+    let remedy = match signer {
+        Signer::Gpg(_) => "name a key of `gpg --list-secret-keys` that needs no pass phrase now",
+        Signer::Minisign(_) => "name a secret key without a pass phrase, made by `minisign -G -W`",
+    };
+    let error = signer.try_out().err()?;
+    Some(Problem::new(format!("SIGN_WITH: {error:#}"), remedy))
 }
 
 /// Without settings the architecture is not known, but one package has every emulator.

@@ -49,6 +49,8 @@ pub(super) fn judge(
         base_dir,
         compression: judge.compression(),
         compression_level: judge.optional("COMPRESSION_LEVEL", values::level),
+        deploy_url: judge.text("DEPLOY_URL", values::url),
+        sign_with: judge.optional("SIGN_WITH", |text| values::signer(text, &request.cwd)),
         boot_size: judge.value("BOOT_SIZE", values::boot_size),
         root_margin: judge.value("ROOT_MARGIN", values::size),
         target_hostname: judge.checked("TARGET_HOSTNAME", values::host_name),
@@ -195,11 +197,11 @@ impl<'a> Judge<'a> {
             .unwrap_or_else(|| "unnamed".to_owned())
     }
 
-    fn compression(&mut self) -> Compression {
+    fn compression(&mut self) -> Vec<Compression> {
         let newer = self.raw.settings.contains_key("DEPLOY_COMPRESSION");
         match self.get("DEPLOY_ZIP") {
-            "0" if !newer => return Compression::None,
-            "1" if !newer => return Compression::Zip,
+            "0" if !newer => return vec![Compression::None],
+            "1" if !newer => return vec![Compression::Zip],
             _ => {}
         }
         self.value("DEPLOY_COMPRESSION", values::compression)
@@ -375,6 +377,9 @@ mod tests {
     fn every_bad_value_is_named_with_its_remedy() {
         for (set, remedy) in [
             ("DEPLOY_COMPRESSION=zstd", "zst"),
+            ("DEPLOY_COMPRESSION=xz,zstd", "zst"),
+            ("SIGN_WITH=mykey", "minisign:FILE"),
+            ("DEPLOY_URL=ftp://x", "http://"),
             ("COMPRESSION_LEVEL=10", "0 to 9"),
             ("WPA_COUNTRY=UK", "GB"),
             ("ARCH=aarch64", "arm64"),
@@ -411,26 +416,15 @@ mod tests {
 
     #[test]
     fn the_old_zip_switch_still_counts() {
-        assert_eq!(
-            load(&["IMG_NAME=a", "DEPLOY_ZIP=0"])
-                .config
-                .unwrap()
-                .compression,
-            Compression::None
-        );
-        assert_eq!(
-            load(&["IMG_NAME=a", "DEPLOY_ZIP=1"])
-                .config
-                .unwrap()
-                .compression,
-            Compression::Zip
-        );
-        assert_eq!(
-            load(&["IMG_NAME=a", "DEPLOY_ZIP=1", "DEPLOY_COMPRESSION=xz"])
-                .config
-                .unwrap()
-                .compression,
-            Compression::Xz
-        );
+        let formats = |set: &[&str]| load(set).config.unwrap().compression;
+        use Compression::{None, Xz, Zip, Zst};
+        assert_eq!(formats(&["IMG_NAME=a", "DEPLOY_ZIP=0"]), [None]);
+        assert_eq!(formats(&["IMG_NAME=a", "DEPLOY_ZIP=1"]), [Zip]);
+        let newer = [
+            "IMG_NAME=a",
+            "DEPLOY_ZIP=1",
+            "DEPLOY_COMPRESSION=xz, zst xz",
+        ];
+        assert_eq!(formats(&newer), [Xz, Zst]);
     }
 }

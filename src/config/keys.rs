@@ -42,6 +42,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("DEPLOY_COMPRESSION", "zst"),
     ("DEPLOY_ZIP", ""),
     ("COMPRESSION_LEVEL", ""),
+    ("DEPLOY_URL", ""),
+    ("SIGN_WITH", ""),
     ("BOOT_SIZE", "512M"),
     ("ROOT_MARGIN", "200M"),
     ("CLEAN", "0"),

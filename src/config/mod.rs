@@ -8,6 +8,7 @@ mod values;
 
 pub use keys::known_keys;
 
+use crate::export::Signer;
 use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,10 +69,14 @@ pub struct Config {
     pub min_free: u64,
     /// `EXPORT_CONFIG_DIR`, absolute.
     pub export_config_dir: PathBuf,
-    /// `DEPLOY_COMPRESSION`.
-    pub compression: Compression,
+    /// `DEPLOY_COMPRESSION`: one or more, none twice.
+    pub compression: Vec<Compression>,
     /// `COMPRESSION_LEVEL`, 0–9; `None` leaves it to the format's default.
     pub compression_level: Option<u8>,
+    /// `DEPLOY_URL`: where the files of `deploy_dir` will be published.
+    pub deploy_url: Option<String>,
+    /// `SIGN_WITH`: who signs the checksums.
+    pub sign_with: Option<Signer>,
     /// `BOOT_SIZE`: FAT boot partition, bytes.
     pub boot_size: u64,
     /// `ROOT_MARGIN`: free space in the root file system, bytes.
@@ -236,7 +241,7 @@ pub enum Bootstrap {
     Debootstrap,
 }
 
-/// `DEPLOY_COMPRESSION`: the form the image takes in the deploy directory.
+/// `DEPLOY_COMPRESSION`: a form the image takes in the deploy directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compression {
     None,
@@ -244,4 +249,23 @@ pub enum Compression {
     Gz,
     Xz,
     Zst,
+}
+
+impl Compression {
+    /// The config's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zip => "zip",
+            Self::Gz => "gz",
+            Self::Xz => "xz",
+            Self::Zst => "zst",
+        }
+    }
+
+    /// The config's words for several.
+    pub fn words(all: &[Self]) -> String {
+        let words: Vec<&str> = all.iter().map(|one| one.word()).collect();
+        words.join(" ")
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::keys::nearest_of;
 use super::{Arch, Bootstrap, Compression, Distro};
+use crate::export::Signer;
 use std::path::Path;
 
 /// What is wrong, and the remedy.
@@ -291,8 +292,8 @@ pub(super) fn boot_size(text: &str) -> Result<u64, Fault> {
     }
 }
 
-/// `DEPLOY_COMPRESSION`.
-pub(super) fn compression(text: &str) -> Result<Compression, Fault> {
+/// `DEPLOY_COMPRESSION`: words with spaces or commas between them.
+pub(super) fn compression(text: &str) -> Result<Vec<Compression>, Fault> {
     let words = [
         ("none", Compression::None),
         ("zip", Compression::Zip),
@@ -300,7 +301,31 @@ pub(super) fn compression(text: &str) -> Result<Compression, Fault> {
         ("xz", Compression::Xz),
         ("zst", Compression::Zst),
     ];
-    one_of(text, &words)
+    let mut all = Vec::new();
+    for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
+        let one = one_of(word, &words)?;
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    if all.is_empty() {
+        return Err(fault("there is no format in it", "write one such as zst"));
+    }
+    Ok(all)
+}
+
+/// `SIGN_WITH`; the file of a key is relative to `cwd`.
+pub(super) fn signer(text: &str, cwd: &Path) -> Result<Signer, Fault> {
+    match text.split_once(':') {
+        Some(("minisign", file)) if !file.is_empty() => Ok(Signer::Minisign(cwd.join(file))),
+        Some(("gpg", key)) if !key.is_empty() && !key.starts_with('-') => {
+            Ok(Signer::Gpg(key.to_owned()))
+        }
+        _ => Err(fault(
+            format!("{text} does not say who signs"),
+            "write minisign:FILE or gpg:KEY",
+        )),
+    }
 }
 
 /// Source: ISO 3166-1, as in the tz database's iso3166.tab.

@@ -1,27 +1,42 @@
 //! From a root directory to the files in the deploy directory, without loop
 //! devices or mounts.
 //!
-//! layout → placeholders → image (partition, fat, ext4) → compress → deploy
+//! layout → placeholders → image (partition, fat, ext4) → pass (checksum, block map,
+//! compress) → publish → deploy
 
+mod bmap;
 mod compress;
+mod copyright;
+mod deflate;
 mod deploy;
+mod dpkg;
 mod ext4;
 mod ext4_times;
 pub(crate) mod fat;
+mod imager;
+mod info;
 mod layout;
-mod manifest;
 pub(crate) mod partition;
+mod pass;
 mod placeholders;
+mod publish;
+mod record;
 pub(crate) mod run;
+mod sbom;
+mod sign;
 pub(crate) mod sparse;
 mod tree;
 
-use crate::config::{Arch, Compression};
+pub use record::without_secrets;
+pub use sign::Signer;
+
+use crate::config::{Arch, Compression, Distro};
 use anyhow::{Context, Result, bail};
 use layout::{FileSystem, Identity, Layout, Role};
 use run::Log;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// What to export, and how.
 pub struct ExportRequest<'a> {
@@ -33,9 +48,10 @@ pub struct ExportRequest<'a> {
     pub deploy_dir: &'a Path,
     /// Stem of the image's name, e.g. `2026-11-23-Westwork-lite`.
     pub name: String,
-    /// Stem of the compressed artefact's name.
+    /// Stem of the compressed artefacts' names.
     pub archive_name: String,
-    pub compression: Compression,
+    /// At least one; [`Compression::None`] is the image itself.
+    pub formats: Vec<Compression>,
     /// 0–9; `None` is the format's default.
     pub level: Option<u8>,
     /// The boot partition, bytes.
@@ -43,12 +59,21 @@ pub struct ExportRequest<'a> {
     /// Free space in the root file system, bytes.
     pub root_margin: u64,
     pub arch: Arch,
+    pub distro: Distro,
     /// Debian suite.
     pub release: String,
     /// Seconds since 1970: bound of every time stamp, part of every identifier.
     pub source_date_epoch: i64,
     /// Lines about the image's origin, for the `.info` file.
     pub info_lines: Vec<String>,
+    /// How the image takes Raspberry Pi Imager's customisation; `none` if it does not.
+    pub init_format: &'static str,
+    /// Where the files will be published, for the Imager's manifest.
+    pub deploy_url: Option<String>,
+    /// Who signs the checksums.
+    pub signer: Option<Signer>,
+    /// What the build record says of the build, [`without_secrets`].
+    pub record: serde_json::Value,
     /// The mke2fs program: `mke2fs`, or a path.
     pub mke2fs: String,
 }
@@ -56,8 +81,10 @@ pub struct ExportRequest<'a> {
 /// What an export made.
 #[derive(Debug)]
 pub struct Exported {
-    /// The artefact first, then what lies beside it.
+    /// The artefacts first, then what lies beside them.
     pub files: Vec<PathBuf>,
+    /// Checksums and signature of all images in the directory, which change with each.
+    pub shared: Vec<PathBuf>,
     /// Bytes of the raw image.
     pub raw_size: u64,
     /// In hex.
@@ -67,14 +94,12 @@ pub struct Exported {
 /// Makes the image and its artefacts. The same tree and request give the same
 /// bytes. On an error the deploy directory is as it was.
 pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
+    let began = Instant::now();
     let layout = plan(request, log)?;
     placeholders::fix(request.rootfs, &layout)?;
-    let image = tempfile::Builder::new()
-        .prefix("image.")
-        .tempfile_in(request.scratch)
-        .with_context(|| format!("making a file in {}", request.scratch.display()))?;
+    let image = publish::raw_image(request)?;
     assemble(request, &layout, image.path(), log)?;
-    publish(request, &layout, image.path(), log)
+    publish::publish(request, layout.size(), image, began, log)
 }
 
 /// Measures the tree and lays the image out; an error if the boot files do not fit.
@@ -140,54 +165,4 @@ fn empty(dir: &Path) -> Result<()> {
         removed.with_context(|| format!("removing {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Compresses the image and puts everything into the deploy directory.
-fn publish(
-    request: &ExportRequest<'_>,
-    layout: &Layout,
-    image: &Path,
-    log: Log<'_>,
-) -> Result<Exported> {
-    let raw_size = layout.size();
-    let extension = compress::extension(request.compression);
-    let stem = match request.compression {
-        Compression::None => &request.name,
-        _ => &request.archive_name,
-    };
-    let artefact = format!("{stem}{extension}");
-    let member = format!("{}.img", request.name);
-    log(&format!("compressing to {artefact}"));
-    let source = File::open(image).context("opening the image")?;
-    let mut deploy = deploy::Deploy::begin(request.deploy_dir)?;
-    let options = compress::Options {
-        format: request.compression,
-        level: request.level,
-        member: &member,
-        epoch: request.source_date_epoch,
-    };
-    let out = deploy.create(artefact.clone())?;
-    let sums = compress::compress(&source, raw_size, out, &options)?;
-    if request.compression == Compression::None {
-        sparse::copy(&source, out, raw_size)?;
-    }
-    let facts = manifest::Facts {
-        name: &request.name,
-        release: &request.release,
-        architecture: request.arch.debian(),
-        raw_size,
-        raw_sha256: &sums.raw,
-        origin: &request.info_lines,
-    };
-    let info = manifest::info(&facts, request.rootfs)?;
-    deploy.text(
-        format!("{artefact}.sha256"),
-        &format!("{}  {artefact}\n", sums.artefact),
-    )?;
-    deploy.text(format!("{}.info", request.name), &info)?;
-    Ok(Exported {
-        files: deploy.publish(&[&request.name, &request.archive_name])?,
-        raw_size,
-        raw_sha256: sums.raw,
-    })
 }

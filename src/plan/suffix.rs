@@ -67,13 +67,7 @@ fn evaluate(config: &Config, file: &Path) -> Result<String, Problem> {
 /// The variables that an `EXPORT_IMAGE` may test.
 fn variables(config: &Config) -> BTreeMap<String, String> {
     let flag = |value: bool| if value { "1" } else { "0" };
-    let compression = match config.compression {
-        Compression::None => "none",
-        Compression::Zip => "zip",
-        Compression::Gz => "gz",
-        Compression::Xz => "xz",
-        Compression::Zst => "zst",
-    };
+    let compression = Compression::words(&config.compression);
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
     let basic = [
         ("IMG_NAME", config.img_name.as_str()),
@@ -100,7 +94,7 @@ fn variables(config: &Config) -> BTreeMap<String, String> {
         ("KEYBOARD_LAYOUT", &config.keyboard_layout),
         ("TIMEZONE_DEFAULT", &config.timezone_default),
         ("ENABLE_CLOUD_INIT", flag(config.enable_cloud_init)),
-        ("DEPLOY_COMPRESSION", compression),
+        ("DEPLOY_COMPRESSION", &compression),
         ("USE_QEMU", "0"),
         ("LC_ALL", "C.UTF-8"),
         ("PATH", &path),

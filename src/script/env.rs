@@ -184,7 +184,10 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     set("TEMP_REPO", &text(&config.temp_repo));
     set("USE_QEMU", "0");
     set("SETFCAP", "1");
-    set("DEPLOY_COMPRESSION", compression(config.compression));
+    set(
+        "DEPLOY_COMPRESSION",
+        &Compression::words(&config.compression),
+    );
     let level = config.compression_level.map(|level| level.to_string());
     set("COMPRESSION_LEVEL", &level.unwrap_or_default());
     set("MIRROR", &mirrors.build);
@@ -198,16 +201,6 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
             crate::config::Bootstrap::Debootstrap => "debootstrap",
         },
     );
-}
-
-fn compression(compression: Compression) -> &'static str {
-    match compression {
-        Compression::None => "none",
-        Compression::Zip => "zip",
-        Compression::Gz => "gz",
-        Compression::Xz => "xz",
-        Compression::Zst => "zst",
-    }
 }
 
 fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {

@@ -1,0 +1,134 @@
+//! The manifest that Raspberry Pi Imager opens: where the image is, what it must be
+//! after unpacking, and which models it is for.
+
+use crate::config::{Arch, Compression};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The image and the artefact that Imager is to fetch.
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a str,
+    pub(super) release: &'a str,
+    pub(super) arch: Arch,
+    /// File name of the artefact, and its size in bytes.
+    pub(super) artefact: &'a str,
+    pub(super) artefact_size: u64,
+    pub(super) artefact_sha256: &'a str,
+    /// File name of the block map.
+    pub(super) bmap: &'a str,
+    pub(super) raw_size: u64,
+    pub(super) raw_sha256: &'a str,
+    /// Seconds since 1970.
+    pub(super) epoch: i64,
+    /// How the image takes Imager's customisation: `none`, `systemd`, `cloudinit`, …
+    pub(super) init_format: &'a str,
+    /// Where the files are published; without it, the deploy directory.
+    pub(super) url: Option<&'a str>,
+    /// Where the files are, absolute.
+    pub(super) dir: &'a Path,
+}
+
+/// A model of Raspberry Pi, as Imager's first list shows it.
+struct Model {
+    name: &'static str,
+    description: &'static str,
+    tag: &'static str,
+}
+
+/// The models an image for `arch` boots on.
+fn models(arch: Arch) -> &'static [Model] {
+    match arch {
+        Arch::Arm64 => &[
+            Model {
+                name: "Raspberry Pi 4",
+                description: "Models B, 400, Compute Module 4",
+                tag: "pi4-64bit",
+            },
+            Model {
+                name: "Raspberry Pi 3",
+                description: "Models A+, B, B+, Compute Module 3, Zero 2 W",
+                tag: "pi3-64bit",
+            },
+        ],
+        Arch::Armhf => &[Model {
+            name: "Raspberry Pi 2",
+            description: "Model B",
+            tag: "pi2-32bit",
+        }],
+    }
+}
+
+/// Which of several artefacts every version of Imager can read: the higher the better.
+pub(super) fn preference(compression: Compression) -> u8 {
+    match compression {
+        Compression::Xz => 4,
+        Compression::Zip => 3,
+        Compression::Gz => 2,
+        Compression::Zst => 1,
+        Compression::None => 0,
+    }
+}
+
+/// The manifest's text.
+pub(super) fn manifest(entry: &Entry<'_>) -> Result<String> {
+    let architecture = match entry.arch {
+        Arch::Arm64 => "armv8",
+        Arch::Armhf => "armhf",
+    };
+    let models = models(entry.arch);
+    let devices: Vec<Value> = models
+        .iter()
+        .map(|model| {
+            json!({
+                "name": model.name,
+                "description": model.description,
+                "tags": [model.tag],
+                "matching_type": "exclusive",
+                "architecture": architecture,
+            })
+        })
+        .collect();
+    let time = jiff::Timestamp::from_second(entry.epoch).context("reading the epoch")?;
+    let image = json!({
+        "name": entry.name,
+        "description": format!("Debian {} for {}", entry.release, entry.arch.debian()),
+        // One of Imager's own.
+        "icon": "icons/use_custom.png",
+        "url": entry.place(entry.artefact),
+        "bmap_url": entry.place(entry.bmap),
+        "extract_size": entry.raw_size,
+        "extract_sha256": entry.raw_sha256,
+        "image_download_size": entry.artefact_size,
+        "image_download_sha256": entry.artefact_sha256,
+        "release_date": time.strftime("%Y-%m-%d").to_string(),
+        "init_format": entry.init_format,
+        "architecture": architecture,
+        "devices": models.iter().map(|model| model.tag).collect::<Vec<_>>(),
+    });
+    let manifest = json!({"imager": {"devices": devices}, "os_list": [image]});
+    let mut text = serde_json::to_string_pretty(&manifest).context("writing the manifest")?;
+    text.push('\n');
+    Ok(text)
+}
+
+impl Entry<'_> {
+    /// The address of a file: where it is published, or where it lies now.
+    fn place(&self, file: &str) -> String {
+        match self.url {
+            Some(url) => format!("{}/{}", url.trim_end_matches('/'), encode(file)),
+            None => format!("file://{}", encode(&self.dir.join(file).to_string_lossy())),
+        }
+    }
+}
+
+/// Percent-encoding of a path (RFC 3986, section 3.3).
+fn encode(path: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    path.bytes().map(one).collect()
+}

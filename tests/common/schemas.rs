@@ -1,0 +1,75 @@
+//! JSON held against the schemas in `tests/schemas`.
+#![allow(dead_code, reason = "each test binary uses its share of it")]
+
+use jsonschema::{Retrieve, Uri, Validator};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+pub(crate) fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Schemas that refer to each other are files side by side.
+struct Schemas;
+
+impl Retrieve for Schemas {
+    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
+        let name = uri.as_str().rsplit('/').next().unwrap_or_default();
+        let text = fs::read(format!("tests/schemas/{name}"))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+pub(crate) fn schema(name: &str) -> Validator {
+    jsonschema::options()
+        .with_retriever(Schemas)
+        .should_validate_formats(true)
+        .build(&json(&Path::new("tests/schemas").join(name)))
+        .unwrap()
+}
+
+pub(crate) fn assert_valid(schema: &Validator, value: &Value) {
+    let faults: Vec<_> = schema
+        .iter_errors(value)
+        .map(|fault| format!("{}: {fault}", fault.instance_path()))
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// All that lies beside the artefacts as JSON, and what schemas do not say of it.
+pub(crate) fn assert_beside(deploy: &Path, name: &str) {
+    let file = |extension: &str| json(&deploy.join(format!("{name}{extension}")));
+    assert_valid(
+        &schema("rpi-imager-manifest.schema.json"),
+        &file(".rpi-imager-manifest"),
+    );
+    assert_valid(&schema("bom-1.6.schema.json"), &file(".cdx.json"));
+    let spdx = file(".spdx.json");
+    assert_valid(&schema("spdx-2.3.schema.json"), &spdx);
+
+    let texts = |list: &str, field: &str| -> Vec<String> {
+        let entries = spdx[list].as_array().unwrap().iter();
+        entries
+            .map(|entry| entry[field].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let ids = texts("packages", "SPDXID");
+    let unique: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len());
+    let extracted = texts("hasExtractedLicensingInfos", "licenseId");
+    for expression in texts("packages", "licenseDeclared") {
+        if expression == "NOASSERTION" {
+            continue;
+        }
+        if let Err(error) = spdx::Expression::parse(&expression) {
+            panic!("{error}");
+        }
+        let words = expression.split([' ', '(', ')']);
+        for word in words.filter(|word| word.starts_with("LicenseRef-")) {
+            assert!(extracted.iter().any(|id| id == word), "{word}");
+        }
+    }
+}
