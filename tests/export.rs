@@ -321,6 +321,10 @@ fn a_root_that_can_only_be_read() {
         for n in 0..2 {
             let root = dir.path().join(format!("root{n}{}", kind.name()));
             tree_with_places(&root);
+            if kind == RootKind::Erofs {
+                // Debian 12's mkfs.erofs fails at names of 255 bytes.
+                fs::remove_file(root.join("odd").join("n".repeat(255))).unwrap();
+            }
             let disk = Disk {
                 root: kind,
                 data_size: Some(24 << 20),

@@ -169,6 +169,7 @@ fn own_root(file: &File, offset: u64, sb: &Super, source: &Metadata) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
     fn run(program: &str, args: &[&str]) -> String {
@@ -215,6 +216,8 @@ mod tests {
         let untouched = free_groups(&one);
         assert!(untouched.iter().all(|line| line.contains("BLOCK_UNINIT")));
         assert_ne!(untouched, free_groups(&two));
+        let mode = std::fs::Permissions::from_mode(0o2750);
+        std::fs::set_permissions(dir.path(), mode).unwrap();
         let source = dir.path().metadata().unwrap();
         for image in [&one, &two] {
             settle(Path::new(image), 0, &source).unwrap();
@@ -223,7 +226,7 @@ mod tests {
             let facts = run("dumpe2fs", &["-h", image]);
             assert!(!facts.contains("Lifetime writes"), "{facts}");
             let root = run("debugfs", &["-R", "stat <2>", image]);
-            assert!(root.contains("Mode:  0700"), "{root}");
+            assert!(root.contains("Mode:  02750"), "{root}");
         }
     }
 

@@ -88,7 +88,11 @@ pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
 
 /// Where the partition's files are in the tree.
 fn directory(request: &ExportRequest<'_>, partition: &Partition) -> PathBuf {
-    request.rootfs.join(partition.directory())
+    // Without a slash at the end, which mkfs.erofs trips over.
+    match partition.role {
+        Role::Root => request.rootfs.to_owned(),
+        _ => request.rootfs.join(partition.directory()),
+    }
 }
 
 /// Sets the sizes that the tree decides, and looks whether it fits those that the
