@@ -160,7 +160,7 @@ fn customised(card: &str, boot: u64, root: u64) {
         (&format!("stat {keyfile}"), "Mode:  0600"),
         (
             &format!("cat {keyfile}"),
-            "ssid=Caf\\\\é\\; net\nhidden=true",
+            "ssid=67;97;102;92;195;169;59;32;110;101;116;\nhidden=true",
         ),
         (&format!("cat {keyfile}"), "psk=74e57e4a6a0c5fe2"),
         ("cat /etc/modprobe.d/cfg80211.conf", "ieee80211_regdom=DE"),
