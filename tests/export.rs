@@ -159,7 +159,7 @@ fn a_small_tree_with_little_room() {
 
 #[test]
 fn many_small_files() {
-    round_trip(50_000, 0);
+    round_trip(10_000, 0);
 }
 
 /// Offset and size in bytes of each partition, as sfdisk reads the table.
@@ -321,6 +321,7 @@ fn a_root_that_can_only_be_read() {
         for n in 0..2 {
             let root = dir.path().join(format!("root{n}{}", kind.name()));
             tree_with_places(&root);
+            fs::remove_file(root.join("odd/hole")).unwrap();
             if kind == RootKind::Erofs {
                 // Debian 12's mkfs.erofs fails at names of 255 bytes.
                 fs::remove_file(root.join("odd").join("n".repeat(255))).unwrap();

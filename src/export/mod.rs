@@ -70,6 +70,19 @@ pub struct Exported {
     pub raw_sha256: String,
 }
 
+/// How Raspberry Pi Imager's customisation reaches the system in `rootfs`: the value of
+/// the manifest's `init_format`. What a read-only root is told is gone at the restart.
+pub fn init_format(rootfs: &Path, disk: &Disk) -> &'static str {
+    let listens = rootfs
+        .join("usr/lib/raspberrypi-sys-mods/imager_custom")
+        .is_file();
+    if listens && !disk.root.is_read_only() {
+        "systemd"
+    } else {
+        "none"
+    }
+}
+
 /// Makes the image and its artefacts. The same tree and request give the same
 /// bytes. On an error the deploy directory is as it was.
 pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
