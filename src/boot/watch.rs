@@ -50,7 +50,7 @@ pub(super) fn watch(
         let bytes = match receive.recv_timeout(left) {
             Ok(bytes) => bytes,
             Err(error) => {
-                restarts = !ended && error == RecvTimeoutError::Disconnected;
+                restarts = error == RecvTimeoutError::Disconnected;
                 break;
             }
         };
