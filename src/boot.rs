@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What to boot, and how.
 pub struct BootRequest<'a> {
@@ -26,7 +26,12 @@ pub struct BootRequest<'a> {
     pub limit: Duration,
     /// Where the console's output is recorded, if wanted.
     pub record: Option<PathBuf>,
+    /// Where the card is left afterwards, if wanted.
+    pub keep: Option<PathBuf>,
 }
+
+/// A system may restart itself at first boot; more often than this it is a loop.
+const STARTS: usize = 3;
 
 /// How a boot went. Without `test` nothing was watched and all is empty.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -82,6 +87,7 @@ pub fn run(args: &BootArgs) -> Result<u8> {
         test: args.test,
         limit: Duration::from_secs(args.timeout),
         record: args.log.clone(),
+        keep: args.keep.clone(),
     })?;
     if !args.test {
         return Ok(0);
@@ -114,18 +120,42 @@ pub fn boot(request: &BootRequest<'_>) -> Result<Verdict> {
         .checked_next_power_of_two();
     file.set_len(size.context("sizing the card")?)
         .context("growing the card")?;
-    let boot = files::extract(&file, &image, card.path())?;
-    let command = qemu::command(&boot, &image, request.test);
-    if request.test {
-        watch::watch(&command, request.limit, request.record.as_deref())
-    } else {
+    let verdict = start(request, &file, &image, card.path())?;
+    if let Some(keep) = &request.keep {
+        let to = File::create(keep).with_context(|| format!("making {}", keep.display()))?;
+        crate::export::sparse::copy(&file, &to, file.metadata()?.len())
+            .with_context(|| format!("keeping the card as {}", keep.display()))?;
+    }
+    Ok(verdict)
+}
+
+/// Starts the machine, and starts it again when it restarts itself, as a Pi's
+/// firmware would: with what is on the boot partition by then.
+fn start(request: &BootRequest<'_>, file: &File, image: &Path, dir: &Path) -> Result<Verdict> {
+    let begin = Instant::now();
+    let record = request.record.as_ref().map(File::create).transpose();
+    let mut record = record.context("making the console record")?;
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        let boot = files::extract(file, image, &dir.join(format!("start{starts}")))?;
+        let command = qemu::command(&boot, image, request.test);
+        if request.test {
+            let left = request.limit.saturating_sub(begin.elapsed());
+            let (mut verdict, restarts) = watch::watch(&command, left, record.as_mut())?;
+            if restarts && starts < STARTS {
+                continue;
+            }
+            verdict.elapsed = begin.elapsed();
+            return Ok(verdict);
+        }
         let status = duct::cmd(&command[0], &command[1..])
             .unchecked()
             .run()
             .context("starting QEMU")?
             .status;
         ensure!(status.success(), "QEMU ended with {status}");
-        Ok(Verdict::default())
+        return Ok(Verdict::default());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Running a plan: one layer a step, an image for each stage that wants one.
 
 use crate::apt::{self, Recommends};
-use crate::config::Config;
+use crate::config::{Config, RootKind};
 use crate::deployed::{self, Deployed};
 use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
 use crate::durable::Durable;
@@ -18,6 +18,7 @@ use crate::script::env::stage_work_dir;
 use crate::script::{self, Env};
 use crate::step::{Step, StepKind};
 use crate::timings::{Row, Timings, disk_usage};
+use crate::tool::Tool;
 use crate::{disk, finalise, patch, tool};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -177,7 +178,12 @@ impl<'a> Build<'a> {
         };
         if mode == Mode::Native {
             let mark = self.timings.begin();
-            let packages = dispatch::table::packages()?;
+            let mut packages = dispatch::table::packages()?;
+            match self.job.config.disk.root {
+                RootKind::Ext4 => {}
+                RootKind::Squashfs => drop(packages.insert(Tool::Mksquashfs.package().to_owned())),
+                RootKind::Erofs => drop(packages.insert(Tool::MkfsErofs.package().to_owned())),
+            }
             let mut output = self.output.step("native tools");
             let made =
                 dispatch::native::tools_root(self.job, &packages, &mut |line| output.line(line));
@@ -476,6 +482,18 @@ impl<'a> Build<'a> {
         })
     }
 
+    /// The target suite's own `tool`, at `path` of the tools root; else the host's.
+    fn suites_own(&self, tool: Tool, path: &str) -> Result<String> {
+        let found = match &self.dispatch {
+            Some(dispatch) => dispatch.host_tool(path)?,
+            None => None,
+        };
+        Ok(found.map_or_else(
+            || tool.program(),
+            |path| path.to_string_lossy().into_owned(),
+        ))
+    }
+
     /// Makes the image of the layers in `stack`, unless it lies in the deploy directory already.
     /// Says whether it was made.
     fn export(&mut self, stack: &[Key], export: &Export) -> Result<bool> {
@@ -507,22 +525,23 @@ impl<'a> Build<'a> {
             level: config.compression_level,
             boot_size: config.boot_size,
             root_margin: config.root_margin,
+            disk: config.disk.clone(),
             arch: config.arch,
             distro: config.distro,
             release: config.release.clone(),
             source_date_epoch: self.job.epoch(),
             info_lines: self.origin(stack),
-            init_format: "none",
+            init_format: export::init_format(&rootfs, &config.disk),
             deploy_url: config.deploy_url.clone(),
             signer: config.sign_with.clone(),
             record: self.record(),
-            mke2fs: match self
-                .dispatch
-                .as_ref()
-                .and_then(|dispatch| dispatch.host_tool("usr/sbin/mke2fs").transpose())
-            {
-                Some(program) => program?.to_string_lossy().into_owned(),
-                None => "mke2fs".to_owned(),
+            mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
+            mkfs_root: match config.disk.root {
+                RootKind::Ext4 => None,
+                RootKind::Squashfs => {
+                    Some(self.suites_own(Tool::Mksquashfs, "usr/bin/mksquashfs")?)
+                }
+                RootKind::Erofs => Some(self.suites_own(Tool::MkfsErofs, "usr/bin/mkfs.erofs")?),
             },
         };
         let mut output = self.output.step(&name);

@@ -122,6 +122,9 @@ pub struct BootArgs {
     /// Size of the card the image is put on, a power of two
     #[arg(long, default_value = "8G", value_name = "SIZE")]
     pub size: String,
+    /// Keep the card as the machine leaves it, in this file
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
     /// Write the console's output here as well
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,

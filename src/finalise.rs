@@ -64,15 +64,11 @@ pub fn finalise(rootfs: &Path, config: &Config, mirrors: &Mirrors) -> Result<()>
     for file in REMOVED {
         remove(&rootfs.join(file))?;
     }
-    for entry in fs::read_dir(rootfs.join("etc/ssh"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if entry.file_name().to_string_lossy().starts_with("ssh_host_") {
-            remove(&entry.path())?;
-        }
-    }
+    remove_where(&rootfs.join("etc/ssh"), |name| {
+        name.starts_with("ssh_host_")
+    })?;
+    // update-catalog(8) keeps what a catalogue was before each package.
+    remove_where(&rootfs.join("etc/xml"), |name| name.ends_with(".old"))?;
     // Present and empty: systemd makes an id at first boot and keeps it (machine-id(5)).
     let machine_id = rootfs.join("etc/machine-id");
     if machine_id.exists() {
@@ -132,6 +128,16 @@ fn replace_mirror(word: &str, build: &str, image: &str) -> String {
     } else {
         word.to_owned()
     }
+}
+
+/// Removes the files of `dir`, if there is one, whose names are `unwanted`.
+fn remove_where(dir: &Path, unwanted: impl Fn(&str) -> bool) -> Result<()> {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if unwanted(&entry.file_name().to_string_lossy()) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what is in `dir`; with `keep_dirs`, only what is not a directory.

@@ -322,7 +322,13 @@ fn export_tree(args: &ExportArgs) -> Result<()> {
             deploy_url: config.deploy_url.clone(),
             signer: config.sign_with.clone(),
             record: serde_json::Value::Null,
+            disk: config.disk.clone(),
             mke2fs: "mke2fs".to_owned(),
+            mkfs_root: match config.disk.root {
+                config::RootKind::Ext4 => None,
+                config::RootKind::Squashfs => Some("mksquashfs".to_owned()),
+                config::RootKind::Erofs => Some("mkfs.erofs".to_owned()),
+            },
         },
         &mut |line| eprintln!("{line}"),
     )?;

@@ -1,6 +1,6 @@
 //! Programs of the build machine: what each is for, which package has it, where it is.
 
-use crate::config::{Arch, Bootstrap, Config};
+use crate::config::{Arch, Bootstrap, Config, RootKind};
 use crate::export::Signer;
 use crate::plan::Plan;
 use crate::script::env::is_foreign;
@@ -19,6 +19,8 @@ pub enum Tool {
     /// Runs programs of the target architecture.
     Emulator(Arch),
     Mke2fs,
+    Mksquashfs,
+    MkfsErofs,
     MkfsFat,
     Mcopy,
     Newuidmap,
@@ -41,6 +43,8 @@ impl Tool {
             Self::DebianKeyring => "/usr/share/keyrings/debian-archive-keyring.gpg",
             Self::Emulator(arch) => return format!("qemu-{}-static", arch.qemu()),
             Self::Mke2fs => "mke2fs",
+            Self::Mksquashfs => "mksquashfs",
+            Self::MkfsErofs => "mkfs.erofs",
             Self::MkfsFat => "mkfs.fat",
             Self::Mcopy => "mcopy",
             Self::Newuidmap => "newuidmap",
@@ -63,6 +67,8 @@ impl Tool {
             Self::DebianKeyring => "debian-archive-keyring",
             Self::Emulator(_) => "qemu-user-static",
             Self::Mke2fs => "e2fsprogs",
+            Self::Mksquashfs => "squashfs-tools",
+            Self::MkfsErofs => "erofs-utils",
             Self::MkfsFat => "dosfstools",
             Self::Mcopy => "mtools",
             Self::Newuidmap | Self::Newgidmap => "uidmap",
@@ -81,7 +87,9 @@ impl Tool {
             Self::Mmdebstrap | Self::Debootstrap => "make the first root file system",
             Self::DebianKeyring => "verify Debian's signatures",
             Self::Emulator(_) => "run the image's programs on this machine",
-            Self::Mke2fs => "make the root file system of the image",
+            Self::Mke2fs | Self::Mksquashfs | Self::MkfsErofs => {
+                "make the root file system of the image"
+            }
             Self::MkfsFat => "make the boot file system of the image",
             Self::Mcopy => "fill the boot file system of the image",
             Self::Newuidmap | Self::Newgidmap => "build without being root",
@@ -119,6 +127,11 @@ pub fn needed_to_build(config: &Config, plan: &Plan) -> Vec<Tool> {
     tools.extend([bootstrap, Tool::DebianKeyring]);
     if is_foreign(config.arch) {
         tools.push(Tool::Emulator(config.arch));
+    }
+    match config.disk.root {
+        RootKind::Ext4 => {}
+        RootKind::Squashfs => tools.push(Tool::Mksquashfs),
+        RootKind::Erofs => tools.push(Tool::MkfsErofs),
     }
     if plan.has_patches() {
         tools.push(Tool::Quilt);

@@ -41,7 +41,7 @@ pub(super) fn extract(file: &File, image: &Path, dir: &Path) -> Result<BootFiles
         .find(|entry| matches!(entry.kind, 0x0b | 0x0c | 0x0e))
         .context("the image has no FAT boot partition")?;
     let files = dir.join("boot");
-    fs::create_dir(&files).context("making a directory for the boot files")?;
+    fs::create_dir_all(&files).context("making a directory for the boot files")?;
     let args = [
         "-s".into(),
         "-n".into(),

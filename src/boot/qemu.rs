@@ -18,7 +18,7 @@ fn report_unit() -> String {
     format!(
         "[Service]\nExecStart=sh -c 'exec >/dev/console;s=$(systemctl is-system-running --wait);\
          p(){{ echo;echo {MARK} $*;}};systemctl --failed --no-legend --plain|while read u r;do \
-         p failed $u;done;p size $(findmnt -bno SIZE /);p state $s;p end'\n"
+         p failed $u;done;p size $(findmnt -bno SIZE /);p state $s;sync;p end'\n"
     )
     .replace('$', "$$")
 }

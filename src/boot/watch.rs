@@ -6,9 +6,8 @@ use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// A running machine; gone when dropped.
@@ -23,17 +22,14 @@ impl Drop for Machine {
 }
 
 /// Runs `command` until it has reported, ended, or `limit` is over. The console goes
-/// to standard output, and to `record` if given.
+/// to standard output, and to `record` if given. True with the verdict: the machine
+/// ended by itself, which it does when its system restarts it.
 pub(super) fn watch(
     command: &[OsString],
     limit: Duration,
-    record: Option<&Path>,
-) -> Result<Verdict> {
+    mut record: Option<&mut File>,
+) -> Result<(Verdict, bool)> {
     let begin = Instant::now();
-    let mut record = record
-        .map(File::create)
-        .transpose()
-        .context("making the console record")?;
     let mut machine = Machine(
         Command::new(&command[0])
             .args(&command[1..])
@@ -48,10 +44,15 @@ pub(super) fn watch(
     let mut verdict = Verdict::default();
     let mut text = String::new();
     let mut ended = false;
+    let mut restarts = false;
     while !(ended && verdict.reached_login) {
         let left = limit.saturating_sub(begin.elapsed());
-        let Ok(bytes) = receive.recv_timeout(left) else {
-            break;
+        let bytes = match receive.recv_timeout(left) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                restarts = error == RecvTimeoutError::Disconnected;
+                break;
+            }
         };
         std::io::stdout().write_all(&bytes)?;
         std::io::stdout().flush()?;
@@ -67,7 +68,7 @@ pub(super) fn watch(
         verdict.reached_login |= is_prompt(&text);
     }
     verdict.elapsed = begin.elapsed();
-    Ok(verdict)
+    Ok((verdict, restarts))
 }
 
 fn forward(mut console: impl Read, to: &mpsc::Sender<Vec<u8>>) {

@@ -3,7 +3,7 @@
 use super::keys::{PASSED_ON, default, is_known, nearest};
 use super::source::{Raw, Setting};
 use super::values::{self, Fault};
-use super::{Compression, Config, ConfigRequest};
+use super::{Compression, Config, ConfigRequest, Disk, disk};
 use crate::problem::Problem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,12 @@ pub(super) fn judge(
         sign_with: judge.optional("SIGN_WITH", |text| values::signer(text, &request.cwd)),
         boot_size: judge.value("BOOT_SIZE", values::boot_size),
         root_margin: judge.value("ROOT_MARGIN", values::size),
+        disk: Disk {
+            table: judge.value("PARTITION_TABLE", disk::table),
+            root: judge.value("ROOT_FILESYSTEM", disk::root),
+            data_size: judge.optional("DATA_SIZE", disk::data_size),
+            extra: judge.value("EXTRA_PARTITIONS", disk::extra),
+        },
         target_hostname: judge.checked("TARGET_HOSTNAME", values::host_name),
         first_user_name: judge.checked("FIRST_USER_NAME", values::user_name),
         first_user_pass: judge.text("FIRST_USER_PASS", |_| Ok(())),
@@ -239,6 +245,9 @@ impl<'a> Judge<'a> {
 
     /// Settings that contradict each other.
     fn agreement(&mut self, config: &Config) {
+        if let Some(fault) = config.disk.judge(config.boot_size) {
+            self.blame("PARTITION_TABLE", fault);
+        }
         let has_key = config.pubkey_ssh_first_user.is_some();
         if config.pubkey_only_ssh && !has_key {
             self.blame(
@@ -388,6 +397,11 @@ mod tests {
             ("DISTRO=raspios", "DISTRO=debian"),
             ("BOOTSTRAP=debstrap", "debootstrap"),
             ("BOOT_SIZE=1M", "64M"),
+            ("PARTITION_TABLE=GPT", "gpt"),
+            ("ROOT_FILESYSTEM=squashf", "did you mean squashfs?"),
+            ("DATA_SIZE=1M", "16M"),
+            ("DATA_SIZE=3000G", "PARTITION_TABLE=gpt"),
+            ("EXTRA_PARTITIONS=a:16M:ext4:/etc", "/srv"),
             ("ENABLE_SSH=maybe", "0 or 1"),
             ("PUBKEY_ONLY_SSH=1", "PUBKEY_SSH_FIRST_USER"),
             ("DISABLE_FIRST_BOOT_USER_RENAME=1", "FIRST_USER_PASS"),

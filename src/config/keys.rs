@@ -45,7 +45,11 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("DEPLOY_URL", ""),
     ("SIGN_WITH", ""),
     ("BOOT_SIZE", "512M"),
-    ("ROOT_MARGIN", "200M"),
+    ("ROOT_MARGIN", "64M"),
+    ("PARTITION_TABLE", "mbr"),
+    ("ROOT_FILESYSTEM", "ext4"),
+    ("DATA_SIZE", ""),
+    ("EXTRA_PARTITIONS", ""),
     ("CLEAN", "0"),
     ("CONTINUE", "0"),
 ];

@@ -1,11 +1,13 @@
 //! The build's settings, judged once and typed from then on.
 
 mod bash;
+mod disk;
 mod judge;
 mod keys;
 mod source;
 mod values;
 
+pub use disk::{Disk, Extra, ExtraFormat, RootKind, TableKind};
 pub use keys::known_keys;
 
 use crate::export::Signer;
@@ -81,6 +83,8 @@ pub struct Config {
     pub boot_size: u64,
     /// `ROOT_MARGIN`: free space in the root file system, bytes.
     pub root_margin: u64,
+    /// `PARTITION_TABLE`, `ROOT_FILESYSTEM`, `DATA_SIZE`, `EXTRA_PARTITIONS`.
+    pub disk: Disk,
     /// `TARGET_HOSTNAME`.
     pub target_hostname: String,
     /// `FIRST_USER_NAME`.

@@ -1,10 +1,10 @@
-//! The root file system: sized from a tree, made by `mke2fs -d`.
+//! ext4 file systems: sized from a tree, made by `mke2fs -d`.
 
 use super::layout::{FileSystem, Partition};
 use super::run::{Log, run};
 use super::tree::{BLOCK, Usage};
-use super::{ext4_times, layout};
-use anyhow::{Context, Result, bail};
+use super::{ext4_canonical, ext4_times, layout};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::Path;
 
@@ -40,8 +40,7 @@ pub(crate) struct Size {
 /// reserved for root come on top.
 pub(crate) fn size(usage: Usage, margin: u64) -> Size {
     let inodes = (usage.inodes + usage.inodes / 10 + 10_000).next_multiple_of(1024);
-    // One percent for fragments and estimates, and some for lost+found.
-    let wanted = usage.blocks + usage.blocks / 100 + 64 + margin.div_ceil(BLOCK);
+    let wanted = contents(usage) + margin.div_ceil(BLOCK);
     let mut blocks = wanted;
     loop {
         let next = (wanted + metadata(blocks, inodes)) * 100 / (100 - RESERVED_PERCENT) + 1;
@@ -54,6 +53,35 @@ pub(crate) fn size(usage: Usage, margin: u64) -> Size {
         bytes: (blocks * BLOCK).next_multiple_of(layout::ALIGNMENT),
         inodes,
     }
+}
+
+/// Blocks of `usage`, with one percent for fragments and estimates, and some for
+/// lost+found.
+fn contents(usage: Usage) -> u64 {
+    usage.blocks + usage.blocks / 100 + 64
+}
+
+/// Inodes for a file system of `partition`'s size that holds `usage`: one for 16 KiB,
+/// or as many as the files need.
+///
+/// # Errors
+/// When `usage` does not fit, with by how much.
+pub(crate) fn inodes_if_it_fits(usage: Usage, partition: &Partition) -> Result<u64> {
+    let inodes = (partition.size / 16384).max(usage.inodes + usage.inodes / 10 + 64);
+    let blocks = partition.size / BLOCK;
+    let usable = blocks * (100 - RESERVED_PERCENT) / 100;
+    let needed = contents(usage) + metadata(blocks, inodes);
+    ensure!(
+        needed <= usable,
+        "the partition for {} is too small by {} KiB: its files and the file system itself need \
+         {} MiB, it has {} MiB; raise {}",
+        partition.mount_point,
+        (needed - usable) * BLOCK / 1024,
+        (needed * BLOCK).div_ceil(1 << 20),
+        (usable * BLOCK) >> 20,
+        partition.size_key
+    );
+    Ok(inodes)
 }
 
 /// Blocks of metadata in a file system of `blocks` blocks.
@@ -86,12 +114,12 @@ fn journal(bytes: u64) -> u64 {
 }
 
 /// Makes the file system of `partition` at its place in `image` from the tree
-/// `rootfs`. `mke2fs` is the program to use; `epoch` bounds every time stamp.
+/// `source`. `mke2fs` is the program to use; `epoch` bounds every time stamp.
 pub(crate) fn make(
     mke2fs: &str,
     image: &Path,
     partition: &Partition,
-    rootfs: &Path,
+    source: &Path,
     scratch: &Path,
     epoch: i64,
     log: Log<'_>,
@@ -139,7 +167,7 @@ pub(crate) fn make(
         args.push(value.into());
     }
     args.push("-d".into());
-    args.push(rootfs.into());
+    args.push(source.into());
     args.push(image.into());
     args.push(blocks.into());
     let env = [
@@ -147,8 +175,12 @@ pub(crate) fn make(
         ("SOURCE_DATE_EPOCH", epoch.to_string()),
         ("E2FSPROGS_FAKE_TIME", epoch.to_string()),
     ];
-    run(mke2fs, &args, &env, log).context("making the root file system")?;
-    ext4_times::clamp(image, partition.start, epoch).context("setting the root's time stamps")
+    let place = &partition.mount_point;
+    run(mke2fs, &args, &env, log).with_context(|| format!("making the file system of {place}"))?;
+    ext4_times::clamp(image, partition.start, epoch)
+        .with_context(|| format!("setting the time stamps of {place}"))?;
+    ext4_canonical::settle(image, partition.start, &source.metadata()?)
+        .with_context(|| format!("putting the file system of {place} in order"))
 }
 
 /// Stands in for the host's mke2fs.conf: nothing by default.
@@ -183,6 +215,26 @@ mod tests {
         assert!(size.bytes > 100_000 * BLOCK + (200 << 20) + 65_000 * INODE);
         assert_eq!(size.bytes % layout::ALIGNMENT, 0);
         assert!(size.inodes >= 65_000);
+    }
+
+    #[test]
+    fn too_small_says_by_how_much() {
+        let disk = crate::config::Disk {
+            data_size: Some(16 << 20),
+            ..Default::default()
+        };
+        let layout = layout::Layout::new(&layout::Identity::new(1, "a"), &disk, 1 << 26);
+        let data = layout.partitions.last().unwrap();
+        let usage = |mib: u64| Usage {
+            blocks: (mib << 20) / BLOCK,
+            inodes: 10,
+        };
+        assert!(inodes_if_it_fits(usage(1), data).unwrap() >= 1024);
+        let error = inodes_if_it_fits(usage(20), data).unwrap_err().to_string();
+        assert!(
+            error.contains("too small by") && error.contains("raise DATA_SIZE"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -17,15 +17,20 @@ const CSUM_SEED: u32 = 0x2000;
 const INODE_UNINIT: u16 = 1;
 
 /// The facts of a superblock that lead to the inodes.
-struct Super {
-    block: u64,
-    groups: u64,
-    first_data_block: u64,
+pub(super) struct Super {
+    /// Bytes of a block.
+    pub(super) block: u64,
+    pub(super) groups: u64,
+    pub(super) blocks_per_group: u64,
+    pub(super) first_data_block: u64,
     inodes_per_group: u64,
-    inode_size: usize,
-    descriptor: u64,
-    checksummed: bool,
-    seed: u32,
+    pub(super) inode_size: usize,
+    /// Bytes of a group descriptor.
+    pub(super) descriptor: u64,
+    /// Blocks kept for more descriptors.
+    pub(super) reserved_descriptors: u64,
+    pub(super) checksummed: bool,
+    pub(super) seed: u32,
 }
 
 /// Bounds the times of every inode in the ext4 at byte `offset` of `image`: access
@@ -62,7 +67,7 @@ pub(super) fn clamp(image: &Path, offset: u64, epoch: i64) -> Result<()> {
     Ok(())
 }
 
-fn superblock(file: &File, offset: u64) -> Result<Super> {
+pub(super) fn superblock(file: &File, offset: u64) -> Result<Super> {
     let mut s = [0; 1024];
     file.read_exact_at(&mut s, offset + 1024)?;
     ensure!(u16_at(&s, 0x38) == 0xef53, "no ext4 at byte {offset}");
@@ -76,11 +81,13 @@ fn superblock(file: &File, offset: u64) -> Result<Super> {
     };
     Ok(Super {
         block,
+        blocks_per_group: u64::from(u32_at(&s, 0x20)),
         groups: (blocks - first_data_block).div_ceil(u64::from(u32_at(&s, 0x20))),
         first_data_block,
         inodes_per_group: u64::from(u32_at(&s, 0x28)),
         inode_size: usize::from(u16_at(&s, 0x58)),
         descriptor: u64::from(u16_at(&s, 0xfe)).max(32),
+        reserved_descriptors: u64::from(u16_at(&s, 0xce)),
         checksummed: u32_at(&s, 0x64) & METADATA_CSUM != 0,
         seed,
     })
@@ -121,7 +128,7 @@ fn clamp_inode(inode: &mut [u8], number: u32, epoch: u32, sb: &Super) {
 }
 
 /// Inode checksum: seed, inode number, generation, the inode with empty sums.
-fn checksum(inode: &mut [u8], number: u32, sb: &Super) {
+pub(super) fn checksum(inode: &mut [u8], number: u32, sb: &Super) {
     let high = sb.inode_size > 128 && u16_at(inode, 0x80) >= 4;
     inode[0x7c..0x7e].fill(0);
     if high {
@@ -136,20 +143,20 @@ fn checksum(inode: &mut [u8], number: u32, sb: &Super) {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
 }
 
-fn put(bytes: &mut [u8], at: usize, value: u32) {
+pub(super) fn put(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
 /// CRC-32C (Castagnoli) without the final inversion, as ext4 chains it.
-fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
+pub(super) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = table();
     bytes.iter().fold(seed, |crc, byte| {
         TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8)

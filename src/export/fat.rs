@@ -23,9 +23,10 @@ pub(crate) struct Contents {
     entries: Vec<(u64, u64)>,
 }
 
-/// Reads the tree `dir`. Links and special files, names FAT cannot hold, and names
+/// Reads the tree `dir`, called `name` in errors. Links and special files, names FAT cannot hold, and names
 /// that differ only in case are errors naming the file.
-pub(crate) fn contents(dir: &Path) -> Result<Contents> {
+pub(crate) fn contents(dir: &Path, name: &str) -> Result<Contents> {
+    let shown_dir = name;
     let mut contents = Contents::default();
     let mut seen: HashMap<String, PathBuf> = HashMap::new();
     contents.directories.insert(String::new(), Vec::new());
@@ -34,7 +35,7 @@ pub(crate) fn contents(dir: &Path) -> Result<Contents> {
         let entry = entry.context("reading the boot files")?;
         let path = entry.path();
         let shown = path.strip_prefix(dir)?;
-        let place = format!("boot/firmware/{}", shown.display());
+        let place = format!("{shown_dir}/{}", shown.display());
         let Some(name) = shown.to_str() else {
             bail!("{place}: the name is not UTF-8, which a FAT cannot hold");
         };
@@ -85,8 +86,9 @@ fn allowed(name: &str) -> bool {
 }
 
 impl Contents {
-    /// An error saying by how much, unless the files fit a partition of `size` bytes.
-    pub(crate) fn check_fits(&self, size: u64) -> Result<()> {
+    /// An error saying by how much, unless the files fit `partition`.
+    pub(crate) fn check_fits(&self, partition: &Partition) -> Result<()> {
+        let size = partition.size;
         let bytes = cluster(size) * SECTOR;
         let data: u64 = self
             .entries
@@ -102,16 +104,19 @@ impl Contents {
         let needed = data + directories + overhead;
         ensure!(
             needed <= size,
-            "the boot partition is too small by {} KiB: its files need {} MiB, it has {} MiB; \
-             raise BOOT_SIZE",
+            "the partition for {} is too small by {} KiB: its files need {} MiB, it has {} MiB; \
+             raise {}",
+            partition.mount_point,
             (needed - size).div_ceil(1024),
             needed.div_ceil(1 << 20),
-            size >> 20
+            size >> 20,
+            partition.size_key
         );
         ensure!(
             size / bytes > 65_525 + 64,
-            "a FAT32 boot partition of {} MiB is too small; set BOOT_SIZE to at least 36 MiB",
-            size >> 20
+            "a FAT32 partition of {} MiB is too small; let {} be at least 36 MiB",
+            size >> 20,
+            partition.size_key
         );
         Ok(())
     }
@@ -148,21 +153,27 @@ pub(crate) fn make(
     .into();
     args.push(image.into());
     args.push((partition.size / 1024).to_string().into());
-    run("mkfs.fat", &args, &env, log).context("making the boot file system")?;
+    run("mkfs.fat", &args, &env, log)
+        .with_context(|| format!("making the file system of {}", partition.mount_point))?;
 
     let drive = at_offset(image, partition.start);
     for (directory, files) in &contents.directories {
         if !directory.is_empty() {
             let args = ["-i".into(), drive.clone(), format!("::/{directory}").into()];
-            run("mmd", &args, &env, log)
-                .with_context(|| format!("making {directory} on the boot partition"))?;
+            run("mmd", &args, &env, log).with_context(|| {
+                format!("making {directory} on the partition {}", partition.name)
+            })?;
         }
         for files in files.chunks(200) {
             let mut args: Vec<OsString> = vec!["-i".into(), drive.clone(), "-Q".into()];
             args.extend(files.iter().map(OsString::from));
             args.push(format!("::/{directory}").into());
-            run("mcopy", &args, &env, log)
-                .with_context(|| format!("copying to /{directory} of the boot partition"))?;
+            run("mcopy", &args, &env, log).with_context(|| {
+                format!(
+                    "copying to /{directory} of the partition {}",
+                    partition.name
+                )
+            })?;
         }
     }
     Ok(())
@@ -178,19 +189,30 @@ pub(crate) fn at_offset(image: &Path, offset: u64) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Disk;
+    use crate::export::layout::{Identity, Layout};
     use std::fs;
+
+    fn partition(mib: u64) -> Partition {
+        let layout = Layout::new(&Identity::new(1, "a"), &Disk::default(), mib << 20);
+        layout.partitions[0].clone()
+    }
 
     #[test]
     fn case_collisions_and_links_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("Config.txt"), "").unwrap();
-        assert!(contents(dir.path()).is_ok());
+        assert!(contents(dir.path(), "boot/firmware").is_ok());
         fs::write(dir.path().join("config.txt"), "").unwrap();
-        let error = contents(dir.path()).unwrap_err().to_string();
+        let error = contents(dir.path(), "boot/firmware")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("only in case"), "{error}");
         fs::remove_file(dir.path().join("config.txt")).unwrap();
         std::os::unix::fs::symlink("x", dir.path().join("link")).unwrap();
-        let error = contents(dir.path()).unwrap_err().to_string();
+        let error = contents(dir.path(), "boot/firmware")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("boot/firmware/link"), "{error}");
     }
 
@@ -199,9 +221,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = fs::File::create(dir.path().join("kernel8.img")).unwrap();
         file.set_len(50 << 20).unwrap();
-        let contents = contents(dir.path()).unwrap();
-        let error = contents.check_fits(40 << 20).unwrap_err().to_string();
+        let contents = contents(dir.path(), "boot/firmware").unwrap();
+        let error = contents.check_fits(&partition(40)).unwrap_err().to_string();
         assert!(error.contains("too small by"), "{error}");
-        assert!(contents.check_fits(64 << 20).is_ok());
+        assert!(contents.check_fits(&partition(64)).is_ok());
     }
 }

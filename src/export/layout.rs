@@ -1,5 +1,7 @@
 //! The image's partitions as data, and the identifiers derived for them.
 
+use crate::config::{Disk, ExtraFormat, RootKind, TableKind};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 /// Partitions begin and end on multiples of this, bytes.
@@ -58,6 +60,8 @@ impl Identity {
 pub(crate) enum Table {
     /// Four primary entries; `signature` is the disk's number at offset 440.
     Mbr { signature: u32 },
+    /// UEFI specification, chapter 5; `guid` is the disk's.
+    Gpt { guid: String },
 }
 
 /// What the system uses a partition for.
@@ -67,6 +71,8 @@ pub(crate) enum Role {
     Boot,
     /// The root file system.
     Root,
+    /// Anything mounted elsewhere.
+    Other,
 }
 
 /// How a partition is formatted.
@@ -74,24 +80,57 @@ pub(crate) enum Role {
 pub(crate) enum FileSystem {
     Fat32 {
         serial: u32,
-        label: &'static str,
+        label: String,
     },
     Ext4 {
         uuid: String,
         hash_seed: String,
-        label: &'static str,
-        /// Inodes to make.
+        label: String,
+        /// Inodes to make; 0 until the contents have been measured.
         inodes: u64,
     },
+    Squashfs,
+    Erofs {
+        uuid: String,
+    },
+}
+
+impl FileSystem {
+    /// As fstab calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Fat32 { .. } => "vfat",
+            Self::Ext4 { .. } => RootKind::Ext4.name(),
+            Self::Squashfs => RootKind::Squashfs.name(),
+            Self::Erofs { .. } => RootKind::Erofs.name(),
+        }
+    }
 }
 
 /// One partition; `start` and `size` in bytes, multiples of [`ALIGNMENT`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Partition {
     pub(crate) role: Role,
+    /// Name in a GPT, and the file system's label.
+    pub(crate) name: String,
+    /// GUID of its own in a GPT.
+    pub(crate) guid: String,
+    /// Absolute path in the running system.
+    pub(crate) mount_point: String,
+    /// 0 until [`Layout::place`].
     pub(crate) start: u64,
+    /// 0 where the contents decide, until they have been measured.
     pub(crate) size: u64,
+    /// The config key that its size comes from.
+    pub(crate) size_key: &'static str,
     pub(crate) file_system: FileSystem,
+}
+
+impl Partition {
+    /// Its directory in the tree, relative to the root.
+    pub(crate) fn directory(&self) -> &str {
+        self.mount_point.trim_start_matches('/')
+    }
 }
 
 /// The whole image.
@@ -103,63 +142,152 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The default: MBR, FAT32 boot, ext4 root. Sizes in bytes, rounded up.
-    pub(crate) fn boot_and_root(
-        identity: &Identity,
-        boot_size: u64,
-        root_size: u64,
-        inodes: u64,
-    ) -> Self {
-        let boot = Partition {
-            role: Role::Boot,
-            start: ALIGNMENT,
-            size: boot_size.next_multiple_of(ALIGNMENT),
-            file_system: FileSystem::Fat32 {
-                serial: identity.number("boot serial"),
-                label: "bootfs",
-            },
+    /// The partitions of `disk`, with their identifiers; not placed yet. The one
+    /// that grows at first boot is the last: `/data`, else the root.
+    pub(crate) fn new(identity: &Identity, disk: &Disk, boot_size: u64) -> Self {
+        let part = |role, name: &str, mount_point: &str, size: u64, size_key, format| Partition {
+            role,
+            name: name.to_owned(),
+            guid: identity.uuid(&format!("{name} partition")),
+            mount_point: mount_point.to_owned(),
+            start: 0,
+            size: size.next_multiple_of(ALIGNMENT),
+            size_key,
+            file_system: format,
         };
-        let root = Partition {
-            role: Role::Root,
-            start: boot.start + boot.size,
-            size: root_size.next_multiple_of(ALIGNMENT),
-            file_system: FileSystem::Ext4 {
+        let ext4 = |purpose: &str, label: &str| FileSystem::Ext4 {
+            uuid: identity.uuid(&format!("{purpose} uuid")),
+            hash_seed: identity.uuid(&format!("{purpose} hash seed")),
+            label: label.to_owned(),
+            inodes: 0,
+        };
+        let fat = |purpose: &str, label: &str| FileSystem::Fat32 {
+            serial: identity.number(&format!("{purpose} serial")),
+            label: label.to_owned(),
+        };
+        let boot = fat("boot", "bootfs");
+        let boot = part(
+            Role::Boot,
+            "bootfs",
+            "/boot/firmware",
+            boot_size,
+            "BOOT_SIZE",
+            boot,
+        );
+        let root = match disk.root {
+            RootKind::Ext4 => ext4("root", "rootfs"),
+            RootKind::Squashfs => FileSystem::Squashfs,
+            RootKind::Erofs => FileSystem::Erofs {
                 uuid: identity.uuid("root uuid"),
-                hash_seed: identity.uuid("root hash seed"),
-                label: "rootfs",
-                inodes,
             },
         };
-        Self {
-            table: Table::Mbr {
+        let root = part(Role::Root, "rootfs", "/", 0, "ROOT_MARGIN", root);
+        let mut partitions = vec![boot];
+        for extra in &disk.extra {
+            let format = match extra.format {
+                ExtraFormat::Ext4 => ext4(&extra.name, &extra.name),
+                ExtraFormat::Vfat => fat(&extra.name, &extra.name),
+            };
+            let (name, place) = (&extra.name, &extra.mount_point);
+            partitions.push(part(
+                Role::Other,
+                name,
+                place,
+                extra.size,
+                "EXTRA_PARTITIONS",
+                format,
+            ));
+        }
+        match disk.data_size {
+            Some(size) => {
+                partitions.insert(1, root);
+                let format = ext4("data", "data");
+                partitions.push(part(
+                    Role::Other,
+                    "data",
+                    "/data",
+                    size,
+                    "DATA_SIZE",
+                    format,
+                ));
+            }
+            None => partitions.push(root),
+        }
+        let table = match disk.table {
+            TableKind::Mbr => Table::Mbr {
                 signature: identity.number("disk"),
             },
-            partitions: vec![boot, root],
+            TableKind::Gpt => Table::Gpt {
+                guid: identity.uuid("disk"),
+            },
+        };
+        Self { table, partitions }
+    }
+
+    /// Puts the partitions, whose sizes are known now, one after the other.
+    ///
+    /// # Errors
+    /// What the partition table cannot hold, and by how much.
+    pub(crate) fn place(&mut self) -> Result<()> {
+        let mut at = ALIGNMENT;
+        for partition in &mut self.partitions {
+            partition.size = partition.size.next_multiple_of(ALIGNMENT);
+            partition.start = at;
+            at = at
+                .checked_add(partition.size)
+                .with_context(|| format!("placing the partition {}", partition.name))?;
+        }
+        if let Table::Mbr { .. } = self.table {
+            ensure!(
+                self.partitions.len() <= 4,
+                "an MBR holds 4 partitions, {} less than these; set PARTITION_TABLE=gpt",
+                self.partitions.len() - 4
+            );
+            ensure!(
+                at <= 2 << 40,
+                "the partitions end {} MiB beyond the 2 TiB of an MBR; set PARTITION_TABLE=gpt",
+                (at - (2 << 40)).div_ceil(1 << 20)
+            );
+        }
+        Ok(())
+    }
+
+    /// The image's size, bytes; with room for the copy of a GPT at its end.
+    pub(crate) fn size(&self) -> u64 {
+        let end = self.partitions.iter().map(|p| p.start + p.size).max();
+        let end = end.unwrap_or(0).max(ALIGNMENT);
+        match self.table {
+            Table::Mbr { .. } => end,
+            Table::Gpt { .. } => end + ALIGNMENT,
         }
     }
 
-    /// The image's size, bytes.
-    pub(crate) fn size(&self) -> u64 {
-        let end = |p: &Partition| p.start + p.size;
-        self.partitions
-            .iter()
-            .map(end)
-            .max()
-            .unwrap_or(0)
-            .max(ALIGNMENT)
+    /// The partition with `role`, if there is one.
+    pub(crate) fn find(&self, role: Role) -> Option<&Partition> {
+        self.partitions.iter().find(|p| p.role == role)
     }
 
-    /// `PARTUUID=…` of the partition with `role`, as fstab and the kernel spell it.
-    pub(crate) fn source(&self, role: Role) -> Option<String> {
-        let number = self.partitions.iter().position(|p| p.role == role)? + 1;
-        let Table::Mbr { signature } = &self.table;
-        Some(format!("PARTUUID={signature:08x}-{number:02x}"))
+    /// `PARTUUID=…` of a partition of this layout, as fstab and the kernel spell it.
+    pub(crate) fn source(&self, partition: &Partition) -> String {
+        match &self.table {
+            Table::Mbr { signature } => {
+                let number = self
+                    .partitions
+                    .iter()
+                    .take_while(|p| p.name != partition.name)
+                    .count()
+                    + 1;
+                format!("PARTUUID={signature:08x}-{number:02x}")
+            }
+            Table::Gpt { .. } => format!("PARTUUID={}", partition.guid),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Extra;
 
     #[test]
     fn same_image_same_identifiers() {
@@ -172,9 +300,41 @@ mod tests {
 
     #[test]
     fn partitions_follow_each_other() {
-        let layout = Layout::boot_and_root(&Identity::new(1, "a"), 5 << 20, 9 << 20, 100);
+        let mut layout = Layout::new(&Identity::new(1, "a"), &Disk::default(), 5 << 20);
+        layout.partitions[1].size = 9 << 20;
+        layout.place().unwrap();
         assert_eq!(layout.partitions[1].start, 12 << 20);
         assert_eq!(layout.size(), 24 << 20);
-        assert!(layout.source(Role::Root).unwrap().ends_with("-02"));
+        let root = layout.find(Role::Root).unwrap();
+        assert!(layout.source(root).ends_with("-02"));
+    }
+
+    #[test]
+    fn what_grows_is_last() {
+        let mut disk = Disk {
+            extra: vec![Extra {
+                name: "srv".into(),
+                size: 1 << 24,
+                format: ExtraFormat::Vfat,
+                mount_point: "/srv".into(),
+            }],
+            ..Disk::default()
+        };
+        let names = |disk: &Disk| {
+            let layout = Layout::new(&Identity::new(1, "a"), disk, 1);
+            let names: Vec<_> = layout.partitions.iter().map(|p| p.name.clone()).collect();
+            names.join(" ")
+        };
+        assert_eq!(names(&disk), "bootfs srv rootfs");
+        disk.data_size = Some(1 << 24);
+        assert_eq!(names(&disk), "bootfs rootfs srv data");
+    }
+
+    #[test]
+    fn an_mbr_ends_at_two_tebibytes() {
+        let mut layout = Layout::new(&Identity::new(1, "a"), &Disk::default(), 4 << 20);
+        layout.partitions[1].size = 2 << 40;
+        let error = layout.place().unwrap_err().to_string();
+        assert!(error.contains("end 8 MiB beyond"), "{error}");
     }
 }

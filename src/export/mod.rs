@@ -11,6 +11,7 @@ mod deflate;
 mod deploy;
 mod dpkg;
 mod ext4;
+mod ext4_canonical;
 mod ext4_times;
 pub(crate) mod fat;
 mod imager;
@@ -20,6 +21,7 @@ pub(crate) mod partition;
 mod pass;
 mod placeholders;
 mod publish;
+mod read_only;
 mod record;
 pub(crate) mod run;
 mod sbom;
@@ -30,9 +32,9 @@ mod tree;
 pub use record::without_secrets;
 pub use sign::Signer;
 
-use crate::config::{Arch, Compression, Distro};
-use anyhow::{Context, Result, bail};
-use layout::{FileSystem, Identity, Layout, Role};
+use crate::config::{Arch, Compression, Disk, Distro};
+use anyhow::{Context, Result};
+use layout::{FileSystem, Identity, Layout, Partition, Role};
 use run::Log;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -58,6 +60,8 @@ pub struct ExportRequest<'a> {
     pub boot_size: u64,
     /// Free space in the root file system, bytes.
     pub root_margin: u64,
+    /// Partition table, format of the root, further partitions.
+    pub disk: Disk,
     pub arch: Arch,
     pub distro: Distro,
     /// Debian suite.
@@ -76,6 +80,8 @@ pub struct ExportRequest<'a> {
     pub record: serde_json::Value,
     /// The mke2fs program: `mke2fs`, or a path.
     pub mke2fs: String,
+    /// The program that makes a read-only root, if `disk` has one.
+    pub mkfs_root: Option<String>,
 }
 
 /// What an export made.
@@ -91,62 +97,139 @@ pub struct Exported {
     pub raw_sha256: String,
 }
 
+/// How Raspberry Pi Imager's customisation reaches the system in `rootfs`: the value of
+/// the manifest's `init_format`. What a read-only root is told is gone at the restart.
+pub fn init_format(rootfs: &Path, disk: &Disk) -> &'static str {
+    let listens = rootfs
+        .join("usr/lib/raspberrypi-sys-mods/imager_custom")
+        .is_file();
+    if listens && !disk.root.is_read_only() {
+        "systemd"
+    } else {
+        "none"
+    }
+}
+
 /// Makes the image and its artefacts. The same tree and request give the same
 /// bytes. On an error the deploy directory is as it was.
 pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
     let began = Instant::now();
-    let layout = plan(request, log)?;
+    let identity = Identity::new(request.source_date_epoch, &request.name);
+    let mut layout = Layout::new(&identity, &request.disk, request.boot_size);
     placeholders::fix(request.rootfs, &layout)?;
+    let read_only = measure(request, &mut layout, log)?;
+    layout.place()?;
     let image = publish::raw_image(request)?;
-    assemble(request, &layout, image.path(), log)?;
+    assemble(request, &layout, image.path(), read_only.as_deref(), log)?;
     publish::publish(request, layout.size(), image, began, log)
 }
 
-/// Measures the tree and lays the image out; an error if the boot files do not fit.
-fn plan(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Layout> {
-    let firmware = request.rootfs.join("boot/firmware");
-    let usage = tree::measure(request.rootfs, &firmware)?;
-    let size = ext4::size(usage, request.root_margin);
-    let identity = Identity::new(request.source_date_epoch, &request.name);
-    let layout = Layout::boot_and_root(&identity, request.boot_size, size.bytes, size.inodes);
-    fat::contents(&firmware)?.check_fits(layout.partitions[0].size)?;
-    log(&format!(
-        "root: {} MiB and {} inodes used, {} MiB made with {} MiB free",
-        (usage.blocks * tree::BLOCK) >> 20,
-        usage.inodes,
-        size.bytes >> 20,
-        request.root_margin >> 20
-    ));
-    Ok(layout)
+/// Where the partition's files are in the tree.
+fn directory(request: &ExportRequest<'_>, partition: &Partition) -> PathBuf {
+    // Without a slash at the end, which mkfs.erofs trips over.
+    match partition.role {
+        Role::Root => request.rootfs.to_owned(),
+        _ => request.rootfs.join(partition.directory()),
+    }
 }
 
-/// Writes table and file systems into `image`, an empty file.
+/// Sets the sizes that the tree decides, and looks whether it fits those that the
+/// config decides; an error says by how much not. A read-only root's size is known
+/// once it is made: its file is returned.
+fn measure(
+    request: &ExportRequest<'_>,
+    layout: &mut Layout,
+    log: Log<'_>,
+) -> Result<Option<tempfile::TempPath>> {
+    let other = |p: &&Partition| p.role != Role::Root;
+    let places: Vec<Partition> = layout.partitions.iter().filter(other).cloned().collect();
+    let left_out: Vec<PathBuf> = places.iter().map(|p| directory(request, p)).collect();
+    let mut read_only = None;
+    for partition in &mut layout.partitions {
+        let dir = directory(request, partition);
+        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+        let is_root = partition.role == Role::Root;
+        // A mount point below another one is that partition's own.
+        let skip: Vec<PathBuf> = left_out.iter().filter(|d| **d != dir).cloned().collect();
+        let fitted = partition.clone();
+        match &mut partition.file_system {
+            FileSystem::Fat32 { .. } => {
+                fat::contents(&dir, fitted.directory())?.check_fits(&fitted)?;
+            }
+            FileSystem::Ext4 { inodes, .. } if !is_root => {
+                *inodes = ext4::inodes_if_it_fits(tree::measure(&dir, &skip)?, &fitted)?;
+            }
+            FileSystem::Ext4 { inodes, .. } => {
+                let usage = tree::measure(&dir, &skip)?;
+                let size = ext4::size(usage, request.root_margin);
+                *inodes = size.inodes;
+                partition.size = size.bytes;
+                log(&format!(
+                    "root: {} MiB and {} inodes used, {} MiB made with {} MiB free",
+                    (usage.blocks * tree::BLOCK) >> 20,
+                    usage.inodes,
+                    size.bytes >> 20,
+                    request.root_margin >> 20
+                ));
+            }
+            FileSystem::Squashfs | FileSystem::Erofs { .. } => {
+                let file = tempfile::Builder::new()
+                    .prefix("root.")
+                    .tempfile_in(request.scratch)
+                    .context("making a file for the root file system")?
+                    .into_temp_path();
+                let program = request.mkfs_root.as_deref().unwrap_or_default();
+                let places: Vec<&str> = places.iter().map(Partition::directory).collect();
+                let epoch = request.source_date_epoch;
+                let format = &partition.file_system;
+                read_only::make(program, format, &dir, &places, &file, epoch, log)?;
+                partition.size = file.metadata()?.len();
+                log(&format!("root: {} MiB, compressed", partition.size >> 20));
+                read_only = Some(file);
+            }
+        }
+    }
+    Ok(read_only)
+}
+
+/// Writes table and file systems into `image`, an empty file. Takes what has
+/// partitions of its own out of the tree, the deepest first, and the root last.
 fn assemble(
     request: &ExportRequest<'_>,
     layout: &Layout,
     image: &Path,
+    read_only: Option<&Path>,
     log: Log<'_>,
 ) -> Result<()> {
-    let file = File::options().write(true).open(image)?;
+    let file = File::options().read(true).write(true).open(image)?;
     file.set_len(layout.size()).context("sizing the image")?;
-    let firmware = request.rootfs.join("boot/firmware");
-    for partition in &layout.partitions {
-        match (partition.role, &partition.file_system) {
-            (Role::Boot, FileSystem::Fat32 { .. }) => {
-                let contents = fat::contents(&firmware)?;
+    let mut partitions: Vec<&Partition> = layout.partitions.iter().collect();
+    let depth = |p: &&Partition| (p.role != Role::Root, p.mount_point.matches('/').count());
+    partitions.sort_by_key(depth);
+    for partition in partitions.into_iter().rev() {
+        let dir = directory(request, partition);
+        match &partition.file_system {
+            FileSystem::Fat32 { .. } => {
+                let contents = fat::contents(&dir, partition.directory())?;
                 fat::make(image, partition, &contents, request.source_date_epoch, log)?;
-                empty(&firmware)?;
             }
-            (Role::Root, FileSystem::Ext4 { .. }) => ext4::make(
+            FileSystem::Ext4 { .. } => ext4::make(
                 &request.mke2fs,
                 image,
                 partition,
-                request.rootfs,
+                &dir,
                 request.scratch,
                 request.source_date_epoch,
                 log,
             )?,
-            (role, format) => bail!("making {format:?} as {role:?}, which has no writer"),
+            FileSystem::Squashfs | FileSystem::Erofs { .. } => {
+                let made = read_only.context("copying a root that was not made")?;
+                let made = File::open(made).context("opening the root file system")?;
+                sparse::copy_to(&made, &file, partition.start)?;
+            }
+        }
+        if partition.role != Role::Root {
+            empty(&dir)?;
         }
     }
     // Last, since mkfs.fat must not find partitions in its way.

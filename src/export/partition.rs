@@ -1,17 +1,57 @@
-//! Writing the partition table.
+//! Reading and writing the partition table.
 
 use super::layout::{FileSystem, Layout, Partition, SECTOR, Table};
 use anyhow::{Context, Result, ensure};
+use gpt::disk::LogicalBlockSize;
+use gpt::mbr::ProtectiveMBR;
+use gpt::{GptConfig, partition_types};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Writes the table of `layout` into `image`, which has its full size already.
+/// Writes the table of `layout` into `image`, which has its full size already and
+/// is open for reading, too.
 pub(crate) fn write(layout: &Layout, image: &File) -> Result<()> {
-    let Table::Mbr { signature } = layout.table;
-    let sector = mbr(signature, &layout.partitions)?;
-    image
-        .write_all_at(&sector, 0)
-        .context("writing the partition table")
+    match &layout.table {
+        Table::Mbr { signature } => {
+            let sector = mbr(*signature, &layout.partitions)?;
+            image.write_all_at(&sector, 0).map_err(Into::into)
+        }
+        Table::Gpt { guid } => write_gpt(guid, layout, image),
+    }
+    .context("writing the partition table")
+}
+
+/// A GPT with its copy at the end of the image, and the MBR that protects it.
+fn write_gpt(guid: &str, layout: &Layout, image: &File) -> Result<()> {
+    let sectors = u32::try_from(layout.size() / SECTOR - 1).unwrap_or(u32::MAX);
+    let mut device = image;
+    ProtectiveMBR::with_lb_size(sectors).overwrite_lba0(&mut device)?;
+    let mut disk = GptConfig::new()
+        .writable(true)
+        .logical_block_size(LogicalBlockSize::Lb512)
+        .create_from_device(device, Some(guid.parse()?))?;
+    let mut entries = BTreeMap::new();
+    for (number, partition) in (1..).zip(&layout.partitions) {
+        let kind = match partition.file_system {
+            // The type the boot ROM and its bootloader look for; systemd mounts
+            // nothing of this type by itself.
+            FileSystem::Fat32 { .. } => partition_types::BASIC,
+            _ => partition_types::LINUX_FS,
+        };
+        let entry = gpt::partition::Partition {
+            part_type_guid: kind,
+            part_guid: partition.guid.parse()?,
+            first_lba: partition.start / SECTOR,
+            last_lba: (partition.start + partition.size) / SECTOR - 1,
+            flags: 0,
+            name: partition.name.clone(),
+        };
+        entries.insert(number, entry);
+    }
+    disk.update_partitions(entries)?;
+    disk.write()?;
+    Ok(())
 }
 
 /// A master boot record without boot code: signature at 440, four entries of 16
@@ -33,7 +73,7 @@ fn mbr(signature: u32, partitions: &[Partition]) -> Result<[u8; 512]> {
         entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
         entry[4] = match partition.file_system {
             FileSystem::Fat32 { .. } => 0x0c,
-            FileSystem::Ext4 { .. } => 0x83,
+            _ => 0x83,
         };
         entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
         entry[8..12].copy_from_slice(&start.to_le_bytes());
@@ -44,7 +84,8 @@ fn mbr(signature: u32, partitions: &[Partition]) -> Result<[u8; 512]> {
     Ok(sector)
 }
 
-/// A partition found in an image: MBR type byte, start and size in bytes.
+/// A partition found in an image: MBR type byte (of a GPT's entry the one that means
+/// the same), start and size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) kind: u8,
@@ -52,7 +93,7 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
 }
 
-/// Reads the used entries of an MBR from the first sector of an image.
+/// Reads the used entries of an image's MBR, or of its GPT where that protects one.
 pub(crate) fn read(image: &File) -> Result<Vec<Entry>> {
     let mut sector = [0; 512];
     image
@@ -63,6 +104,9 @@ pub(crate) fn read(image: &File) -> Result<Vec<Entry>> {
         "the image has no MBR partition table"
     );
     let number = |b: &[u8]| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]])) * SECTOR;
+    if sector[450] == 0xee {
+        return read_gpt(image);
+    }
     Ok(sector[446..510]
         .chunks(16)
         .filter(|e| e[4] != 0)
@@ -74,25 +118,62 @@ pub(crate) fn read(image: &File) -> Result<Vec<Entry>> {
         .collect())
 }
 
+/// The first table counts: the copy of a grown image is not at its end.
+fn read_gpt(image: &File) -> Result<Vec<Entry>> {
+    let disk = GptConfig::new()
+        .logical_block_size(LogicalBlockSize::Lb512)
+        .open_from_device(image)
+        .context("reading the GPT partition table")?;
+    let entries = disk.partitions().values().filter(|entry| entry.is_used());
+    Ok(entries
+        .map(|entry| Entry {
+            kind: match entry.part_type_guid.guid {
+                guid if guid == partition_types::LINUX_FS.guid => 0x83,
+                guid if guid == partition_types::BASIC.guid => 0x0c,
+                guid if guid == partition_types::EFI.guid => 0xef,
+                _ => 0xda,
+            },
+            start: entry.first_lba * SECTOR,
+            size: (entry.last_lba + 1 - entry.first_lba) * SECTOR,
+        })
+        .collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Disk, TableKind};
     use crate::export::layout::Identity;
+
+    fn written(table: TableKind) -> (File, Layout) {
+        let disk = Disk {
+            table,
+            ..Disk::default()
+        };
+        let mut layout = Layout::new(&Identity::new(1, "a"), &disk, 4 << 20);
+        layout.partitions[1].size = 8 << 20;
+        layout.place().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(layout.size()).unwrap();
+        write(&layout, &file).unwrap();
+        (file, layout)
+    }
 
     #[test]
     fn written_table_reads_back() {
-        let layout = Layout::boot_and_root(&Identity::new(1, "a"), 4 << 20, 8 << 20, 100);
-        let file = tempfile::tempfile().unwrap();
-        write(&layout, &file).unwrap();
-        let entries = read(&file).unwrap();
-        assert_eq!(entries.len(), 2);
-        assert_eq!(
-            (entries[0].kind, entries[0].start, entries[0].size),
-            (0x0c, 4 << 20, 4 << 20)
-        );
-        assert_eq!(
-            (entries[1].kind, entries[1].start, entries[1].size),
-            (0x83, 8 << 20, 8 << 20)
-        );
+        for table in [TableKind::Mbr, TableKind::Gpt] {
+            let (file, _) = written(table);
+            let entries = read(&file).unwrap();
+            let found: Vec<_> = entries.iter().map(|e| (e.kind, e.start, e.size)).collect();
+            let wanted = [(0x0c, 4 << 20, 4 << 20), (0x83, 8 << 20, 8 << 20)];
+            assert_eq!(found, wanted, "{table:?}");
+        }
+    }
+
+    #[test]
+    fn a_grown_image_is_still_read() {
+        let (file, layout) = written(TableKind::Gpt);
+        file.set_len(layout.size() * 2).unwrap();
+        assert_eq!(read(&file).unwrap().len(), 2);
     }
 }

@@ -32,6 +32,12 @@ pub(crate) fn data(file: &File, size: u64) -> Result<Vec<Range<u64>>> {
 /// bytes long; holes stay holes.
 pub(crate) fn copy(from: &File, to: &File, size: u64) -> Result<()> {
     to.set_len(size).context("sizing a file")?;
+    copy_to(from, to, 0)
+}
+
+/// Copies the data parts of `from` into `to`, from byte `offset` on, where there
+/// must be a hole.
+pub(crate) fn copy_to(from: &File, to: &File, offset: u64) -> Result<()> {
     let length = from.metadata()?.len();
     let mut buffer = vec![0; CHUNK];
     for part in data(from, length)? {
@@ -40,7 +46,8 @@ pub(crate) fn copy(from: &File, to: &File, size: u64) -> Result<()> {
             let length = usize::try_from((part.end - at).min(CHUNK as u64))?;
             let chunk = &mut buffer[..length];
             from.read_exact_at(chunk, at).context("reading an image")?;
-            to.write_all_at(chunk, at).context("writing an image")?;
+            to.write_all_at(chunk, offset + at)
+                .context("writing an image")?;
             at += length as u64;
         }
     }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Bytes of an ext4 block.
@@ -29,18 +29,18 @@ pub(crate) struct Usage {
 }
 
 /// Walks `root`, leaving out what is below `skip`.
-pub(crate) fn measure(root: &Path, skip: &Path) -> Result<Usage> {
+pub(crate) fn measure(root: &Path, skip: &[PathBuf]) -> Result<Usage> {
     let mut usage = Usage::default();
     let mut seen = HashSet::new();
     let mut walk = WalkDir::new(root).into_iter();
     while let Some(entry) = walk.next() {
-        let entry = entry.context("measuring the root file system")?;
+        let entry = entry.with_context(|| format!("measuring {}", root.display()))?;
         let path = entry.path();
         let meta = entry.metadata()?;
         if meta.is_dir() {
             usage.inodes += 1;
             usage.blocks += directory(path)? + attributes(path);
-            if path == skip {
+            if skip.iter().any(|skip| skip == path) {
                 walk.skip_current_dir();
             }
         } else if meta.nlink() == 1 || seen.insert((meta.dev(), meta.ino())) {
@@ -103,12 +103,12 @@ mod tests {
     #[test]
     fn holes_and_hard_links_cost_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let empty = measure(dir.path(), Path::new("/nowhere")).unwrap();
+        let empty = measure(dir.path(), &[]).unwrap();
         fs::write(dir.path().join("a"), [1; 5000]).unwrap();
         fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
         let hole = fs::File::create(dir.path().join("hole")).unwrap();
         hole.set_len(3 << 30).unwrap();
-        let usage = measure(dir.path(), Path::new("/nowhere")).unwrap();
+        let usage = measure(dir.path(), &[]).unwrap();
         assert_eq!(usage.inodes, empty.inodes + 2);
         assert_eq!(usage.blocks, empty.blocks + 2);
     }

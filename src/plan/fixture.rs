@@ -45,6 +45,7 @@ pub(crate) fn config(root: &Path, stages: &[&str]) -> Config {
         sign_with: None,
         boot_size: 1 << 29,
         root_margin: 0,
+        disk: crate::config::Disk::default(),
         target_hostname: text("pi"),
         first_user_name: text("pi"),
         first_user_pass: None,

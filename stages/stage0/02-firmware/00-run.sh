@@ -33,6 +33,11 @@ fi
 
 install -m 644 files/initramfs "${ROOTFS_DIR}/etc/initramfs-tools/conf.d/image"
 
+# What the root file system is made as is decided at export, so every initramfs
+# can start each kind.
+printf '%s\n' overlay squashfs erofs >> "${ROOTFS_DIR}/etc/initramfs-tools/modules"
+install -D -m 755 files/overlay-root "${ROOTFS_DIR}/etc/initramfs-tools/scripts/local-bottom/overlay-root"
+
 # Outside of a chroot the hook insists on a mounted /boot/firmware.
 on_chroot << EOF
 ischroot || { echo "the build root must be a chroot for raspi-firmware to fill /boot/firmware" >&2; exit 1; }
