@@ -62,6 +62,8 @@ pub enum Command {
     },
     /// Start an image in QEMU, console on this terminal, the image untouched
     Boot(BootArgs),
+    /// Show partitions, boot files, packages and first-boot state of an image
+    Inspect(InspectArgs),
     /// Parts of a build that this program runs in processes of their own
     #[command(hide = true, subcommand)]
     Internal(Internal),
@@ -125,6 +127,18 @@ pub struct BootArgs {
     /// Write the console's output here as well
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
+    /// `.img`, or one of its compressed forms; only read
+    pub image: PathBuf,
+    /// List the packages, too
+    #[arg(long)]
+    pub packages: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

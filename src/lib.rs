@@ -28,6 +28,8 @@ pub mod dispatch;
 pub mod durable;
 pub mod export;
 pub mod finalise;
+mod image;
+pub mod inspect;
 pub mod isolate;
 pub mod key;
 pub mod layer;
@@ -91,6 +93,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         }
         Command::Lock { config, update } => lock(&config, update),
         Command::Boot(args) => boot::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Internal(internal) => run_internal(internal),
     }
 }
