@@ -28,6 +28,7 @@ pub mod dispatch;
 pub mod durable;
 pub mod export;
 pub mod finalise;
+pub mod flash;
 mod image;
 pub mod inspect;
 pub mod isolate;
@@ -93,6 +94,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         }
         Command::Lock { config, update } => lock(&config, update),
         Command::Boot(args) => boot::run(&args),
+        Command::Flash(args) => flash::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Internal(internal) => run_internal(internal),
     }

@@ -15,6 +15,8 @@ use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
+pub(crate) use show::{pairs, size, table};
+
 /// Everything found; `--json` prints exactly this. Sizes are in bytes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {

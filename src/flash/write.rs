@@ -1,0 +1,451 @@
+//! Writing an image and reading it back.
+//!
+//! The first mebibyte, which has the partition table, is emptied first and written last:
+//! a card that was not finished has no partitions, and is not taken for a good one.
+
+use super::bmap::{Bmap, Range};
+use super::progress::Progress;
+use crate::image::stream::{fill, is_zero};
+use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::ops;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// Bytes that are written last.
+pub(crate) const HEAD: usize = 1 << 20;
+
+/// Bytes read and written at once.
+const CHUNK: usize = 4 << 20;
+
+/// What direct transfers must be multiples of, in memory and on the disk.
+const ALIGNMENT: usize = 4096;
+
+/// How much may wait in memory before a file is told to write it out, so that the rate
+/// shown is the medium's.
+const UNSYNCED: u64 = 32 << 20;
+
+/// The user's wish to stop.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "interrupted")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// An open target.
+pub(crate) struct Sink {
+    /// Through the page cache.
+    pub(crate) file: File,
+    /// Past it, where the target allows.
+    direct: Option<File>,
+    /// Whether all that is not written reads as zero.
+    pub(crate) zeroed: bool,
+    /// Bytes.
+    pub(crate) size: u64,
+}
+
+impl Sink {
+    /// A disk. The kernel refuses when anything has it mounted or in use.
+    pub(crate) fn disk(path: &Path) -> Result<Self> {
+        let open = |flags: OFlag| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(flags.bits())
+                .open(path)
+                .with_context(|| format!("opening {}", path.display()))
+        };
+        let file = open(OFlag::O_EXCL)?;
+        Ok(Self {
+            size: crate::image::disk::size(&file)?,
+            // The exclusive claim is on the first opening; a second one is not another claim.
+            direct: open(OFlag::O_DIRECT).ok(),
+            file,
+            zeroed: false,
+        })
+    }
+
+    /// A file of `size` bytes; `zeroed` if it is new.
+    pub(crate) fn file(file: File, size: u64, zeroed: bool) -> Self {
+        Self {
+            file,
+            direct: None,
+            zeroed,
+            size,
+        }
+    }
+
+    fn write(&self, bytes: &[u8], at: u64) -> Result<()> {
+        let aligned = |n: usize| n % ALIGNMENT == 0;
+        let fits =
+            aligned(bytes.len()) && at % ALIGNMENT as u64 == 0 && aligned(bytes.as_ptr().addr());
+        let file = self.direct.as_ref().filter(|_| fits).unwrap_or(&self.file);
+        file.write_all_at(bytes, at)
+            .with_context(|| format!("writing at byte {at} of the target"))
+    }
+
+    fn read(&self, buffer: &mut [u8], at: u64) -> Result<()> {
+        let aligned = |n: usize| n % ALIGNMENT == 0;
+        let fits =
+            aligned(buffer.len()) && at % ALIGNMENT as u64 == 0 && aligned(buffer.as_ptr().addr());
+        let file = self.direct.as_ref().filter(|_| fits).unwrap_or(&self.file);
+        file.read_exact_at(buffer, at)
+            .with_context(|| format!("reading back at byte {at} of the target"))
+    }
+
+    /// Waits until everything is on the medium, and forgets what memory has of it.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.file.sync_all().context("waiting for the target")?;
+        // Without it, reading back would ask the memory and not the medium.
+        posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
+            .context("emptying the target's cache")
+    }
+}
+
+/// A buffer that direct transfers accept.
+struct Buffer {
+    bytes: Vec<u8>,
+    part: ops::Range<usize>,
+}
+
+impl Buffer {
+    fn new(length: usize) -> Self {
+        let bytes = vec![0; length + ALIGNMENT];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        Self {
+            bytes,
+            part: start..start + length,
+        }
+    }
+
+    fn copy(from: &[u8]) -> Self {
+        let mut buffer = Self::new(from.len());
+        buffer.slice_mut().copy_from_slice(from);
+        buffer
+    }
+
+    fn slice(&self) -> &[u8] {
+        &self.bytes[self.part.clone()]
+    }
+
+    fn slice_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.part.clone()]
+    }
+}
+
+/// What was written from one place on: its bytes' number and checksum.
+pub(crate) struct Piece {
+    at: u64,
+    length: usize,
+    sha256: [u8; 32],
+}
+
+/// What the reading side hands over.
+enum Part {
+    /// Bytes for the disk.
+    Data {
+        at: u64,
+        bytes: Buffer,
+        sha256: [u8; 32],
+    },
+    /// So many bytes of the image were looked at and need not be written.
+    Skipped(u64),
+}
+
+/// What was written, and what is left to write.
+pub(crate) struct Written {
+    /// The image's first mebibyte, or all of a smaller image.
+    pub(crate) head: Vec<u8>,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Written {
+    /// Bytes in the pieces.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.length as u64).sum()
+    }
+}
+
+/// The image as the writer sees it.
+pub(crate) struct Source<'a> {
+    /// Calls its argument with a reader of the raw image.
+    pub(crate) open: &'a (dyn Fn(&mut dyn FnMut(&mut dyn Read) -> Result<()>) -> Result<()> + Sync),
+    pub(crate) size: u64,
+    pub(crate) bmap: Option<&'a Bmap>,
+}
+
+/// Empties the target's beginning, then writes all of the image but its head.
+pub(crate) fn write(
+    source: &Source<'_>,
+    sink: &Sink,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Written> {
+    invalidate(sink)?;
+    let (sender, receiver) = sync_channel(3);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read_image(source, sink.zeroed, sender));
+        let mut pieces = Vec::new();
+        let mut unsynced = 0;
+        let mut result = Ok(());
+        for part in &receiver {
+            if stop.load(Ordering::Relaxed) {
+                result = Err(Stopped.into());
+                break;
+            }
+            match part {
+                Part::Skipped(bytes) => progress.skip(bytes),
+                Part::Data { at, bytes, sha256 } => {
+                    let length = bytes.slice().len();
+                    if let Err(error) = sink.write(bytes.slice(), at) {
+                        result = Err(error);
+                        break;
+                    }
+                    pieces.push(Piece { at, length, sha256 });
+                    unsynced += length as u64;
+                    if sink.direct.is_none() && unsynced >= UNSYNCED {
+                        sink.file.sync_data().context("waiting for the target")?;
+                        unsynced = 0;
+                    }
+                    progress.add(length as u64);
+                }
+            }
+        }
+        // The reader ends when nobody listens.
+        drop(receiver);
+        let read = reader
+            .join()
+            .map_err(|_| anyhow::anyhow!("the image's reader panicked"))?;
+        result?;
+        let head = read?;
+        sink.flush()?;
+        Ok(Written { head, pieces })
+    })
+}
+
+/// Takes the old partition table away: the first mebibyte, and at the end what a GPT
+/// keeps there.
+fn invalidate(sink: &Sink) -> Result<()> {
+    let head = usize::try_from(sink.size.min(HEAD as u64))?;
+    sink.write(Buffer::new(head).slice(), 0)?;
+    let mut last = [0; 512];
+    if !sink.zeroed && sink.size >= 2 * HEAD as u64 {
+        sink.read(&mut last, sink.size - 512)?;
+        if last.starts_with(b"EFI PART") {
+            // The header, and the 32 sectors of the table before it.
+            sink.write(&[0; 33 * 512], sink.size - 33 * 512)?;
+        }
+    }
+    sink.flush()
+}
+
+/// Reads the whole image and sends what has to be written. Returns the head.
+fn read_image(source: &Source<'_>, zeroed: bool, sender: SyncSender<Part>) -> Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut checker = source.bmap.map(|bmap| Checker::new(&bmap.ranges));
+    (source.open)(&mut |reader| {
+        let mut chunk = vec![0; CHUNK];
+        let mut at = 0;
+        loop {
+            let n = fill(reader, &mut chunk).context("reading the image")?;
+            if n == 0 {
+                break;
+            }
+            let bytes = &chunk[..n];
+            ensure!(
+                at + n as u64 <= source.size,
+                "the image is longer than {} bytes",
+                source.size
+            );
+            if let Some(checker) = &mut checker {
+                checker.feed(at, bytes)?;
+            }
+            let kept = if at == 0 { n.min(HEAD) } else { 0 };
+            head.extend_from_slice(&bytes[..kept]);
+            let wanted = match source.bmap {
+                Some(bmap) => mapped(&bmap.ranges, at + kept as u64..at + n as u64),
+                None if zeroed => data(&bytes[kept..], at + kept as u64),
+                None => vec![at + kept as u64..at + n as u64],
+            };
+            let mut skipped = n as u64;
+            for range in wanted.into_iter().filter(|range| range.start < range.end) {
+                let part = usize::try_from(range.start - at)?..usize::try_from(range.end - at)?;
+                skipped -= part.len() as u64;
+                let part = Part::Data {
+                    at: range.start,
+                    bytes: Buffer::copy(&bytes[part.clone()]),
+                    sha256: Sha256::digest(&bytes[part]).into(),
+                };
+                if sender.send(part).is_err() {
+                    return Ok(());
+                }
+            }
+            // A map's total has been known from the start.
+            if source.bmap.is_none() && sender.send(Part::Skipped(skipped)).is_err() {
+                return Ok(());
+            }
+            at += n as u64;
+        }
+        ensure!(
+            at == source.size,
+            "the image ends after {at} of {} bytes",
+            source.size
+        );
+        Ok(())
+    })?;
+    Ok(head)
+}
+
+/// The parts of `window` that the map has.
+fn mapped(ranges: &[Range], window: ops::Range<u64>) -> Vec<ops::Range<u64>> {
+    let first = ranges.partition_point(|range| range.end <= window.start);
+    ranges[first..]
+        .iter()
+        .take_while(|range| range.start < window.end)
+        .map(|range| range.start.max(window.start)..range.end.min(window.end))
+        .collect()
+}
+
+/// The parts of `bytes`, which begin at `at`, that are not 64 KiB of zeros.
+fn data(bytes: &[u8], at: u64) -> Vec<ops::Range<u64>> {
+    const STEP: usize = 64 << 10;
+    let mut parts: Vec<ops::Range<u64>> = Vec::new();
+    for (index, block) in bytes.chunks(STEP).enumerate() {
+        let start = at + (index * STEP) as u64;
+        let end = start + block.len() as u64;
+        match parts.last_mut() {
+            _ if is_zero(block) => {}
+            Some(last) if last.end == start => last.end = end,
+            _ => parts.push(start..end),
+        }
+    }
+    parts
+}
+
+/// Compares the image with the checksums of its map while it is read.
+struct Checker<'a> {
+    ranges: &'a [Range],
+    hash: Sha256,
+}
+
+impl<'a> Checker<'a> {
+    fn new(ranges: &'a [Range]) -> Self {
+        Self {
+            ranges,
+            hash: Sha256::new(),
+        }
+    }
+
+    /// Takes the image's next bytes, which begin at `at`.
+    fn feed(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        let end = at + bytes.len() as u64;
+        while let Some(range) = self.ranges.first().filter(|range| range.start < end) {
+            let part = usize::try_from(range.start.max(at) - at)?
+                ..usize::try_from(range.end.min(end) - at)?;
+            self.hash.update(&bytes[part]);
+            if range.end > end {
+                break;
+            }
+            let sum = hex::encode(self.hash.finalize_reset());
+            if range.sha256.as_ref().is_some_and(|wanted| *wanted != sum) {
+                bail!(
+                    "bytes {} to {} of the image are not those of its block map; one of the two is damaged or not of this build",
+                    range.start,
+                    range.end
+                );
+            }
+            self.ranges = &self.ranges[1..];
+        }
+        Ok(())
+    }
+}
+
+/// Reads everything back from the medium and compares checksums.
+pub(crate) fn verify(
+    pieces: &[Piece],
+    sink: &Sink,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let mut buffer = Buffer::new(CHUNK);
+    for piece in pieces {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Stopped.into());
+        }
+        let bytes = &mut buffer.slice_mut()[..piece.length];
+        sink.read(bytes, piece.at)?;
+        let sum: [u8; 32] = Sha256::digest(&*bytes).into();
+        ensure!(
+            sum == piece.sha256,
+            "the target did not keep what was written at byte {}; it is worn out or a fake, use another one",
+            piece.at
+        );
+        progress.add(piece.length as u64);
+    }
+    Ok(())
+}
+
+/// Writes the head, which makes the target valid, and reads it back.
+pub(crate) fn finish(head: &[u8], sink: &Sink) -> Result<()> {
+    let buffer = Buffer::copy(head);
+    sink.write(buffer.slice(), 0)?;
+    sink.flush()?;
+    let mut back = Buffer::new(head.len());
+    sink.read(back.slice_mut(), 0)?;
+    ensure!(
+        back.slice() == head,
+        "the target did not keep its partition table; it is worn out or a fake, use another one"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, end: u64) -> Range {
+        Range {
+            start,
+            end,
+            sha256: None,
+        }
+    }
+
+    #[test]
+    fn a_window_gets_its_share_of_the_map() {
+        let ranges = [range(0, 10), range(20, 30), range(40, 50)];
+        assert_eq!(mapped(&ranges, 5..45), [5..10, 20..30, 40..45]);
+        assert_eq!(mapped(&ranges, 10..20), []);
+    }
+
+    #[test]
+    fn zeros_of_a_new_file_are_left_out() {
+        let mut bytes = vec![0; 256 << 10];
+        bytes[70 << 10] = 1;
+        bytes[140 << 10] = 1;
+        assert_eq!(data(&bytes, 4096), [4096 + (64 << 10)..4096 + (192 << 10)]);
+    }
+
+    #[test]
+    fn a_range_over_two_chunks_is_checked_as_one() {
+        let sum = hex::encode(Sha256::digest(b"abcdef"));
+        let mut ranges = [range(2, 8)];
+        ranges[0].sha256 = Some(sum);
+        let mut checker = Checker::new(&ranges);
+        checker.feed(0, b"xxabc").unwrap();
+        checker.feed(5, b"defyy").unwrap();
+        let mut checker = Checker::new(&ranges);
+        checker.feed(0, b"xxabc").unwrap();
+        assert!(checker.feed(5, b"deeyy").is_err());
+    }
+}
