@@ -66,6 +66,8 @@ pub enum Command {
     Flash(FlashArgs),
     /// Show partitions, boot files, packages and first-boot state of an image
     Inspect(InspectArgs),
+    /// Compare two images: packages, files, boot configuration, partitions
+    Diff(DiffArgs),
     /// Parts of a build that this program runs in processes of their own
     #[command(hide = true, subcommand)]
     Internal(Internal),
@@ -190,6 +192,20 @@ pub struct InspectArgs {
     /// List the packages, too
     #[arg(long)]
     pub packages: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Exit code: 0 if nothing differs, 1 if something does, 2 if that cannot be said."
+)]
+pub struct DiffArgs {
+    /// `.img`, or one of its compressed forms; only read
+    pub a: PathBuf,
+    /// The same; what it has more is shown as added
+    pub b: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod deployed;
+pub mod diff;
 mod disk;
 pub mod dispatch;
 pub mod durable;
@@ -94,6 +95,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         }
         Command::Lock { config, update } => lock(&config, update),
         Command::Boot(args) => boot::run(&args),
+        Command::Diff(args) => Ok(diff::run(&args)),
         Command::Flash(args) => flash::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Internal(internal) => run_internal(internal),

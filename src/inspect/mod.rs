@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
-pub(crate) use show::{pairs, size, table};
+pub(crate) use show::{size, table};
 
 /// Everything found; `--json` prints exactly this. Sizes are in bytes.
 #[derive(Debug, Serialize)]

@@ -210,7 +210,7 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// `name  value` lines, aligned; those without a value are left out.
-pub(crate) fn pairs(lines: &[(&str, String)]) -> String {
+fn pairs(lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
