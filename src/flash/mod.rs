@@ -274,10 +274,28 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Says what can be done when the kernel does not give a disk away: it knows of uses that
+/// this process cannot see.
+fn unavailable(error: anyhow::Error, path: &Path) -> anyhow::Error {
+    let (what, remedy) = match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::ResourceBusy) => {
+            ("it is in use", "unmount it wherever it is mounted, containers included")
+        }
+        Some(io::ErrorKind::PermissionDenied) => {
+            ("this user may not write to it", "run the same command with sudo")
+        }
+        _ => return error,
+    };
+    Problems(vec![Problem::new(what, remedy).at(path)]).into()
+}
+
 /// Opens the target; a file that is not there yet is made under another name.
 fn open(target: &Target, need: u64) -> Result<(Sink, Option<NamedTempFile>)> {
     match target {
-        Target::Disk { path, .. } => Ok((Sink::disk(path)?, None)),
+        Target::Disk { path, .. } => match Sink::disk(path) {
+            Ok(sink) => Ok((sink, None)),
+            Err(error) => Err(unavailable(error, path)),
+        },
         Target::File { path, size } => {
             let file = OpenOptions::new().read(true).write(true).open(path);
             let file = file.with_context(|| format!("opening {}", path.display()))?;
