@@ -286,7 +286,14 @@ fn what_will_not_do_is_refused_before_anything_is_written() {
         assert!(said(&out).contains(words), "{args:?}: {}", said(&out));
     }
     assert!(!new.exists());
-    assert!(fs::read(&small).unwrap().iter().all(|byte| *byte == 0xa5));
+    for untouched in [&small, &right] {
+        assert!(
+            fs::read(untouched)
+                .unwrap()
+                .iter()
+                .all(|byte| *byte == 0xa5)
+        );
+    }
     let out = westwork(&["flash", text(&raw)]);
     assert_eq!(code(&out), 0, "{}", said(&out));
     let text = said(&out);

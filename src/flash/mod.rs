@@ -278,12 +278,14 @@ impl<'a> Job<'a> {
 /// this process cannot see.
 fn unavailable(error: anyhow::Error, path: &Path) -> anyhow::Error {
     let (what, remedy) = match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::ResourceBusy) => {
-            ("it is in use", "unmount it wherever it is mounted, containers included")
-        }
-        Some(io::ErrorKind::PermissionDenied) => {
-            ("this user may not write to it", "run the same command with sudo")
-        }
+        Some(io::ErrorKind::ResourceBusy) => (
+            "it is in use",
+            "unmount it wherever it is mounted, containers included",
+        ),
+        Some(io::ErrorKind::PermissionDenied) => (
+            "this user may not write to it",
+            "run the same command with sudo",
+        ),
         _ => return error,
     };
     Problems(vec![Problem::new(what, remedy).at(path)]).into()
