@@ -63,7 +63,7 @@ pub enum Command {
     /// Start an image in QEMU, console on this terminal, the image untouched
     Boot(BootArgs),
     /// Write an image to a card, read it back, and set up its first boot
-    Flash(FlashArgs),
+    Flash(Box<FlashArgs>),
     /// Show partitions, boot files, packages and first-boot state of an image
     Inspect(InspectArgs),
     /// Compare two images: packages, files, boot configuration, partitions

@@ -9,6 +9,7 @@
 //! | build | [`build`], [`durable`], [`script`], [`apt`], [`pool`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
 //! | try out | [`shell`], [`boot`] |
+//! | images in hand | `image`, [`flash`], [`inspect`], [`diff`] |
 //! | tidy | [`work`], [`clean`] |
 //! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`timings`], [`problem`], `disk` |
 

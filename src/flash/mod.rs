@@ -21,13 +21,13 @@ use judge::{Target, Wanted};
 use nix::sys::signal::{SigSet, Signal};
 use progress::Progress;
 use std::fs::{OpenOptions, Permissions};
-use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::NamedTempFile;
-use write::{Sink, Source, Stopped, Written};
+use write::{Bytes, Sink, Source, Stopped, Written};
 
 /// The exit code after Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -256,13 +256,9 @@ impl<'a> Job<'a> {
         let total = self.bmap.as_ref().map_or(self.size, Bmap::mapped);
         let progress = Progress::new("writing", total);
         let source = Source {
-            open: &|work| match &self.custom {
-                Some((image, _)) => {
-                    let mut file = image.file();
-                    file.rewind().context("reading the unpacked image")?;
-                    work(&mut file as &mut dyn Read)
-                }
-                None => stream::with(self.path, |reader| work(reader)),
+            bytes: match &self.custom {
+                Some((image, _)) => Bytes::Raw(image.file()),
+                None => Bytes::Packed(self.path),
             },
             size: self.size,
             bmap: self.bmap.as_ref(),

@@ -5,12 +5,12 @@
 
 use super::bmap::{Bmap, Range};
 use super::progress::Progress;
-use crate::image::stream::{fill, is_zero};
+use crate::image::stream::{self, fill, is_zero};
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::ops;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -178,10 +178,32 @@ impl Written {
 
 /// The image as the writer sees it.
 pub(crate) struct Source<'a> {
-    /// Calls its argument with a reader of the raw image.
-    pub(crate) open: &'a (dyn Fn(&mut dyn FnMut(&mut dyn Read) -> Result<()>) -> Result<()> + Sync),
+    pub(crate) bytes: Bytes<'a>,
+    /// Bytes of the raw image.
     pub(crate) size: u64,
     pub(crate) bmap: Option<&'a Bmap>,
+}
+
+/// Where the raw image comes from.
+pub(crate) enum Bytes<'a> {
+    /// A file in one of the forms of an image.
+    Packed(&'a Path),
+    /// An open file with the raw image.
+    Raw(&'a File),
+}
+
+impl Bytes<'_> {
+    /// Calls `work` with a reader of the raw image.
+    fn with<T>(&self, work: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+        match self {
+            Self::Packed(path) => stream::with(path, work),
+            Self::Raw(file) => {
+                let mut file = *file;
+                file.rewind().context("reading the unpacked image")?;
+                work(&mut file)
+            }
+        }
+    }
 }
 
 /// Empties the target's beginning, then writes all of the image but its head.
@@ -253,7 +275,7 @@ fn invalidate(sink: &Sink) -> Result<()> {
 fn read_image(source: &Source<'_>, zeroed: bool, sender: SyncSender<Part>) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut checker = source.bmap.map(|bmap| Checker::new(&bmap.ranges));
-    (source.open)(&mut |reader| {
+    source.bytes.with(|reader| {
         let mut chunk = vec![0; CHUNK];
         let mut at = 0;
         loop {
@@ -275,7 +297,7 @@ fn read_image(source: &Source<'_>, zeroed: bool, sender: SyncSender<Part>) -> Re
             let wanted = match source.bmap {
                 Some(bmap) => mapped(&bmap.ranges, at + kept as u64..at + n as u64),
                 None if zeroed => data(&bytes[kept..], at + kept as u64),
-                None => vec![at + kept as u64..at + n as u64],
+                None => std::iter::once(at + kept as u64..at + n as u64).collect(),
             };
             let mut skipped = n as u64;
             for range in wanted.into_iter().filter(|range| range.start < range.end) {
@@ -433,7 +455,9 @@ mod tests {
         let mut bytes = vec![0; 256 << 10];
         bytes[70 << 10] = 1;
         bytes[140 << 10] = 1;
-        assert_eq!(data(&bytes, 4096), [4096 + (64 << 10)..4096 + (192 << 10)]);
+        let parts = data(&bytes, 4096);
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0], 4096 + (64 << 10)..4096 + (192 << 10));
     }
 
     #[test]

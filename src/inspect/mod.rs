@@ -71,7 +71,11 @@ fn inspect(path: &Path, with_packages: bool) -> Result<Report> {
     let mut report = Report {
         image: path.display().to_string(),
         form: image.form,
-        file_size: fs::metadata(path)?.len(),
+        // A card in a reader is no file with a length.
+        file_size: match image.form {
+            Form::Raw => image.size,
+            _ => fs::metadata(path)?.len(),
+        },
         raw_size: image.size,
         recorded_sums: sums::recorded(path),
         table: TableReport {
