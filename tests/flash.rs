@@ -266,7 +266,7 @@ fn what_will_not_do_is_refused_before_anything_is_written() {
         (
             &[
                 "--hostname",
-                "-x",
+                "x_",
                 "--user",
                 "Root",
                 "--country",

@@ -56,9 +56,10 @@ pub fn run(args: &FlashArgs) -> Result<u8> {
             .transpose()?,
     };
     let target = judge::judge(&Machine::real(), &wanted)?;
-    let settings = settings::judge(&args.settings)?;
+    let mut settings = settings::judge(&args.settings)?;
     let job = Job::prepare(args, &settings)?;
     judge::check_fits(&target, job.size)?;
+    settings::add_secrets(&args.settings, &mut settings)?;
     if !confirmed(&target, args, job.size)? {
         eprintln!("nothing was written");
         return Ok(1);

@@ -1,4 +1,4 @@
-//! From the command line's settings to judged ones: passwords become hashes here.
+//! From the command line's settings to judged ones, and from passwords to hashes.
 
 use super::firstrun::Settings;
 use crate::cli::SettingsArgs;
@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
-/// Judges the settings, and asks for the passwords that no file has.
+/// Judges the settings; passwords are left empty.
 ///
 /// # Errors
-/// [`Problems`] with everything that is wrong, before anything is asked.
+/// [`Problems`] with everything that is wrong.
 pub(super) fn judge(args: &SettingsArgs) -> Result<Settings> {
     let mut problems = Problems::default();
     let mut check = |good: bool, what: String, remedy: &str| {
@@ -95,34 +95,36 @@ pub(super) fn judge(args: &SettingsArgs) -> Result<Settings> {
     };
     problems.into_result()?;
 
-    let password = match &args.password_file {
-        Some(file) => Some(first_line(file)?),
-        None if args.password => Some(ask("password of the user")?),
-        None => None,
-    };
-    let hash = password
-        .map(|password| hash(&password))
-        .transpose()?
-        .unwrap_or_default();
-    let wifi = match (&args.wifi, &args.wifi_password_file) {
-        (None, _) => None,
-        (Some(name), Some(file)) => Some((name.clone(), first_line(file)?)),
-        (Some(name), None) => Some((
-            name.clone(),
-            ask(&format!("password of the network {name}"))?,
-        )),
-    };
-    let wifi = wifi.map(|(name, password)| {
-        Ok::<_, anyhow::Error>((name.clone(), network_key(&name, &password)?))
-    });
     Ok(Settings {
         hostname: args.hostname.clone(),
-        user: args.user.clone().map(|name| (name, hash)),
+        user: args.user.clone().map(|name| (name, String::new())),
         ssh_keys,
-        wifi: wifi.transpose()?,
+        wifi: args.wifi.clone().map(|name| (name, String::new())),
         country: args.country.clone(),
         timezone: args.timezone.clone(),
     })
+}
+
+/// Adds what is derived from the passwords: those in files, and those asked for.
+pub(super) fn add_secrets(args: &SettingsArgs, settings: &mut Settings) -> Result<()> {
+    if let Some((_, user_hash)) = &mut settings.user {
+        let password = match &args.password_file {
+            Some(file) => Some(first_line(file)?),
+            None if args.password => Some(ask("password of the user")?),
+            None => None,
+        };
+        if let Some(password) = password {
+            *user_hash = hash(&password)?;
+        }
+    }
+    if let Some((name, key)) = &mut settings.wifi {
+        let password = match &args.wifi_password_file {
+            Some(file) => first_line(file)?,
+            None => ask(&format!("password of the network {name}"))?,
+        };
+        *key = network_key(name, &password)?;
+    }
+    Ok(())
 }
 
 /// One label of RFC 1123.
