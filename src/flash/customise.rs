@@ -1,7 +1,8 @@
 //! Settings for the first boot, on a card's boot partition.
 
 use super::firstrun::{Settings, command_line};
-use super::write::{HEAD, Sink};
+use super::sink::Sink;
+use super::write::HEAD;
 use crate::image::disk::Slice;
 use crate::image::ext4::Ext4;
 use crate::image::fat::Fat;

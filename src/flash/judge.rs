@@ -155,9 +155,15 @@ fn disk_problems(
     image: Option<&str>,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<Problem>> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
     let name = &disk.name;
-    let mut say = |what: String, remedy: String| problems.push(Problem::new(what, remedy));
+    let mut say = |what: String, remedy: String| {
+        let problem = Problem::new(what, remedy);
+        // One device may be mounted at one place twice.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
     if let Some(partition) = partition {
         say(
             format!("{partition} is a partition"),

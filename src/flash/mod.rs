@@ -7,6 +7,7 @@ mod firstrun;
 mod judge;
 mod progress;
 mod settings;
+mod sink;
 mod write;
 
 use crate::cli::FlashArgs;
@@ -20,6 +21,7 @@ use firstrun::Settings;
 use judge::{Target, Wanted};
 use nix::sys::signal::{SigSet, Signal};
 use progress::Progress;
+use sink::Sink;
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +29,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::NamedTempFile;
-use write::{Bytes, Sink, Source, Stopped, Written};
+use write::{Bytes, Source, Stopped, Written};
 
 /// The exit code after Ctrl-C.
 const INTERRUPTED: u8 = 130;
