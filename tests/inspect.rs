@@ -340,6 +340,8 @@ fn every_difference_is_found_and_nothing_else() {
         fs::create_dir(&odd).unwrap();
         for name in ["same", "mode", "owner", "xattr", "size", "content", "type"] {
             fs::write(odd.join(name), "0123456789").unwrap();
+            // Whatever the umask.
+            fs::set_permissions(odd.join(name), fs::Permissions::from_mode(0o644)).unwrap();
         }
         fs::write(odd.join("n".repeat(255)), "").unwrap();
         fs::write(odd.join(std::ffi::OsStr::from_bytes(b"\xff\xfe")), "").unwrap();
@@ -372,6 +374,7 @@ fn every_difference_is_found_and_nothing_else() {
     file.write_all_at(b"X", 5).unwrap();
     fs::remove_file(odd.join("type")).unwrap();
     fs::create_dir(odd.join("type")).unwrap();
+    fs::set_permissions(odd.join("type"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::remove_file(odd.join("link")).unwrap();
     std::os::unix::fs::symlink("mode", odd.join("link")).unwrap();
     fs::write(b.join("new"), "").unwrap();

@@ -109,7 +109,7 @@ pub(crate) fn judge(machine: &Machine, wanted: &Wanted<'_>) -> Result<Target> {
     if image.is_some_and(|image| (image.dev(), image.ino()) == (facts.dev(), facts.ino())) {
         return refuse(path, "it is the image itself", "name another target");
     }
-    if path.starts_with("/dev") {
+    if in_dev(path) {
         // A slip of the fingers that has filled many a memory file system.
         return refuse(
             path,
@@ -123,9 +123,14 @@ pub(crate) fn judge(machine: &Machine, wanted: &Wanted<'_>) -> Result<Target> {
     })
 }
 
+/// Whether only devices should be there; /dev/shm is for files.
+fn in_dev(path: &Path) -> bool {
+    path.starts_with("/dev") && !path.starts_with("/dev/shm")
+}
+
 fn new_file(wanted: &Wanted<'_>) -> Result<Target> {
     let path = wanted.target;
-    if path.starts_with("/dev") {
+    if in_dev(path) {
         return refuse(
             path,
             "there is no such device",
