@@ -6,6 +6,7 @@ mod watch;
 
 use crate::cli::BootArgs;
 use crate::config::Arch;
+use crate::image::stream::{self, Form};
 use anyhow::{Context, Result, ensure};
 use std::fmt;
 use std::fs::File;
@@ -161,23 +162,15 @@ fn start(request: &BootRequest<'_>, file: &File, image: &Path, dir: &Path) -> Re
 
 /// Writes the raw image to `to`, whatever form it comes in; holes stay or become holes.
 fn unpack(from: &Path, to: &Path) -> Result<()> {
-    let name = from.to_string_lossy().into_owned();
-    let source = File::open(from).with_context(|| format!("opening {name}"))?;
     let mut target = File::create(to).context("making the card")?;
-    if name.ends_with(".zst") {
-        files::write_sparse(&mut zstd::Decoder::new(source)?, &mut target)
-    } else if name.ends_with(".xz") {
-        files::write_sparse(&mut liblzma::read::XzDecoder::new(source), &mut target)
-    } else if name.ends_with(".gz") {
-        files::write_sparse(&mut flate2::read::GzDecoder::new(source), &mut target)
-    } else if name.ends_with(".zip") {
-        let mut archive = zip::ZipArchive::new(source)?;
-        files::write_sparse(&mut archive.by_index(0)?, &mut target)
-    } else {
+    if Form::of(from)? == Form::Raw {
+        let source = File::open(from).with_context(|| format!("opening {}", from.display()))?;
         let size = source.metadata()?.len();
         crate::export::sparse::copy(&source, &target, size)
+    } else {
+        stream::with(from, |reader| stream::write_sparse(reader, &mut target)).map(|_| ())
     }
-    .with_context(|| format!("unpacking {name}"))
+    .with_context(|| format!("unpacking {}", from.display()))
 }
 
 /// What the firmware would load, taken from the boot partition.

@@ -9,6 +9,7 @@
 //! | build | [`build`], [`durable`], [`script`], [`apt`], [`pool`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
 //! | try out | [`shell`], [`boot`] |
+//! | images in hand | `image`, [`flash`], [`inspect`], [`diff`] |
 //! | tidy | [`work`], [`clean`] |
 //! | system | [`sandbox`], [`isolate`], [`rootfs`], [`dispatch`], [`command`], [`tool`], [`output`], [`timings`], [`problem`], `disk` |
 
@@ -23,11 +24,15 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod deployed;
+pub mod diff;
 mod disk;
 pub mod dispatch;
 pub mod durable;
 pub mod export;
 pub mod finalise;
+pub mod flash;
+mod image;
+pub mod inspect;
 pub mod isolate;
 pub mod key;
 pub mod layer;
@@ -91,6 +96,9 @@ pub fn run(cli: Cli) -> Result<u8> {
         }
         Command::Lock { config, update } => lock(&config, update),
         Command::Boot(args) => boot::run(&args),
+        Command::Diff(args) => Ok(diff::run(&args)),
+        Command::Flash(args) => flash::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Internal(internal) => run_internal(internal),
     }
 }

@@ -36,6 +36,9 @@ fn help_fits_eighty_columns_and_ends_well() {
         &["check", "--help"],
         &["shell", "--help"],
         &["boot", "--help"],
+        &["flash", "--help"],
+        &["inspect", "--help"],
+        &["diff", "--help"],
     ] {
         let output = westwork(dir.path(), args);
         assert_eq!(output.status.code(), Some(0), "{args:?}");

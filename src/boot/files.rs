@@ -5,34 +5,8 @@ use crate::config::Arch;
 use crate::export::{fat, partition, run};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-
-/// Copies `from` to the empty `to`, leaving holes where 64 KiB are zero.
-pub(super) fn write_sparse(from: &mut dyn Read, to: &mut File) -> Result<()> {
-    let mut buffer = vec![0; 64 << 10];
-    let mut size = 0;
-    loop {
-        let mut n = 0;
-        while n < buffer.len() {
-            match from.read(&mut buffer[n..])? {
-                0 => break,
-                more => n += more,
-            }
-        }
-        if n == 0 {
-            break;
-        }
-        size += n as u64;
-        if buffer[..n].iter().any(|b| *b != 0) {
-            to.write_all(&buffer[..n])?;
-        } else {
-            to.seek(SeekFrom::Start(size))?;
-        }
-    }
-    to.set_len(size)?;
-    Ok(())
-}
 
 /// Takes the boot files of `image` into a directory below `dir`.
 pub(super) fn extract(file: &File, image: &Path, dir: &Path) -> Result<BootFiles> {
