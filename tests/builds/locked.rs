@@ -231,6 +231,24 @@ fn two_architectures_in_one_run() {
             .join(format!("deploy/2026-01-31-Test-{arch}.img.zst"));
         assert!(image.exists(), "{said}");
     }
+    // The same packages emulated make the same image, as for arm64 above.
+    tree.build(&[
+        "--locked",
+        "--emulate",
+        "--set",
+        "ARCH=armhf",
+        "--set",
+        "IMG_FILENAME=2026-01-31-Test-armhf",
+        "--set",
+        "WORK_DIR=slow",
+        "--set",
+        "DEPLOY_DIR=emulated",
+    ]);
+    let name = "2026-01-31-Test-armhf.img.zst";
+    assert_eq!(
+        fs::read(tree.dir.join("emulated").join(name)).unwrap(),
+        fs::read(tree.dir.join("deploy").join(name)).unwrap()
+    );
     let said = tree.build(&["-c", "other"]);
     assert!(said.contains("cached  stage0/00-a/01-run.sh"), "{said}");
     let clash = tree.run(&["build", "-c", "other", "-c", "other"]);

@@ -48,8 +48,9 @@ fn prove(arch: &str) {
     let tree = Tree::new(arch).with_bootstrap();
     // What maintainer scripts do most: users, services, alternatives, debconf, byte code.
     tree.file("stages/stage0/00-a/00-debconf", "locales locales/locales_to_be_generated multiselect en_GB.UTF-8 UTF-8\nlocales locales/default_environment_locale select en_GB.UTF-8\n");
-    tree.file("stages/stage0/00-a/00-packages-nr", "systemd-sysv udev dbus openssh-server locales adduser kmod iputils-ping python3-minimal gawk\n");
-    tree.file("stages/stage0/00-a/01-run-chroot.sh", "adduser --disabled-password --comment '' anna\nsystemctl enable systemd-networkd\nrm -f /etc/ssh/ssh_host_*\n");
+    tree.file("stages/stage0/00-a/00-packages-nr", "apt-utils\n");
+    tree.file("stages/stage0/00-a/01-packages-nr", "systemd-sysv udev dbus openssh-server locales adduser kmod iputils-ping python3-minimal gawk console-setup\n");
+    tree.file("stages/stage0/00-a/02-run-chroot.sh", "adduser --disabled-password --comment '' anna\nsystemctl enable systemd-networkd\nrm -f /etc/ssh/ssh_host_*\n");
     tree.script("stages/stage9/00-look/00-run.sh", MANIFEST);
     tree.script("stages/stage9/prerun.sh", "copy_previous");
     let mut manifests = Vec::new();
