@@ -77,7 +77,7 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
         remove(&store.failed_dir(key))?;
     }
     let schedule = Schedule::new(job, &store, last.as_ref())?;
-    let mut build = Build::new(job, &store, Progress::after(last))?;
+    let mut build = Build::new(job, &store, Progress::after(last), "build.log")?;
     let result = build.run(&schedule, options);
     let mark = build.timings.begin();
     build.durable.finish()?;
@@ -101,7 +101,7 @@ pub fn lock(job: &Job<'_>, last: &Progress) -> Result<()> {
         "the last build is not complete; `westwork-gen build --continue` finishes it"
     );
     let store = Store::open(&job.config.work_dir)?;
-    let mut build = Build::new(job, &store, last.clone())?;
+    let mut build = Build::new(job, &store, last.clone(), "lock.log")?;
     build.prepare_dispatch(Mode::Native)?;
     let stack: Vec<Key> = last.steps.iter().map(|(_, key)| key.clone()).collect();
     build.lock_packages(&stack, true)?;
@@ -138,9 +138,9 @@ struct Build<'a> {
 }
 
 impl<'a> Build<'a> {
-    fn new(job: &'a Job<'a>, store: &'a Store, progress: Progress) -> Result<Self> {
+    fn new(job: &'a Job<'a>, store: &'a Store, progress: Progress, log: &str) -> Result<Self> {
         let (config, work) = (job.config, job.work());
-        let mut output = Output::new(&work.join("build.log"))?;
+        let mut output = Output::new(&work.join(log))?;
         let mut note = |text: &str| output.say(&format!("note: {text}"));
         let archives = Archives::open(&config.cache_dir, config.arch.debian(), &mut note)?;
         Ok(Self {

@@ -41,6 +41,7 @@ struct Candidate {
 pub fn clean(work_dir: &Path, what: What) -> Result<()> {
     refuse_mounts(work_dir)?;
     let store = Store::at(work_dir);
+    store.sweep()?;
     let entries = store.entries()?;
     let used = used(&Progress::all(work_dir)?, what.keep);
     let (mut kept, mut candidates) = (0, Vec::new());
@@ -163,6 +164,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), inside).unwrap();
         let image = work.path().join("Image-arm64");
         fs::create_dir(&image).unwrap();
+        fs::write(work.path().join("lock"), "").unwrap();
         Progress {
             steps: vec![("used".into(), used.key.clone())],
             earlier: vec![vec![earlier.key.clone()]],

@@ -109,7 +109,7 @@ impl Store {
 
     /// Throws away what an interrupted run left; for the one that holds the work directory.
     pub fn sweep(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.dir).context("reading the layer store")? {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten() {
             let entry = entry.context("reading the layer store")?;
             let name = entry.file_name();
             let name = name.to_string_lossy();

@@ -51,7 +51,9 @@ impl Progress {
     pub fn all(work_dir: &Path) -> Result<Vec<Self>> {
         let mut all = Vec::new();
         for entry in work_dir.read_dir().into_iter().flatten().flatten() {
-            all.extend(work::load(&Self::path(&entry.path()))?);
+            if entry.path().is_dir() {
+                all.extend(work::load(&Self::path(&entry.path()))?);
+            }
         }
         Ok(all)
     }

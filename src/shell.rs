@@ -1,14 +1,21 @@
 //! A shell in what the last build made, in the same sandbox as its steps. Changes are thrown
 //! away, or kept aside for the next such shell; they never get into an image.
 
+use crate::apt;
 use crate::config::Config;
+use crate::dispatch::{Dispatch, EMULATOR_VAR};
 use crate::layer::{Key, Store};
 use crate::mirror::Mirrors;
 use crate::plan::Plan;
+use crate::pool::Archives;
 use crate::progress::Progress;
-use crate::script::env::Place;
+use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, TOOLS_VAR};
+use crate::script::Env;
+use crate::script::env::{Place, is_foreign};
+use crate::tool;
 use crate::work::work_of;
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::Command;
 
 /// Opens the shell after the stage or step `at`, or where the last build stopped.
@@ -49,6 +56,14 @@ pub fn shell(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Resu
         std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
     );
     env.insert("debian_chroot".to_owned(), name);
+    let archives = Archives::open(&config.cache_dir, config.arch.debian(), &mut |text| {
+        println!("note: {text}");
+    })?;
+    let shared = archives.dir().to_string_lossy().into_owned();
+    env.insert(ARCHIVES_VAR.to_owned(), shared);
+    env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(config, false));
+    // Kept until the shell ends.
+    let _dispatch = emulated(config, &mut env)?;
     let own = std::env::current_exe().context("finding the program itself")?;
     let status = Command::new(own)
         .args(["internal", "chroot"])
@@ -58,10 +73,29 @@ pub fn shell(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Resu
         .envs(env)
         .status()
         .context("starting the shell")?;
+    archives.save()?;
     if let Some(kept) = kept {
         println!("The changes lie in {}.", kept.display());
     }
     Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
+}
+
+/// Makes the target's programs runnable, all of them emulated: a shell has few of them.
+fn emulated(config: &Config, env: &mut Env) -> Result<Option<Dispatch>> {
+    let emulator = tool::emulator(config.arch).filter(|_| is_foreign(config.arch));
+    let Some(emulator) = emulator else {
+        return Ok(None);
+    };
+    // Before Linux 6.7 the host's own handler counts.
+    let Ok(dispatch) = Dispatch::new(config, &emulator, &work_of(config).join("tools")) else {
+        return Ok(None);
+    };
+    let mut set = |name: &str, path: &Path| {
+        env.insert(name.to_owned(), path.to_string_lossy().into_owned());
+    };
+    set(TOOLS_VAR, dispatch.dir());
+    set(EMULATOR_VAR, &emulator);
+    Ok(Some(dispatch))
 }
 
 /// The layers up to and with the last step of stage `at`, or the step `at`.

@@ -2,8 +2,9 @@
 
 use crate::common::{PROGRAM, Tree, both, cache};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A small real build that ends in an image, of packages that the tests share.
 pub(crate) fn tree(arch: &str) -> Tree {
@@ -86,6 +87,32 @@ fn only_what_changed_is_built_and_said() {
     if let Some(said) = without_network(&tree, &["build"]) {
         assert!(said.contains("nothing has changed"), "{said}");
     }
+
+    // A shell in it, whose changes are thrown away or kept aside.
+    let shell = |args: &[&str], input: &str| {
+        let mut command = tree.command(&[&["shell"], args].concat());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        both(&child.wait_with_output().unwrap())
+    };
+    assert!(shell(&[], "uname -m; echo x > /srv/lost\n").contains("aarch64"));
+    shell(&["--keep"], "echo here > /srv/kept\n");
+    let said = shell(&["--keep"], "cat /srv/kept; ls /srv/lost\n");
+    assert!(
+        said.contains("here") && said.contains("No such file"),
+        "{said}"
+    );
+    assert!(shell(&["stage0"], "id anna\n").contains("no such user"));
+    assert!(tree.build(&[]).contains("nothing has changed"));
 
     // The last script: it alone runs, and `why` names it.
     tree.file(script, &format!("{text}echo more > /srv/more\n"));
