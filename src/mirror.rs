@@ -16,9 +16,11 @@ impl Mirrors {
     /// `MIRROR` if set, else the first Debian archive the host itself uses.
     pub fn resolve(config: &Config) -> Self {
         let host = Self::of_host();
+        // Some servers do not take two slashes for one.
+        let plain = |address: String| address.trim_end_matches('/').to_owned();
         Self {
-            build: config.mirror.clone().unwrap_or(host.build),
-            security: host.security,
+            build: plain(config.mirror.clone().unwrap_or(host.build)),
+            security: plain(host.security),
         }
     }
 
