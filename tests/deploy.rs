@@ -163,6 +163,35 @@ fn every_format_holds_the_same_image() {
         assert!(sum.starts_with(raw), "{artefact}: {sum}");
         fs::remove_file(dir.path().join("copy.img")).unwrap();
     }
+    // On a card that is not empty: nothing of what was there may be taken for the journal.
+    let size = fs::metadata(deploy.join("a.img")).unwrap().len();
+    let used = format!("yes old | head -c {size} > card.img");
+    run(dir.path(), "sh", &["-c", &used]);
+    let card = dir.path().join("card.img");
+    let copy = ["copy", "a.img.zst", card.to_str().unwrap()];
+    run(&deploy, "bmaptool", &copy);
+    let table = run(dir.path(), "sfdisk", &["--dump", "card.img"]);
+    let root = table
+        .lines()
+        .find(|line| line.contains("card.img2"))
+        .unwrap();
+    let start = root
+        .split("start=")
+        .nth(1)
+        .unwrap()
+        .split(',')
+        .next()
+        .unwrap();
+    let place = format!(
+        "card.img?offset={}",
+        start.trim().parse::<u64>().unwrap() * 512
+    );
+    run(dir.path(), "e2fsck", &["-fn", &place]);
+    run(dir.path(), "debugfs", &["-R", "dump <8> journal", &place]);
+    let journal = fs::read(dir.path().join("journal")).unwrap();
+    assert!(journal.len() >= 4 << 20, "{}", journal.len());
+    // After its own superblock.
+    assert!(journal[4096..].iter().all(|byte| *byte == 0));
     let mut xml = fs::read_to_string(deploy.join("a.bmap")).unwrap();
     let at = xml.find("<Range chksum=\"").unwrap() + 15;
     let digit = if &xml[at..=at] == "0" { "1" } else { "0" };
