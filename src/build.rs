@@ -228,6 +228,7 @@ impl<'a> Build<'a> {
                 &self.archives,
                 config,
                 mirrors,
+                Some(self.job.plan),
                 offline,
             )?);
         }

@@ -111,7 +111,7 @@ fn unpack(
         .arg(&root);
     let _index = match locked {
         Some((tools, offline)) => {
-            let index = repository::prepare(tools, &archives, config, mirrors, offline)?;
+            let index = repository::prepare(tools, &archives, config, mirrors, None, offline)?;
             for package in &tools.packages {
                 let name = package.file_name();
                 fs::hard_link(archives.dir().join(&name), debs.join(&name))

@@ -137,16 +137,20 @@ fn installed(rootfs: &Path) -> Result<BTreeSet<Id>> {
     // Not every root has one.
     let log = fs::read_to_string(rootfs.join("var/log/dpkg.log")).unwrap_or_default();
     for line in log.lines() {
-        // dpkg(1): date time install|upgrade name:arch old new.
-        let mut words = line.split(' ').skip(2);
-        let (action, package) = (words.next(), words.next());
-        let (Some("install" | "upgrade"), Some(package)) = (action, package) else {
-            continue;
+        // dpkg(1): date time action name:arch old new. What a bootstrap installed is not in the
+        // log, but its removal is.
+        let words: Vec<&str> = line.split(' ').skip(2).collect();
+        let (package, version) = match words.as_slice() {
+            ["install" | "upgrade", package, _, new] => (package, new),
+            ["remove" | "purge", package, old, _] if *old != "<none>" => (package, old),
+            _ => continue,
         };
-        if let (Some((name, architecture)), Some(version)) =
-            (package.rsplit_once(':'), words.nth(1))
-        {
-            found.insert((name.to_owned(), version.to_owned(), architecture.to_owned()));
+        if let Some((name, architecture)) = package.rsplit_once(':') {
+            found.insert((
+                name.to_owned(),
+                (*version).to_owned(),
+                architecture.to_owned(),
+            ));
         }
     }
     Ok(found)
@@ -268,7 +272,7 @@ mod tests {
         );
         write(
             "var/log/dpkg.log",
-            "2026-01-01 00:00:00 startup archives unpack\n2026-01-01 00:00:00 install gone:arm64 <none> 1\n2026-01-01 00:00:00 status installed gone:arm64 1\n",
+            "2026-01-01 00:00:00 startup archives unpack\n2026-01-01 00:00:00 purge gone:arm64 1 <none>\n2026-01-01 00:00:00 purge gone:arm64 <none> <none>\n2026-01-01 00:00:00 status installed gone:arm64 1\n",
         );
         write(
             "var/lib/apt/lists/mirror.example_a%5fb_dists_trixie_main_binary-arm64_Packages",

@@ -5,12 +5,18 @@ use super::{Package, Root};
 use crate::command::Command;
 use crate::config::Config;
 use crate::mirror::Mirrors;
+use crate::plan::Plan;
 use crate::pool::Archives;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
+use walkdir::WalkDir;
+
+/// Stands for the checksum of packages that cannot be installed.
+const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Package files fetched by one call of apt's downloader.
 const BATCH: usize = 100;
@@ -19,6 +25,8 @@ const BATCH: usize = 100;
 ///
 /// The directory returned is an apt source for `copy:`. The packages themselves are not in it:
 /// apt finds them where it keeps what it has downloaded. With `offline` nothing is fetched.
+/// Names that `plan` mentions are known to apt even if they are not locked, so that taking out
+/// a package that is not there is no error, as it is none with the whole archive.
 ///
 /// # Errors
 /// When packages cannot be had any more; the message names them.
@@ -27,6 +35,7 @@ pub fn prepare(
     archives: &Archives,
     config: &Config,
     mirrors: &Mirrors,
+    plan: Option<&Plan>,
     offline: bool,
 ) -> Result<TempDir> {
     let index = archives.index()?;
@@ -52,7 +61,37 @@ pub fn prepare(
     if !missing.is_empty() {
         archives.save()?;
     }
-    index_of(root, archives.dir())
+    let mentioned = plan.map(mentioned).unwrap_or_default();
+    index_of(root, archives.dir(), &mentioned)
+}
+
+/// Every word in the stages' files that could be a package's name.
+fn mentioned(plan: &Plan) -> BTreeSet<String> {
+    /// Scripts and lists are smaller.
+    const LARGEST: u64 = 1 << 20;
+    let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    let mut words = BTreeSet::new();
+    for stage in &plan.stages {
+        let files = WalkDir::new(&stage.dir).into_iter().flatten();
+        for file in files.filter(|file| file.file_type().is_file()) {
+            if file.metadata().is_ok_and(|meta| meta.len() > LARGEST) {
+                continue;
+            }
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            for word in text.split(|c| !part(c)) {
+                // `name-` in a list takes the package out.
+                let name = word.trim_end_matches(['-', '+', '.']);
+                let first = name
+                    .chars()
+                    .next()
+                    .is_some_and(|c| c.is_ascii_alphanumeric());
+                if first && name.len() > 1 {
+                    words.insert(name.to_owned());
+                }
+            }
+        }
+    }
+    words
 }
 
 /// The first few of some packages, for a message.
@@ -115,7 +154,7 @@ fn fetch(
 
 /// Writes `dists/SUITE` of the archive: one component, no signature, for it is only ever used
 /// as trusted.
-fn index_of(root: &Root, debs: &Path) -> Result<TempDir> {
+fn index_of(root: &Root, debs: &Path, mentioned: &BTreeSet<String>) -> Result<TempDir> {
     let dir = TempDir::new().context("making a directory for the locked index")?;
     let suite = dir.path().join("dists").join(&root.suite);
     let list = format!("main/binary-{}/Packages", root.architecture);
@@ -125,6 +164,22 @@ fn index_of(root: &Root, debs: &Path) -> Result<TempDir> {
     let mut text = String::new();
     for package in &root.packages {
         text += &stanza(package, &debs.join(package.file_name()))?;
+    }
+    let provided: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("Provides: "))
+        .flat_map(|list| list.split(','))
+        .filter_map(|item| item.split_whitespace().next().map(str::to_owned))
+        .collect();
+    let locked: BTreeSet<&str> = root.packages.iter().map(|p| p.name.as_str()).collect();
+    for name in mentioned {
+        if !provided.contains(name) && !locked.contains(name.as_str()) {
+            text += &format!(
+                "Package: {name}\nVersion: 0\nArchitecture: all\nMaintainer: nobody\n\
+                 Depends: not-in-westwork-lock\nFilename: pool/{name}.deb\nSize: 1\n\
+                 SHA256: {NOTHING}\nDescription: not in westwork.lock\n\n"
+            );
+        }
     }
     fs::write(&path, &text).with_context(|| format!("writing {}", path.display()))?;
     let release = format!(

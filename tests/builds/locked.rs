@@ -20,6 +20,11 @@ pub(crate) fn tree(arch: &str) -> Tree {
          printf 'BOOTDEV /boot/firmware vfat defaults 0 2\\nROOTDEV / ext4 defaults 0 1\\n' > \"${ROOTFS_DIR}/etc/fstab\"\n\
          echo 'root=ROOTDEV rootwait' > \"${ROOTFS_DIR}/boot/firmware/cmdline.txt\"",
     );
+    // One that the bootstrap brings, one that is not there, and none by that name.
+    tree.file(
+        "stages/stage0/00-a/02-run-chroot.sh",
+        "apt-get purge -y tzdata tasksel\ndpkg -s tzdata && exit 1\ntrue\n",
+    );
     tree.script("stages/stage1/prerun.sh", "copy_previous");
     tree.file(
         "stages/stage1/00-b/00-run-chroot.sh",
