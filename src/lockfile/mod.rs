@@ -28,6 +28,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 const VERSION: u32 = 1;
@@ -167,7 +168,10 @@ impl LockFile {
 
     /// Writes the file, a line for each package, so that changes read well.
     pub fn save(&self, path: &Path) -> Result<()> {
-        work::write(path, self.text()?.as_bytes())
+        work::write(path, self.text()?.as_bytes())?;
+        // A temporary file is its owner's alone; this one goes into version control.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("setting the mode of {}", path.display()))
     }
 
     fn text(&self) -> Result<String> {
