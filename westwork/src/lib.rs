@@ -1,0 +1,4 @@
+//! The program on the device.
+
+pub mod format;
+pub mod mustache;
