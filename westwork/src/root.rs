@@ -1,0 +1,241 @@
+//! Where things lie on the device, and how its programs are run.
+//!
+//! Everything is below one [`Root`], which is `/` on the device and a directory in tests and with
+//! `--root`; programs are taken from there as well.
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program may take this long; slapd's tools and openssl on a slow card need some seconds.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The device's file system.
+#[derive(Debug, Clone)]
+pub struct Root(PathBuf);
+
+impl Root {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Is it the machine itself?
+    pub fn is_device(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+
+    /// An absolute path of the device, as seen from here.
+    pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let path = absolute.as_ref();
+        self.0.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path("/data")
+    }
+
+    pub fn conf(&self) -> PathBuf {
+        self.path("/data/conf")
+    }
+
+    /// The program's own settings, state and secrets.
+    pub fn own(&self) -> PathBuf {
+        self.path("/data/conf/westwork")
+    }
+
+    /// Present, and only then, on a box that has been set up: units look for it.
+    pub fn configured_mark(&self) -> PathBuf {
+        self.own().join("configured")
+    }
+
+    pub fn is_configured(&self) -> bool {
+        self.configured_mark().exists()
+    }
+
+    /// Waits until no other `westwork` changes /data, and keeps others waiting while it lives.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.path("/data/.westwork.lock");
+        let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .with_context(|| format!("locking {}", path.display()))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// The number of a user (`passwd`) or group (`group`) of the device.
+    pub fn id(&self, file: &str, name: &str) -> Option<u32> {
+        let text = std::fs::read_to_string(self.path("/etc").join(file)).ok()?;
+        let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        lines.find(|fields| fields.len() > 2 && fields[0] == name)?[2]
+            .parse()
+            .ok()
+    }
+
+    /// The name of a user or group of the device.
+    pub fn name(&self, file: &str, id: u32) -> Option<String> {
+        let text = std::fs::read_to_string(self.path("/etc").join(file)).ok()?;
+        let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let fields = lines.find(|fields| fields.len() > 2 && fields[2].parse() == Ok(id))?;
+        Some(fields[0].to_owned())
+    }
+
+    /// Is this program on the device?
+    pub fn has(&self, program: &str) -> bool {
+        self.path(program).exists()
+    }
+
+    /// A program of the device, by its absolute path.
+    pub fn program(&self, program: &str) -> Program {
+        Program {
+            command: Command::new(self.path(program)),
+            name: program.to_owned(),
+            input: Vec::new(),
+        }
+    }
+}
+
+/// See [`Root::lock`].
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// A program about to run. Its arguments are visible to everybody: secrets go to its input.
+#[derive(Debug)]
+pub struct Program {
+    command: Command,
+    name: String,
+    input: Vec<u8>,
+}
+
+/// What a program wrote and how it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub success: bool,
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    /// Both streams, for messages.
+    pub last_lines: String,
+}
+
+impl Program {
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = bytes.into();
+        self
+    }
+
+    /// Its standard output; an error with its last lines unless it succeeds.
+    pub fn run(self) -> Result<Vec<u8>> {
+        let name = self.name.clone();
+        let outcome = self.outcome()?;
+        if !outcome.success {
+            bail!("{name} refused: {}", outcome.last_lines);
+        }
+        Ok(outcome.stdout)
+    }
+
+    pub fn outcome(mut self) -> Result<Outcome> {
+        let starting = || format!("starting {}", self.name);
+        let mut out = tempfile::tempfile()?;
+        let mut err = tempfile::tempfile()?;
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(out.try_clone()?)
+            .stderr(err.try_clone()?);
+        self.command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8");
+        let mut child = self.command.spawn().with_context(starting)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that does not read its input says why by its exit.
+            let _ = stdin.write_all(&self.input);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > deadline {
+                child.kill()?;
+                child.wait()?;
+                bail!("{} did not end within {} s", self.name, PATIENCE.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let (stdout, stderr) = (contents(&mut out)?, contents(&mut err)?);
+        let both = [stdout.as_slice(), stderr.as_slice()]
+            .map(String::from_utf8_lossy)
+            .concat();
+        let lines: Vec<&str> = both
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let last_lines = lines[lines.len().saturating_sub(6)..].join(" | ");
+        Ok(Outcome {
+            success: status.success(),
+            code: status.code(),
+            stdout,
+            last_lines,
+        })
+    }
+}
+
+fn contents(file: &mut File) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes a file that is either wholly there, on the disk, or as it was before.
+pub fn write_file(path: &Path, mode: u32, contents: &[u8]) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let writing = || format!("writing {}", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(writing)?;
+    file.write_all(contents).with_context(writing)?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(mode))
+        .with_context(writing)?;
+    file.as_file().sync_all().with_context(writing)?;
+    file.persist(path).with_context(writing)?;
+    sync_directory(directory)
+}
+
+/// Makes renames in a directory durable.
+pub fn sync_directory(directory: &Path) -> Result<()> {
+    let file = File::open(directory).with_context(|| format!("opening {}", directory.display()))?;
+    file.sync_all()
+        .with_context(|| format!("syncing {}", directory.display()))
+}
+
+/// A directory with this mode, and its parents.
+pub fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
+        .with_context(|| format!("setting the mode of {}", path.display()))
+}
+
+/// Gives a path to somebody, if that is a change: who is not root cannot but need not.
+pub fn give(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = path
+        .symlink_metadata()
+        .with_context(|| format!("reading {}", path.display()))?;
+    if (metadata.uid(), metadata.gid()) == (uid, gid) {
+        return Ok(());
+    }
+    chown(path, Some(uid), Some(gid))
+        .with_context(|| format!("setting the owner of {}", path.display()))
+}
