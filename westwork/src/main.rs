@@ -25,6 +25,21 @@ enum Command {
         #[arg(long)]
         check_only: bool,
     },
+    /// Serve the set-up page until the box is configured
+    Setup {
+        /// Where to listen; only private addresses are answered
+        #[arg(long, default_value = "0.0.0.0:80")]
+        listen: Vec<std::net::SocketAddr>,
+        /// A name that the box answers to, besides its addresses
+        #[arg(long, default_value = "westwork.local")]
+        name: Vec<String>,
+    },
+    /// Forget owner, users, mail and chat, and go back to set-up
+    FactoryReset {
+        /// Yes, really
+        #[arg(long, required = true)]
+        yes: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -41,6 +56,14 @@ fn main() -> ExitCode {
 fn run(root: &Root, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Render { check_only } => render(root, check_only),
+        Command::Setup { listen, name } => westwork::web::serve(
+            root,
+            &westwork::web::Options {
+                listen,
+                names: name,
+            },
+        ),
+        Command::FactoryReset { .. } => westwork::setup::factory_reset(root),
     }
 }
 
