@@ -9,7 +9,7 @@ use crate::root::{Root, give, make_directory};
 use crate::secrets::{Secret, Secrets, password_hash};
 use crate::settings::{self, Settings};
 use anyhow::{Context, Result, anyhow, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Somebody who has mail and chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,30 +32,45 @@ pub fn create(root: &Root, settings: &Settings, secrets: &Secrets) -> Result<()>
             .ok_or_else(|| missing("ldap_services"))?
             .reveal(),
     )?;
-    load(root, &base(settings, &services, owner))
+    load(root, &root.data(), &base(settings, &services, owner))
 }
 
-/// Replaces the directory's data by this LDIF; slapd must not be running.
-pub(crate) fn load(root: &Root, ldif: &str) -> Result<()> {
-    let data = root.path("/data/ldap");
-    crate::render::remove_tree(&data)?;
-    make_directory(&data, 0o700)?;
+/// Replaces the directory's data below `data` (which is or will be /data) by this LDIF; slapd must
+/// not be running.
+pub(crate) fn load(root: &Root, data: &Path, ldif: &str) -> Result<()> {
+    let database = data.join("ldap");
+    crate::render::remove_tree(&database)?;
+    make_directory(&database, 0o700)?;
     let configuration = root.path("/data/conf/slapd/slapd.conf");
-    root.program("/usr/sbin/slapadd")
+    let slapadd = root
+        .program_seeing(data, &root.data(), "/usr/sbin/slapadd")
         .arg("-f")
-        .arg(&configuration)
-        .input(ldif)
-        .run()
-        .context("making the directory")?;
+        .arg(configuration);
+    slapadd.input(ldif).run().context("making the directory")?;
     let (Some(uid), Some(gid)) = (root.id("passwd", "openldap"), root.id("group", "openldap"))
     else {
         return Ok(());
     };
-    give(&data, uid, gid)?;
-    for file in data.read_dir().context("reading /data/ldap")? {
+    give(&database, uid, gid)?;
+    for file in database
+        .read_dir()
+        .context("reading the directory's data")?
+    {
         give(&file?.path(), uid, gid)?;
     }
     Ok(())
+}
+
+/// The whole directory as LDIF; slapd must not be running.
+pub(crate) fn dump(root: &Root) -> Result<String> {
+    let configuration = root.path("/data/conf/slapd/slapd.conf");
+    let output = root
+        .program("/usr/sbin/slapcat")
+        .arg("-f")
+        .arg(configuration)
+        .run()
+        .context("reading the directory")?;
+    String::from_utf8(output).context("reading the directory")
 }
 
 fn base(settings: &Settings, services: &Secret, owner: &Secret) -> String {

@@ -89,6 +89,26 @@ impl Root {
         self.path(program).exists()
     }
 
+    /// The same, for which the directory `next` stands in the place of `present`. It gets a mount
+    /// namespace of its own: nobody else sees the mount, and it ends with the program. Exit code
+    /// 97 means that the mount was refused.
+    pub fn program_seeing(&self, next: &Path, present: &Path, program: &str) -> Program {
+        let mut command = Command::new("/usr/bin/unshare");
+        command.arg("--mount");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        let script = "mount --bind \"$1\" \"$2\" || exit 97; shift 2; exec \"$@\"";
+        command
+            .args(["--", "sh", "-c", script, "sh"])
+            .args([next, present, &self.path(program)]);
+        Program {
+            command,
+            name: program.to_owned(),
+            input: Vec::new(),
+        }
+    }
+
     /// A program of the device, by its absolute path.
     pub fn program(&self, program: &str) -> Program {
         Program {

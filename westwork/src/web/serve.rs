@@ -4,6 +4,7 @@ use super::app::App;
 use super::http::{self, Method, Response};
 use super::{guard, pages};
 use crate::root::Root;
+use crate::services;
 use crate::setup::State;
 use anyhow::{Context, Result};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -62,13 +63,7 @@ pub fn serve(root: &Root, options: &Options) -> Result<()> {
     }
     // The goodbye page is on its way.
     std::thread::sleep(Duration::from_secs(2));
-    if root.has("/usr/bin/systemctl") {
-        root.program("/usr/bin/systemctl")
-            .args(["--no-block", "start", "westwork.target"])
-            .run()
-            .context("starting normal use")?;
-    }
-    Ok(())
+    services::start_normal_use(root)
 }
 
 fn start(app: &Arc<App>) {
