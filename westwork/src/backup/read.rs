@@ -8,7 +8,7 @@ use crate::services::{self, Stopped};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
