@@ -200,6 +200,15 @@ impl<'a> Users<'a> {
         Ok(())
     }
 
+    /// Where slapd listens for root.
+    fn socket(&self) -> String {
+        if self.root.is_device() {
+            return "ldapi:///".to_owned();
+        }
+        let path = self.root.path("/run/slapd/ldapi").display().to_string();
+        format!("ldapi://{}", path.replace('/', "%2F"))
+    }
+
     fn mailbox(&self, user: &str) -> PathBuf {
         self.root
             .path("/data/mail")
@@ -231,7 +240,7 @@ impl<'a> Users<'a> {
                 "-Y",
                 "EXTERNAL",
                 "-H",
-                "ldapi:///",
+                &self.socket(),
                 "-o",
                 "ldif-wrap=no",
                 "-b",
@@ -264,7 +273,7 @@ impl<'a> Users<'a> {
         let program = format!("/usr/bin/{name}");
         self.root
             .program(&program)
-            .args(["-Q", "-Y", "EXTERNAL", "-H", "ldapi:///"])
+            .args(["-Q", "-Y", "EXTERNAL", "-H", &self.socket()])
             .input(ldif)
             .run()
     }
