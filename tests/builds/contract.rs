@@ -1,6 +1,6 @@
 //! The stage contract, and what must never get into an image.
 
-use crate::common::{Tree, both};
+use crate::common::{Tree, both, target};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,8 @@ fn every_kind(arch: &str) -> Tree {
     let tree = Tree::new(arch).with_bootstrap();
     let outside = tree.dir.parent().unwrap().join("outside");
     tree.file("config", &format!(
-        "IMG_NAME=Test\nARCH={arch}\nEXTRA_SUITES=\nSTAGE_LIST=(stages/stage0 '{}')\nexport OWN_SETTING='two words'\nFIRST_USER_NAME=anna\n",
+        "IMG_NAME=Test\n{}STAGE_LIST=(stages/stage0 '{}')\nexport OWN_SETTING='two words'\nFIRST_USER_NAME=anna\n",
+        target(arch),
         outside.display()
     ));
     let sub = "stages/stage0/00-kinds";

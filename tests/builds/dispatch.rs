@@ -1,6 +1,6 @@
 //! Programs behave alike natively and emulated, in every way of being started.
 
-use crate::common::{Tree, both};
+use crate::common::{Tree, both, target};
 use std::fs;
 use std::process::Stdio;
 
@@ -138,7 +138,8 @@ fn report(tree: &Tree, arch: &str, mode: &str) -> Vec<String> {
     tree.file(
         "config",
         &format!(
-            "IMG_NAME=Test\nARCH={arch}\nEXTRA_SUITES=\nexport REPORT='{}'\n",
+            "IMG_NAME=Test\n{}export REPORT='{}'\n",
+            target(arch),
             path.display()
         ),
     );

@@ -1,5 +1,6 @@
 //! A small stage tree in a directory of its own, and the program run on it.
 
+use crate::common::release;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -82,7 +83,7 @@ impl Fixture {
         fs::create_dir_all(cache()).unwrap();
         let fixture = Self { _dir: dir, root };
         let cache = cache().canonicalize().unwrap();
-        fixture.config(&format!("ARCH={arch}"));
+        fixture.config(&format!("ARCH={arch}\nRELEASE={}", release(arch)));
         fixture.config(&format!("CACHE_DIR='{}'", cache.display()));
         fixture
     }

@@ -1,6 +1,6 @@
 //! Builds that are killed at any moment, and disks that fill up.
 
-use crate::common::{Tree, both, host_state};
+use crate::common::{Tree, both, host_state, target};
 use crate::fixture::{Process, family, left, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,7 +18,10 @@ fn tree() -> Tree {
     let tree = Tree::new("arm64").with_bootstrap();
     tree.file(
         "config",
-        "IMG_NAME=Test\nARCH=arm64\nEXTRA_SUITES=\nIMG_DATE=2026-01-31\nSOURCE_DATE_EPOCH=1767225600\nBOOT_SIZE=64M\n",
+        &format!(
+            "IMG_NAME=Test\n{}IMG_DATE=2026-01-31\nSOURCE_DATE_EPOCH=1767225600\nBOOT_SIZE=64M\n",
+            target("arm64")
+        ),
     );
     tree.file("stages/stage0/00-a/00-packages-nr", "adduser less\n");
     tree.script(

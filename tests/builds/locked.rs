@@ -1,6 +1,6 @@
 //! The same packages again: lock file, package cache, and layers that are there.
 
-use crate::common::{PROGRAM, Tree, both, cache};
+use crate::common::{PROGRAM, Tree, both, cache, release, target};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -11,7 +11,10 @@ pub(crate) fn tree(arch: &str) -> Tree {
     let tree = Tree::new(arch).with_bootstrap();
     tree.file(
         "config",
-        &format!("IMG_NAME=Test\nARCH={arch}\nEXTRA_SUITES=\nIMG_DATE=2026-01-31\nBOOT_SIZE=64M\n"),
+        &format!(
+            "IMG_NAME=Test\n{}IMG_DATE=2026-01-31\nBOOT_SIZE=64M\n",
+            target(arch)
+        ),
     );
     tree.file("stages/stage0/00-a/00-packages-nr", "adduser less\n");
     tree.script(
@@ -248,7 +251,10 @@ fn two_architectures_in_one_run() {
     let tree = tree("arm64");
     tree.file(
         "config",
-        "IMG_NAME=Test\nARCH='arm64 armhf'\nEXTRA_SUITES=\nIMG_DATE=2026-01-31\nBOOT_SIZE=64M\n",
+        &format!(
+            "IMG_NAME=Test\nARCH='arm64 armhf'\nRELEASE={}\nEXTRA_SUITES=\nIMG_DATE=2026-01-31\nBOOT_SIZE=64M\n",
+            release("armhf")
+        ),
     );
     // Another host name is no reason to bootstrap again.
     tree.file(

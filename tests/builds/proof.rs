@@ -1,6 +1,6 @@
 //! The proof of native dispatch: the same root file system with it and without.
 
-use crate::common::Tree;
+use crate::common::{Tree, target};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -56,7 +56,14 @@ fn prove(arch: &str) {
     let mut manifests = Vec::new();
     for mode in ["native", "emulated"] {
         let base = tree.dir.join(mode);
-        tree.file("config", &format!("IMG_NAME=Test\nARCH={arch}\nEXTRA_SUITES=\nSOURCE_DATE_EPOCH=1767225600\nexport MANIFEST_FILE='{}'\n", base.display()));
+        tree.file(
+            "config",
+            &format!(
+                "IMG_NAME=Test\n{}SOURCE_DATE_EPOCH=1767225600\nexport MANIFEST_FILE='{}'\n",
+                target(arch),
+                base.display()
+            ),
+        );
         let mut args = vec!["--timings", "--set"];
         let work = format!(
             "WORK_DIR={}",

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_westwork-gen");
@@ -13,6 +14,69 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_westwork-gen");
 pub(crate) fn cache() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-cache");
     std::env::var_os("WESTWORK_TEST_CACHE").map_or_else(default, PathBuf::from)
+}
+
+/// A suite whose index for `arch` agrees with the signed release file on the host's mirror:
+/// trixie, or the next one while the mirror is in the middle of an update, which takes some
+/// of them days for the smaller architectures.
+pub(crate) fn release(arch: &str) -> &'static str {
+    static ARM64: OnceLock<&str> = OnceLock::new();
+    static ARMHF: OnceLock<&str> = OnceLock::new();
+    let known = if arch == "armhf" { &ARMHF } else { &ARM64 };
+    known.get_or_init(|| {
+        let found = ["trixie", "forky"]
+            .into_iter()
+            .find(|suite| index_is_whole(suite, arch));
+        let suite = found.expect("a mirror with a whole index");
+        println!("{arch}: {suite}");
+        suite
+    })
+}
+
+/// The lines of a config that choose `arch` and what it is made from.
+pub(crate) fn target(arch: &str) -> String {
+    format!("ARCH={arch}\nRELEASE={}\nEXTRA_SUITES=\n", release(arch))
+}
+
+/// Whether apt takes the index of `suite` for `arch` from the host's first mirror.
+fn index_is_whole(suite: &str, arch: &str) -> bool {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path();
+    let targets = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(SITE) $(REPO_URI)"])
+        .output()
+        .unwrap();
+    let targets = String::from_utf8_lossy(&targets.stdout).into_owned();
+    let mirror = targets
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, uri)| uri.trim_end_matches('/'))
+        .find(|uri| uri.ends_with("/debian"))
+        .unwrap_or("http://deb.debian.org/debian");
+    // The hashes of the release file are what is looked at, not who signed it.
+    fs::write(
+        dir.join("sources.list"),
+        format!("deb [arch={arch} trusted=yes] {mirror} {suite} main\n"),
+    )
+    .unwrap();
+    let options = [
+        format!("Dir={}", dir.display()),
+        "Dir::State::status=/dev/null".to_owned(),
+        format!("Dir::Etc::sourcelist={}/sources.list", dir.display()),
+        format!("APT::Architecture={arch}"),
+        "Acquire::Languages=none".to_owned(),
+        "APT::Sandbox::User=root".to_owned(),
+    ];
+    for name in ["etc/apt", "var/lib/apt/lists/partial", "var/cache/apt"] {
+        fs::create_dir_all(dir.join(name)).unwrap();
+    }
+    Command::new("apt-get")
+        .args(options.iter().flat_map(|option| ["-o", option]))
+        .args(["update", "--error-on=any", "-qq"])
+        .output()
+        .unwrap()
+        .status
+        .success()
 }
 
 /// A tree with a config, in a directory whose name has what shells trip over.
@@ -36,7 +100,7 @@ impl Tree {
         let tree = Self { dir, _outer: outer };
         tree.file(
             "config",
-            &format!("IMG_NAME=Test\nARCH={arch}\nEXTRA_SUITES=\nIMG_DATE=2026-01-31\n"),
+            &format!("IMG_NAME=Test\n{}IMG_DATE=2026-01-31\n", target(arch)),
         );
         tree
     }
