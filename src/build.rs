@@ -331,8 +331,7 @@ impl<'a> Build<'a> {
     fn lock_packages(&mut self, stack: &[Key], again: bool) -> Result<()> {
         let config = self.job.config;
         let path = lockfile::path_of(config);
-        // Variants write to the same file.
-        let _turn = self.archives.turn()?;
+        let _turn = lockfile::turn(&path)?;
         let mut file = LockFile::load(&path)?.unwrap_or_default();
         let (suite, arch) = (&config.release, config.arch.debian());
         let Some(date) = self.job.state.date else {

@@ -166,11 +166,6 @@ impl Archives {
         Ok(work::load(&self.pool.join(INDEX))?.unwrap_or_default())
     }
 
-    /// Waits for this build's turn at a file that several builds write.
-    pub(crate) fn turn(&self) -> Result<Flock<File>> {
-        self.lock()
-    }
-
     fn lock(&self) -> Result<Flock<File>> {
         let path = self.pool.join("lock");
         let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;

@@ -29,7 +29,9 @@ pub(super) fn judge(
     let img_date = judge
         .text("IMG_DATE", values::date)
         .unwrap_or_else(|| day(epoch));
-    let stem = format!("{img_date}-{img_name}");
+    let img_filename = judge
+        .text("IMG_FILENAME", values::file_name)
+        .unwrap_or_else(|| format!("{img_date}-{img_name}"));
     let config = Config {
         distro: judge.value("DISTRO", values::distro),
         arch: judge.value("ARCH", values::arch),
@@ -74,12 +76,10 @@ pub(super) fn judge(
         timezone_default: judge.checked("TIMEZONE_DEFAULT", values::time_zone),
         enable_cloud_init: judge.value("ENABLE_CLOUD_INIT", values::flag),
         source_date_epoch: epoch,
-        img_filename: judge
-            .text("IMG_FILENAME", values::file_name)
-            .unwrap_or_else(|| stem.clone()),
         archive_filename: judge
             .text("ARCHIVE_FILENAME", values::file_name)
-            .unwrap_or(stem),
+            .unwrap_or_else(|| img_filename.clone()),
+        img_filename,
         img_date,
         img_name,
         clean: judge.value("CLEAN", values::flag),

@@ -255,7 +255,7 @@ pub(super) fn arch(text: &str) -> Result<Arch, Fault> {
 
 /// `RELEASE`: suites that have the packages stages name.
 pub(super) fn release(text: &str) -> Result<String, Fault> {
-    let known = ["trixie", "forky", "sid"].map(|name| (name, name));
+    let known = ["trixie", "stable", "forky", "sid"].map(|name| (name, name));
     one_of(text, &known).map(str::to_owned)
 }
 

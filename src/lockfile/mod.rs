@@ -25,9 +25,10 @@ use crate::archive::State;
 use crate::config::Config;
 use crate::work;
 use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -110,6 +111,20 @@ impl Default for LockFile {
 /// Where the lock file of a tree is.
 pub fn path_of(config: &Config) -> PathBuf {
     config.base_dir.join("westwork.lock")
+}
+
+/// Waits for this build's turn at reading and writing the lock file at `path`: variants of
+/// all architectures write to the same one. Its directory is locked, since the file itself is
+/// replaced.
+///
+/// # Errors
+/// When the directory cannot be opened or locked.
+pub fn turn(path: &Path) -> Result<Flock<File>> {
+    let dir = path.parent().context("finding a file's directory")?;
+    let file = File::open(dir).with_context(|| format!("opening {}", dir.display()))?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .with_context(|| format!("locking {}", dir.display()))
 }
 
 impl LockFile {

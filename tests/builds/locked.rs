@@ -270,7 +270,7 @@ fn two_architectures_in_one_run() {
         assert!(image.exists(), "{said}");
     }
     // The same packages emulated make the same image, as for arm64 above.
-    tree.build(&[
+    let said = tree.build(&[
         "--locked",
         "--emulate",
         "--set",
@@ -283,6 +283,7 @@ fn two_architectures_in_one_run() {
         "DEPLOY_DIR=emulated",
     ]);
     let name = "2026-01-31-Test-armhf.img.zst";
+    assert!(tree.dir.join("emulated").join(name).exists(), "{said}");
     assert_eq!(
         fs::read(tree.dir.join("emulated").join(name)).unwrap(),
         fs::read(tree.dir.join("deploy").join(name)).unwrap()

@@ -17,14 +17,14 @@ pub(crate) fn cache() -> PathBuf {
 }
 
 /// A suite whose index for `arch` agrees with the signed release file on the host's mirror:
-/// trixie, or the next one while the mirror is in the middle of an update, which takes some
-/// of them days for the smaller architectures.
+/// trixie, or the same by its other name: a mirror in the middle of an update, which takes some
+/// of them days for the smaller architectures, may have one of the two whole.
 pub(crate) fn release(arch: &str) -> &'static str {
     static ARM64: OnceLock<&str> = OnceLock::new();
     static ARMHF: OnceLock<&str> = OnceLock::new();
     let known = if arch == "armhf" { &ARMHF } else { &ARM64 };
     known.get_or_init(|| {
-        let found = ["trixie", "forky"]
+        let found = ["trixie", "stable"]
             .into_iter()
             .find(|suite| index_is_whole(suite, arch));
         let suite = found.expect("a mirror with a whole index");
