@@ -120,8 +120,14 @@ pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
     let read_only = measure(request, &mut layout, log)?;
     layout.place()?;
     let image = publish::raw_image(request)?;
-    assemble(request, &layout, image.path(), read_only.as_deref(), log)?;
-    publish::publish(request, layout.size(), image, began, log)
+    let root = assemble(request, &layout, image.path(), log)?;
+    let path = image.path().to_owned();
+    let mut make = |log: Log<'_>| fill(request, root, &path, read_only.as_deref(), log);
+    let root = publish::Root {
+        start: root.start,
+        make: &mut make,
+    };
+    publish::publish(request, layout.size(), image, root, began, log)
 }
 
 /// Where the partition's files are in the tree.
@@ -192,48 +198,62 @@ fn measure(
     Ok(read_only)
 }
 
-/// Writes table and file systems into `image`, an empty file. Takes what has
-/// partitions of its own out of the tree, the deepest first, and the root last.
-fn assemble(
+/// Writes the table and all file systems but the root's into `image`, an empty file. Takes
+/// what has partitions of its own out of the tree, the deepest first. Returns the root's
+/// partition, which is still to be filled.
+fn assemble<'a>(
     request: &ExportRequest<'_>,
-    layout: &Layout,
+    layout: &'a Layout,
+    image: &Path,
+    log: Log<'_>,
+) -> Result<&'a Partition> {
+    let file = File::options().read(true).write(true).open(image)?;
+    file.set_len(layout.size()).context("sizing the image")?;
+    let (roots, mut others): (Vec<&Partition>, Vec<&Partition>) =
+        layout.partitions.iter().partition(|p| p.role == Role::Root);
+    others.sort_by_key(|p| p.mount_point.matches('/').count());
+    for partition in others.into_iter().rev() {
+        fill(request, partition, image, None, log)?;
+        empty(&directory(request, partition))?;
+    }
+    // After the boot partition, since mkfs.fat must not find partitions in its way.
+    partition::write(layout, &file)?;
+    roots
+        .first()
+        .copied()
+        .context("exporting a layout without a root partition")
+}
+
+/// Makes the file system of `partition` in `image`; `read_only` is that of a read-only root.
+fn fill(
+    request: &ExportRequest<'_>,
+    partition: &Partition,
     image: &Path,
     read_only: Option<&Path>,
     log: Log<'_>,
 ) -> Result<()> {
-    let file = File::options().read(true).write(true).open(image)?;
-    file.set_len(layout.size()).context("sizing the image")?;
-    let mut partitions: Vec<&Partition> = layout.partitions.iter().collect();
-    let depth = |p: &&Partition| (p.role != Role::Root, p.mount_point.matches('/').count());
-    partitions.sort_by_key(depth);
-    for partition in partitions.into_iter().rev() {
-        let dir = directory(request, partition);
-        match &partition.file_system {
-            FileSystem::Fat32 { .. } => {
-                let contents = fat::contents(&dir, partition.directory())?;
-                fat::make(image, partition, &contents, request.source_date_epoch, log)?;
-            }
-            FileSystem::Ext4 { .. } => ext4::make(
-                &request.mke2fs,
-                image,
-                partition,
-                &dir,
-                request.scratch,
-                request.source_date_epoch,
-                log,
-            )?,
-            FileSystem::Squashfs | FileSystem::Erofs { .. } => {
-                let made = read_only.context("copying a root that was not made")?;
-                let made = File::open(made).context("opening the root file system")?;
-                sparse::copy_to(&made, &file, partition.start)?;
-            }
+    let dir = directory(request, partition);
+    match &partition.file_system {
+        FileSystem::Fat32 { .. } => {
+            let contents = fat::contents(&dir, partition.directory())?;
+            fat::make(image, partition, &contents, request.source_date_epoch, log)
         }
-        if partition.role != Role::Root {
-            empty(&dir)?;
+        FileSystem::Ext4 { .. } => ext4::make(
+            &request.mke2fs,
+            image,
+            partition,
+            &dir,
+            request.scratch,
+            request.source_date_epoch,
+            log,
+        ),
+        FileSystem::Squashfs | FileSystem::Erofs { .. } => {
+            let made = read_only.context("copying a root that was not made")?;
+            let made = File::open(made).context("opening the root file system")?;
+            let file = File::options().write(true).open(image)?;
+            sparse::copy_to(&made, &file, partition.start)
         }
     }
-    // Last, since mkfs.fat must not find partitions in its way.
-    partition::write(layout, &file)
 }
 
 /// Removes what is in `dir`, not `dir` itself.

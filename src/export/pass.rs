@@ -1,5 +1,8 @@
 //! The one pass over the raw image: read once, given to everyone at the same time.
 //!
+//! It begins while the root file system is still being made: what lies before that is
+//! complete, and the processor is not busy.
+//!
 //! A reader and one thread for each consumer, with short queues between them. The
 //! pieces are shared, so that memory is bounded by the slowest queue: [`QUEUE`]
 //! pieces of [`CHUNK`] bytes and those in the consumers' hands.
@@ -46,9 +49,22 @@ pub(super) struct Passed {
     pub(super) packed: Vec<Packed>,
 }
 
-/// Reads `image` (`size` bytes; holes are not read) once: its checksum, its block
-/// map, and its compressed form in each of the `outputs`, which are empty files.
-pub(super) fn run(image: &File, size: u64, outputs: Vec<(File, Format<'_>)>) -> Result<Passed> {
+/// What of an image is still to be made.
+pub(super) struct Rest<'a> {
+    /// First byte of it, a multiple of [`CHUNK`].
+    pub(super) start: u64,
+    pub(super) make: &'a mut dyn FnMut() -> Result<()>,
+}
+
+/// Makes the `rest` of `image` and reads all of it (`size` bytes; holes are not read)
+/// once: its checksum, its block map, and its compressed form in each of the `outputs`,
+/// which are empty files.
+pub(super) fn run(
+    image: &File,
+    size: u64,
+    outputs: Vec<(File, Format<'_>)>,
+    rest: Rest<'_>,
+) -> Result<Passed> {
     thread::scope(|scope| {
         let mut queues = Vec::new();
         let mut queue = || {
@@ -67,8 +83,20 @@ pub(super) fn run(image: &File, size: u64, outputs: Vec<(File, Format<'_>)>) -> 
                 scope.spawn(move || compress::pack(pieces, &format, file))
             })
             .collect();
-        let read = read(image, size, &queues);
-        drop(queues);
+        let (made, ready) = sync_channel(1);
+        let reader = scope.spawn(move || -> Result<()> {
+            let mut reader = Reader::new(image, queues);
+            reader.read(0..rest.start)?;
+            // The other end says nothing when the rest could not be made.
+            if ready.recv().is_ok() {
+                reader.read(rest.start..size)?;
+            }
+            Ok(())
+        });
+        let rest = (rest.make)().map(|()| made.send(()));
+        drop(made);
+        let read = join(reader)?;
+        rest?.context("reading the image")?;
         // A packer's error is the cause when the reader could not go on.
         let packed = packers
             .into_iter()
@@ -99,47 +127,63 @@ fn sum(pieces: Receiver<Piece>) -> String {
 }
 
 /// Gives every piece of the image to every queue.
-fn read(image: &File, size: u64, queues: &[SyncSender<Piece>]) -> Result<()> {
-    let zeros = Arc::new(vec![0; CHUNK]);
-    let give = |piece: Piece| -> Result<()> {
-        for queue in queues {
+struct Reader<'a> {
+    image: &'a File,
+    queues: Vec<SyncSender<Piece>>,
+    buffers: Buffers,
+    zeros: Arc<Vec<u8>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(image: &'a File, queues: Vec<SyncSender<Piece>>) -> Self {
+        Self {
+            image,
+            queues,
+            buffers: Buffers::default(),
+            zeros: Arc::new(vec![0; CHUNK]),
+        }
+    }
+
+    /// Reads the bytes of `range`, which begins where the last one ended.
+    fn read(&mut self, range: Range<u64>) -> Result<()> {
+        let mut at = range.start;
+        let mut parts = blocks(sparse::data_in(self.image, &range)?, range.end);
+        parts.push(range.end..range.end);
+        for part in parts {
+            while at < part.start {
+                let length = step(at, part.start)?;
+                let bytes = Arc::clone(&self.zeros);
+                self.give(bytes, length, true)?;
+                at += length as u64;
+            }
+            while at < part.end {
+                let length = step(at, part.end)?;
+                let mut bytes = self.buffers.free();
+                let place = Arc::get_mut(&mut bytes).context("taking a buffer in use")?;
+                self.image
+                    .read_exact_at(&mut place[..length], at)
+                    .context("reading the image")?;
+                self.buffers.0.push_back(Arc::clone(&bytes));
+                self.give(bytes, length, false)?;
+                at += length as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn give(&self, bytes: Arc<Vec<u8>>, length: usize, hole: bool) -> Result<()> {
+        let piece = Piece {
+            bytes,
+            length,
+            hole,
+        };
+        for queue in &self.queues {
             queue
                 .send(piece.clone())
                 .map_err(|_| anyhow!("a compressor stopped early"))?;
         }
         Ok(())
-    };
-    let mut buffers = Buffers::default();
-    let mut at = 0;
-    let mut parts = blocks(sparse::data(image, size)?, size);
-    parts.push(size..size);
-    for part in parts {
-        while at < part.start {
-            let length = step(at, part.start)?;
-            give(Piece {
-                bytes: Arc::clone(&zeros),
-                length,
-                hole: true,
-            })?;
-            at += length as u64;
-        }
-        while at < part.end {
-            let length = step(at, part.end)?;
-            let mut bytes = buffers.free();
-            let place = Arc::get_mut(&mut bytes).context("taking a buffer in use")?;
-            image
-                .read_exact_at(&mut place[..length], at)
-                .context("reading the image")?;
-            buffers.0.push_back(Arc::clone(&bytes));
-            give(Piece {
-                bytes,
-                length,
-                hole: false,
-            })?;
-            at += length as u64;
-        }
     }
-    Ok(())
 }
 
 /// Buffers of [`CHUNK`] bytes, the one given out longest ago first. Fresh memory for each
@@ -183,18 +227,24 @@ mod tests {
     use super::*;
     use crate::config::Arch;
     use crate::config::Compression::{self, Gz, Xz, Zip, Zst};
+    use std::time::Duration;
 
     /// All formats of a sparse image of several zstd jobs, with so many threads each.
     fn pass(threads: usize) -> Passed {
         let image = tempfile::tempfile().unwrap();
         let size = (50 << 20) + 512;
         image.set_len(size).unwrap();
+        // Only the first part is there at the beginning.
+        let start = 20 << 20;
         let noise: Vec<u8> = (0u32..3 << 20)
             .map(|n| (n.wrapping_mul(n) >> 7) as u8)
             .collect();
         image.write_all_at(&noise, (3 << 20) - 4096).unwrap();
-        image.write_all_at(&noise, 30 << 20).unwrap();
-        image.write_all_at(b"end", size - 3).unwrap();
+        let mut make = || -> Result<()> {
+            thread::sleep(Duration::from_millis(100));
+            image.write_all_at(&noise, 30 << 20)?;
+            Ok(image.write_all_at(b"end", size - 3)?)
+        };
         let format = |compression: Compression| Format {
             compression,
             level: Some(1),
@@ -204,7 +254,11 @@ mod tests {
             threads,
         };
         let outputs = [Zip, Gz, Xz, Zst].map(|c| (tempfile::tempfile().unwrap(), format(c)));
-        run(&image, size, outputs.into()).unwrap()
+        let rest = Rest {
+            start,
+            make: &mut make,
+        };
+        run(&image, size, outputs.into(), rest).unwrap()
     }
 
     #[test]
@@ -218,6 +272,18 @@ mod tests {
             }
         }
         assert_eq!(one.bmap.mapped(), 2 * (3 << 8) + 1);
+    }
+
+    #[test]
+    fn a_rest_that_is_not_made_is_the_error() {
+        let image = tempfile::tempfile().unwrap();
+        image.set_len(4 << 20).unwrap();
+        let rest = Rest {
+            start: 1 << 20,
+            make: &mut || anyhow::bail!("no room"),
+        };
+        let error = run(&image, 4 << 20, Vec::new(), rest).err().unwrap();
+        assert_eq!(error.to_string(), "no room");
     }
 
     #[test]

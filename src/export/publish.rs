@@ -9,7 +9,7 @@ use crate::config::Compression;
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::fs::File;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
 /// The export's place for a raw image: in the deploy directory when it will stay there,
@@ -33,16 +33,23 @@ fn artefact(request: &ExportRequest<'_>, compression: Compression) -> String {
     format!("{stem}{}", compress::extension(compression))
 }
 
-/// Compresses the image of `raw_size` bytes and puts everything into the deploy
-/// directory. `began` is when the export began.
+/// A root file system that is still to be made.
+pub(super) struct Root<'a> {
+    /// Its first byte in the image.
+    pub(super) start: u64,
+    pub(super) make: &'a mut dyn FnMut(Log<'_>) -> Result<()>,
+}
+
+/// Makes the `root` file system, compresses the image of `raw_size` bytes meanwhile and
+/// puts everything into the deploy directory. `began` is when the export began.
 pub(super) fn publish(
     request: &ExportRequest<'_>,
     raw_size: u64,
     image: NamedTempFile,
+    root: Root<'_>,
     began: Instant,
     log: Log<'_>,
 ) -> Result<Exported> {
-    let assembled = began.elapsed();
     let mut deploy = Deploy::begin(request.deploy_dir)?;
     let member = format!("{}.img", request.name);
     let names: Vec<String> = request
@@ -71,7 +78,16 @@ pub(super) fn publish(
         outputs.push((file.reopen().context("opening the artefact")?, format));
         files.push(file);
     }
-    let passed = pass::run(&source, raw_size, outputs)?;
+    let mut assembled = Duration::ZERO;
+    let rest = pass::Rest {
+        start: root.start,
+        make: &mut || {
+            (root.make)(log)?;
+            assembled = began.elapsed();
+            Ok(())
+        },
+    };
+    let passed = pass::run(&source, raw_size, outputs, rest)?;
     let compressed = began.elapsed();
 
     // Name, compression, size and checksum of each artefact.

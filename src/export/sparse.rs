@@ -12,17 +12,25 @@ pub(crate) const CHUNK: usize = 1 << 20;
 
 /// The parts of `file`, which is `size` bytes long, that are not holes; in order.
 pub(crate) fn data(file: &File, size: u64) -> Result<Vec<Range<u64>>> {
+    data_in(file, &(0..size))
+}
+
+/// The parts of `file` within `range` that are not holes; in order.
+pub(crate) fn data_in(file: &File, range: &Range<u64>) -> Result<Vec<Range<u64>>> {
     let mut parts = Vec::new();
-    let mut at = 0;
-    while at < size {
+    let mut at = range.start;
+    while at < range.end {
         let start = match lseek(file, i64::try_from(at)?, Whence::SeekData) {
             Ok(start) => u64::try_from(start)?,
             Err(Errno::ENXIO) => break,
             Err(error) => return Err(error).context("looking for data in a file with holes"),
         };
+        if start >= range.end {
+            break;
+        }
         let end = lseek(file, i64::try_from(start)?, Whence::SeekHole)
             .context("looking for a hole in a file")?;
-        at = u64::try_from(end)?.min(size);
+        at = u64::try_from(end)?.min(range.end);
         parts.push(start..at);
     }
     Ok(parts)

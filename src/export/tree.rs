@@ -1,13 +1,17 @@
 //! How much room a directory tree takes as ext4.
 
 use super::sparse;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
+use std::ops::AddAssign;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use walkdir::WalkDir;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use walkdir::{DirEntry, WalkDir};
 
 /// Bytes of an ext4 block.
 pub(crate) const BLOCK: u64 = 4096;
@@ -28,27 +32,95 @@ pub(crate) struct Usage {
     pub(crate) inodes: u64,
 }
 
-/// Walks `root`, leaving out what is below `skip`.
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.inodes += other.inodes;
+    }
+}
+
+/// Directory levels below the root whose entries are handed out to the threads.
+const SHARED_LEVELS: usize = 3;
+
+/// Walks `root`, leaving out what is below `skip`, with as many threads as there are
+/// processors: an overlay looks up every file for the first time.
 pub(crate) fn measure(root: &Path, skip: &[PathBuf]) -> Result<Usage> {
+    let seen = Mutex::new(HashSet::new());
     let mut usage = Usage::default();
-    let mut seen = HashSet::new();
-    let mut walk = WalkDir::new(root).into_iter();
+    let mut deep = Vec::new();
+    let mut walk = WalkDir::new(root).max_depth(SHARED_LEVELS).into_iter();
     while let Some(entry) = walk.next() {
         let entry = entry.with_context(|| format!("measuring {}", root.display()))?;
-        let path = entry.path();
-        let meta = entry.metadata()?;
-        if meta.is_dir() {
-            usage.inodes += 1;
-            usage.blocks += directory(path)? + attributes(path);
-            if skip.iter().any(|skip| skip == path) {
-                walk.skip_current_dir();
-            }
-        } else if meta.nlink() == 1 || seen.insert((meta.dev(), meta.ino())) {
-            usage.inodes += 1;
-            usage.blocks += contents(path, &meta)? + attributes(path);
+        let skipped = skip.iter().any(|skip| skip == entry.path());
+        if skipped {
+            walk.skip_current_dir();
+        }
+        if entry.file_type().is_dir() && entry.depth() == SHARED_LEVELS && !skipped {
+            deep.push(entry.into_path());
+        } else {
+            usage += one(&entry, &seen)?;
         }
     }
+    let next = AtomicUsize::new(0);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let parts = thread::scope(|scope| {
+        let work = || -> Result<Usage> {
+            let mut usage = Usage::default();
+            while let Some(dir) = deep.get(next.fetch_add(1, Ordering::Relaxed)) {
+                usage += below(dir, skip, &seen)?;
+            }
+            Ok(usage)
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .map_err(|_| anyhow!("a measuring thread panicked"))?
+            })
+            .collect::<Result<Vec<_>>>()
+    })?;
+    for part in parts {
+        usage += part;
+    }
     Ok(usage)
+}
+
+/// Inodes with several names that were counted already: device and number.
+type Seen = Mutex<HashSet<(u64, u64)>>;
+
+/// All of `dir`, itself too.
+fn below(dir: &Path, skip: &[PathBuf], seen: &Seen) -> Result<Usage> {
+    let mut usage = Usage::default();
+    let mut walk = WalkDir::new(dir).into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.with_context(|| format!("measuring {}", dir.display()))?;
+        if skip.iter().any(|skip| skip == entry.path()) {
+            walk.skip_current_dir();
+        }
+        usage += one(&entry, seen)?;
+    }
+    Ok(usage)
+}
+
+/// One name: a directory without what is in it, or a file that was not counted yet.
+fn one(entry: &DirEntry, seen: &Seen) -> Result<Usage> {
+    let path = entry.path();
+    let meta = entry.metadata()?;
+    let blocks = if meta.is_dir() {
+        directory(path)?
+    } else {
+        let key = (meta.dev(), meta.ino());
+        if meta.nlink() > 1 && !seen.lock().is_ok_and(|mut seen| seen.insert(key)) {
+            return Ok(Usage::default());
+        }
+        contents(path, &meta)?
+    };
+    Ok(Usage {
+        blocks: blocks + attributes(path),
+        inodes: 1,
+    })
 }
 
 /// Blocks of a directory: its entries, with room lost at the end of each block.
@@ -105,11 +177,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let empty = measure(dir.path(), &[]).unwrap();
         fs::write(dir.path().join("a"), [1; 5000]).unwrap();
-        fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+        let deep = dir.path().join("1/2/3/4/5");
+        fs::create_dir_all(&deep).unwrap();
+        fs::hard_link(dir.path().join("a"), deep.join("b")).unwrap();
+        let skip = dir.path().join("1/2/3/4/left-out");
+        fs::create_dir(&skip).unwrap();
+        fs::write(skip.join("c"), [1; 5000]).unwrap();
         let hole = fs::File::create(dir.path().join("hole")).unwrap();
         hole.set_len(3 << 30).unwrap();
-        let usage = measure(dir.path(), &[]).unwrap();
-        assert_eq!(usage.inodes, empty.inodes + 2);
-        assert_eq!(usage.blocks, empty.blocks + 2);
+        let usage = measure(dir.path(), &[skip]).unwrap();
+        // Two files and six directories.
+        assert_eq!(usage.inodes, empty.inodes + 2 + 6);
+        assert_eq!(usage.blocks, empty.blocks + 2 + 6);
     }
 }
