@@ -399,6 +399,7 @@ mod tests {
             ("BOOT_SIZE=1M", "64M"),
             ("PARTITION_TABLE=GPT", "gpt"),
             ("ROOT_FILESYSTEM=squashf", "did you mean squashfs?"),
+            ("ROOT_FILESYSTEM=btrfs", "write ext4, squashfs or erofs"),
             ("DATA_SIZE=1M", "16M"),
             ("DATA_SIZE=3000G", "PARTITION_TABLE=gpt"),
             ("EXTRA_PARTITIONS=a:16M:ext4:/etc", "/srv"),
