@@ -1,29 +1,55 @@
-//! Compiles the dispatcher (src/dispatch/dispatcher.rs), a tiny static program of the build
-//! machine's architecture that the main program carries in itself.
+//! Compiles the two small parts that the main program carries in itself, both for the build
+//! machine: the dispatcher (src/dispatch/dispatcher.rs), a static program, and the library
+//! that makes mke2fs faster (src/export/mke2fs_io.rs).
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    let source = "src/dispatch/dispatcher.rs";
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    compile(
+        "src/dispatch/dispatcher.rs",
+        &[
+            "--crate-type=bin",
+            "-Copt-level=2",
+            "-Ctarget-feature=+crt-static",
+            "-Crelocation-model=static",
+        ],
+        &out.join("dispatcher"),
+    );
+    let library = out.join("mke2fs_io.so");
+    let variable = |name: &str| env::var(name).expect("cargo sets the target's variables");
+    let known = ["x86_64", "aarch64"].contains(&variable("CARGO_CFG_TARGET_ARCH").as_str());
+    if known && variable("CARGO_CFG_TARGET_ENV") == "gnu" {
+        compile(
+            "src/export/mke2fs_io.rs",
+            &[
+                "--crate-type=cdylib",
+                "-Copt-level=3",
+                "-Clink-arg=-nostdlib",
+            ],
+            &library,
+        );
+    } else {
+        // The exporter then does without.
+        fs::write(&library, []).expect("writing to OUT_DIR");
+    }
+}
+
+fn compile(source: &str, options: &[&str], out: &Path) {
     println!("cargo::rerun-if-changed={source}");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("dispatcher");
     let rustc = env::var_os("RUSTC").expect("cargo sets RUSTC");
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let mut command = Command::new(rustc);
     command
-        .args([
-            "--edition=2024",
-            "--crate-type=bin",
-            "--crate-name=dispatcher",
-            "-Dwarnings",
-        ])
-        .args(["-Copt-level=2", "-Cpanic=abort", "-Cstrip=symbols"])
-        .args(["-Ctarget-feature=+crt-static", "-Crelocation-model=static"])
+        .args(["--edition=2024", "-Dwarnings"])
+        .args(["-Cpanic=abort", "-Cstrip=symbols"])
+        .args(options)
         .arg(format!("--target={target}"))
         .arg("-o")
-        .arg(&out)
+        .arg(out)
         .arg(source);
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         command.arg(format!("-Clinker={}", linker.to_string_lossy()));

@@ -5,7 +5,9 @@ use super::run::{Log, run};
 use super::tree::{BLOCK, Usage};
 use super::{ext4_canonical, ext4_times, layout};
 use anyhow::{Context, Result, bail, ensure};
-use std::fs;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// Features known to e2fsprogs 1.47.0 and every kernel since 4.x; spelt out so
@@ -170,7 +172,7 @@ pub(crate) fn make(
     args.push(source.into());
     args.push(image.into());
     args.push(blocks.into());
-    let env = [
+    let mut env = vec![
         ("MKE2FS_CONFIG", conf.display().to_string()),
         ("SOURCE_DATE_EPOCH", epoch.to_string()),
         ("E2FSPROGS_FAKE_TIME", epoch.to_string()),
@@ -178,12 +180,50 @@ pub(crate) fn make(
         // out: an old journal on the card could be replayed after a crash.
         ("UNIX_IO_NOZEROOUT", "1".to_owned()),
     ];
+    let library = library(scratch)?;
+    if let Some(library) = &library {
+        env.push(("LD_PRELOAD", preload(library)));
+    }
     let place = &partition.mount_point;
     run(mke2fs, &args, &env, log).with_context(|| format!("making the file system of {place}"))?;
     ext4_times::clamp(image, partition.start, epoch)
         .with_context(|| format!("setting the time stamps of {place}"))?;
     ext4_canonical::settle(image, partition.start, &source.metadata()?)
         .with_context(|| format!("putting the file system of {place} in order"))
+}
+
+/// `mke2fs_io`, compiled; empty where the C library is not the one it is for.
+const IO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mke2fs_io.so"));
+
+/// Whether this processor has the instruction that `mke2fs_io` uses.
+fn counts_in_hardware() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("sse4.2");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("crc");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
+/// `mke2fs_io` as an open file that a child process inherits, if it can be used here.
+fn library(scratch: &Path) -> Result<Option<File>> {
+    if IO.is_empty() || !counts_in_hardware() {
+        return Ok(None);
+    }
+    let path = scratch.join("mke2fs_io.so");
+    fs::write(&path, IO).with_context(|| format!("writing {}", path.display()))?;
+    let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))
+        .with_context(|| format!("passing on {}", path.display()))?;
+    Ok(Some(file))
+}
+
+/// The value of `LD_PRELOAD` that adds `library` to what the user has there. By its number,
+/// since a path in that variable cannot have spaces.
+fn preload(library: &File) -> String {
+    let theirs = std::env::var("LD_PRELOAD").unwrap_or_default();
+    let ours = format!("/proc/self/fd/{}", library.as_raw_fd());
+    format!("{theirs} {ours}").trim().to_owned()
 }
 
 /// Stands in for the host's mke2fs.conf: nothing by default.
@@ -207,6 +247,7 @@ const CONF: &str = "[defaults]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
 
     #[test]
     fn size_covers_contents_and_margin() {
@@ -238,6 +279,48 @@ mod tests {
             error.contains("too small by") && error.contains("raise DATA_SIZE"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_library_changes_nothing_but_the_time_it_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        fs::create_dir(&source).unwrap();
+        let noise: Vec<u8> = (0u32..3_000_000)
+            .map(|n| (n.wrapping_mul(n) >> 9) as u8)
+            .collect();
+        for (name, length) in [("empty", 0), ("small", 100), ("big", noise.len())] {
+            fs::write(source.join(name), &noise[..length]).unwrap();
+        }
+        let hole = File::create(source.join("hole")).unwrap();
+        hole.set_len(9_000_000).unwrap();
+        hole.write_all_at(&noise[..70_000], 5_000_000).unwrap();
+        let image = |name: &str, preload: Option<String>| {
+            let path = dir.path().join(name);
+            let uuid = "11111111-2222-4333-8444-555555555555";
+            let mut command = std::process::Command::new("mke2fs");
+            command.env("E2FSPROGS_FAKE_TIME", "1700000000");
+            command.env("UNIX_IO_NOZEROOUT", "1");
+            command.args(["-q", "-t", "ext4", "-O", "metadata_csum", "-U", uuid]);
+            command.args(["-E", &format!("hash_seed={uuid},nodiscard"), "-d"]);
+            command.arg(&source).arg(&path).arg("40M");
+            if let Some(preload) = preload {
+                command.env("LD_PRELOAD", preload);
+            }
+            let out = command.output().unwrap();
+            assert!(out.status.success(), "{out:?}");
+            // What the loader says when it cannot load it.
+            let words = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(!words.contains("preload"), "{words}");
+            fs::read(path).unwrap()
+        };
+        let scratch = dir.path().join("a place+");
+        fs::create_dir(&scratch).unwrap();
+        let Some(library) = library(&scratch).unwrap() else {
+            return;
+        };
+        let with = image("with", Some(preload(&library)));
+        assert!(with == image("without", None));
     }
 
     #[test]

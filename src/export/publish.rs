@@ -84,6 +84,12 @@ pub(super) fn publish(
         make: &mut || {
             (root.make)(log)?;
             assembled = began.elapsed();
+            if request.formats.contains(&Compression::None) {
+                // The deploy directory waits for the disk later, and then not for long; it
+                // sees any error, too.
+                let image = source.try_clone().context("opening the image once more")?;
+                std::thread::spawn(move || image.sync_data());
+            }
             Ok(())
         },
     };
