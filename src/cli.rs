@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{bootstrap, clean};
+use crate::{bootstrap, clean, cross};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -232,6 +232,8 @@ pub enum Internal {
     },
     /// Make the first root file system
     Bootstrap(bootstrap::Request),
+    /// Compile a program of the tree's cargo workspace for the target
+    CrossBuild(cross::Request),
     /// Export a root file system, which is changed by it, as an image
     Export(ExportArgs),
 }

@@ -23,6 +23,7 @@ pub mod clean;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod cross;
 pub mod deployed;
 pub mod diff;
 mod disk;
@@ -358,6 +359,10 @@ fn run_internal(internal: Internal) -> Result<u8> {
         }
         Internal::Bootstrap(request) => {
             bootstrap::bootstrap(&request)?;
+            0
+        }
+        Internal::CrossBuild(request) => {
+            cross::cross_build(&request)?;
             0
         }
         Internal::Export(args) => {

@@ -33,6 +33,7 @@ pub fn stage_work_dir(work: &Path, stage: &Stage) -> PathBuf {
 const NOT_IN_KEY: &[&str] = &[
     "APT_PROXY",
     "BASE_DIR",
+    "CACHE_DIR",
     "CLEAN",
     "COMPRESSION_LEVEL",
     "DEPLOY_COMPRESSION",
@@ -208,6 +209,7 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     let stage_work = stage_work_dir(place.work, place.stage);
     let export = place.work.join("export-image");
     path("BASE_DIR", &config.base_dir);
+    path("CACHE_DIR", &config.cache_dir);
     path("SCRIPT_DIR", &config.base_dir.join("scripts"));
     path("WORK_DIR", place.work);
     path("DEPLOY_DIR", &config.deploy_dir);

@@ -8,6 +8,11 @@ bootstrap() {
 	"$WESTWORK_GEN" internal bootstrap "$@"
 }
 
+# cross_build PACKAGE OUT: compiles a package of the tree's cargo workspace for the target.
+cross_build() {
+	"$WESTWORK_GEN" internal cross-build "$@"
+}
+
 # The previous stage's root file system is already there: stages share their layers.
 copy_previous() {
 	if [ ! -d "$ROOTFS_DIR" ]; then
@@ -43,5 +48,5 @@ ensure_loopdev_partitions() {
 	:
 }
 
-export -f log bootstrap copy_previous on_chroot update_issue
+export -f log bootstrap cross_build copy_previous on_chroot update_issue
 export -f unmount unmount_image ensure_next_loopdev ensure_loopdev_partitions
