@@ -43,6 +43,9 @@ pub(super) fn judge(
         bootstrap: judge.value("BOOTSTRAP", values::bootstrap),
         qemu_cpu: judge.text("QEMU_CPU", values::qemu_cpu),
         stage_list: judge.stages(&base_dir),
+        westwork_bin: judge.optional("WESTWORK_BIN", |text| {
+            values::program(&request.cwd.join(text))
+        }),
         work_dir: request.cwd.join(judge.get("WORK_DIR")),
         deploy_dir: request.cwd.join(judge.get("DEPLOY_DIR")),
         cache_dir: cache_dir(request, &judge),

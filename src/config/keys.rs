@@ -32,6 +32,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("KEYBOARD_LAYOUT", "English (UK)"),
     ("TIMEZONE_DEFAULT", "Europe/London"),
     ("WPA_COUNTRY", ""),
+    ("WESTWORK_BIN", ""),
     ("STAGE_LIST", ""),
     ("BASE_DIR", ""),
     ("WORK_DIR", "work"),

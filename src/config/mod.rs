@@ -59,6 +59,8 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// `STAGE_LIST`, absolute, in build order; default `stages/stage*` of the tree.
     pub stage_list: Vec<PathBuf>,
+    /// `WESTWORK_BIN`: the device program, compiled already.
+    pub westwork_bin: Option<PathBuf>,
     /// Directory the tree lives in (exported as `BASE_DIR`), absolute.
     pub base_dir: PathBuf,
     /// `WORK_DIR`, absolute.

@@ -4,7 +4,9 @@
 use super::keys::nearest_of;
 use super::{Arch, Bootstrap, Compression, Distro};
 use crate::export::Signer;
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// What is wrong, and the remedy.
 pub(super) type Fault = (String, String);
@@ -202,6 +204,19 @@ pub(super) fn public_key(text: &str) -> Result<(), Fault> {
     Err(fault(
         "this is not a public SSH key",
         "paste the line of your id_ed25519.pub",
+    ))
+}
+
+/// A Linux program for the target.
+pub(super) fn program(path: &Path) -> Result<PathBuf, Fault> {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    if read.is_ok() && magic == *b"\x7fELF" {
+        return Ok(path.to_owned());
+    }
+    Err(fault(
+        format!("{} is no Linux program", path.display()),
+        "correct the path, or leave the key out to have the program compiled",
     ))
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn config(root: &Path, stages: &[&str]) -> Config {
         apt_proxy: None,
         bootstrap: Bootstrap::Mmdebstrap,
         qemu_cpu: None,
+        westwork_bin: None,
         stage_list: stages.iter().map(|stage| root.join(stage)).collect(),
         base_dir: root.to_owned(),
         work_dir: root.join("work"),

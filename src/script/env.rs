@@ -4,6 +4,7 @@ use super::{Env, PATH};
 use crate::config::{Arch, Compression, Config};
 use crate::mirror::Mirrors;
 use crate::plan::Stage;
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Where a script is in the build.
@@ -49,6 +50,7 @@ const NOT_IN_KEY: &[&str] = &[
     "STAGE_LIST",
     "STAGE_WORK_DIR",
     "SUB_STAGE_DIR",
+    "WESTWORK_BIN",
     "WORK_DIR",
 ];
 
@@ -210,6 +212,10 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     let export = place.work.join("export-image");
     path("BASE_DIR", &config.base_dir);
     path("CACHE_DIR", &config.cache_dir);
+    path(
+        "WESTWORK_BIN",
+        config.westwork_bin.as_deref().unwrap_or(Path::new("")),
+    );
     path("SCRIPT_DIR", &config.base_dir.join("scripts"));
     path("WORK_DIR", place.work);
     path("DEPLOY_DIR", &config.deploy_dir);
@@ -233,6 +239,12 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     if let Ok(own) = std::env::current_exe() {
         path("WESTWORK_GEN", &own);
     }
+    // What the program is counts in a layer's key, not where it lies.
+    let sum = config.westwork_bin.as_ref().and_then(|path| {
+        let bytes = std::fs::read(path).ok()?;
+        Some(hex::encode(Sha256::digest(bytes)))
+    });
+    set("WESTWORK_BIN_SUM", &sum.unwrap_or_default());
     set("STAGE", &place.stage.name);
     set("PREV_STAGE", previous.map_or("", |stage| &stage.name));
     set("IMG_SUFFIX", place.img_suffix);
