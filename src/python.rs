@@ -58,6 +58,16 @@ pub fn environment(request: &Request) -> Result<()> {
         &cache,
     )?;
     authorities(&root)?;
+    // Debian's pip looks here before it reads any setting.
+    let certificates = root.join("etc/ssl/certs");
+    fs::create_dir_all(&certificates)
+        .and_then(|()| {
+            fs::copy(
+                root.join("authorities.pem"),
+                certificates.join("ca-certificates.crt"),
+            )
+        })
+        .with_context(|| format!("filling {}", certificates.display()))?;
 
     let name = format!("{}-{machine}", hex::encode(Sha256::digest(&requirements)));
     let base = cache.join("wheels");
@@ -200,6 +210,7 @@ impl Python<'_> {
             .env("HOME", "/tmp")
             .env("PATH", "/usr/bin")
             .env("PIP_CERT", "/authorities.pem")
+            .env("PIP_ROOT_USER_ACTION", "ignore")
             .env("PYTHONHASHSEED", "0")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .envs(
