@@ -230,3 +230,52 @@ fn run(command: &mut Command, what: &'static str) -> Result<()> {
     ensure!(status.success(), "{what}: python3 ended with {status}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frame_is_for_the_targets_interpreter() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("usr/bin")).unwrap();
+        symlink("python3.13", root.path().join("usr/bin/python3")).unwrap();
+        let made = root.path().join("made");
+        fs::create_dir(&made).unwrap();
+        let packages = lay_out(root.path(), &made).unwrap();
+        assert_eq!(packages, "lib/python3.13/site-packages");
+        assert!(made.join(packages).is_dir());
+        assert_eq!(
+            fs::read_link(made.join("bin/python")).unwrap(),
+            Path::new("/usr/bin/python3")
+        );
+        let text = fs::read_to_string(made.join("pyvenv.cfg")).unwrap();
+        assert!(text.starts_with("home = /usr/bin\n"), "{text}");
+    }
+
+    /// pip refuses a file without checksums; this finds it before anything is built.
+    #[test]
+    fn every_package_of_the_stages_has_a_version_and_a_checksum() {
+        let path = "stages/stage3/04-chat/files/requirements-arm64.txt";
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        let entries: Vec<String> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect::<Vec<_>>()
+            .join("\n")
+            .replace("\\\n", "")
+            .lines()
+            .map(str::to_owned)
+            .filter(|line| !line.is_empty())
+            .collect();
+        assert!(
+            entries
+                .iter()
+                .any(|line| line.starts_with("matrix-synapse=="))
+        );
+        for line in entries {
+            let (name, checksum) = line.split_once("--hash=sha256:").unwrap_or_default();
+            assert!(name.contains("==") && checksum.trim().len() == 64, "{line}");
+        }
+    }
+}
