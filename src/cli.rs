@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{bootstrap, clean, cross};
+use crate::{bootstrap, clean, cross, python};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -234,6 +234,8 @@ pub enum Internal {
     Bootstrap(bootstrap::Request),
     /// Compile a program of the tree's cargo workspace for the target
     CrossBuild(cross::Request),
+    /// Make a Python environment of the target from locked wheels
+    PythonEnv(python::Request),
     /// Export a root file system, which is changed by it, as an image
     Export(ExportArgs),
 }

@@ -164,8 +164,8 @@ fn cargo(root: &Path, target: &Target, package: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whom cargo trusts: whom the host trusts, else Debian's list.
-fn authorities(root: &Path) -> Result<()> {
+/// Whom downloads trust: whom the host trusts, else Debian's list.
+pub(crate) fn authorities(root: &Path) -> Result<()> {
     let to = root.join("authorities.pem");
     let host = Path::new("/etc/ssl/certs/ca-certificates.crt");
     if host.is_file() {
@@ -182,8 +182,27 @@ fn authorities(root: &Path) -> Result<()> {
 
 /// The toolchain's root from the cache, or a new one.
 fn toolchain(target: &Target, release: &str, cache: &Path) -> Result<PathBuf> {
+    let host = debian_arch();
+    let architectures = if target.is_native() {
+        target.debian.to_owned()
+    } else {
+        format!("{host},{}", target.debian)
+    };
+    let name = format!("{release}-{host}-{}", target.debian);
+    unpacked(&name, &architectures, &target.packages(), release, cache)
+}
+
+/// A root with these packages unpacked and not installed, from `toolchains/NAME` in the cache,
+/// or a new one. `packages` and `architectures` have commas between them.
+pub(crate) fn unpacked(
+    name: &str,
+    architectures: &str,
+    packages: &str,
+    release: &str,
+    cache: &Path,
+) -> Result<PathBuf> {
     let base = cache.join("toolchains");
-    let dir = base.join(format!("{release}-{}-{}", debian_arch(), target.debian));
+    let dir = base.join(name);
     if dir.is_dir() {
         return Ok(dir);
     }
@@ -199,18 +218,13 @@ fn toolchain(target: &Target, release: &str, cache: &Path) -> Result<PathBuf> {
     };
     let suites = env::var("EXTRA_SUITES").unwrap_or_default();
     let suites: Vec<&str> = suites.split_ascii_whitespace().collect();
-    let architectures = if target.is_native() {
-        target.debian.to_owned()
-    } else {
-        format!("{},{}", debian_arch(), target.debian)
-    };
-    println!("unpacking the cross compiler for {}", target.debian);
+    println!("unpacking {packages}");
     let mut command = Command::new("mmdebstrap");
     command
         .args(["--mode=root", "--variant=extract", "--format=directory"])
         .arg("--skip=check/qemu,essential/unlink")
         .arg(format!("--architectures={architectures}"))
-        .arg(format!("--include={}", target.packages()))
+        .arg(format!("--include={packages}"))
         .arg(release)
         .arg(&root);
     if !mirrors.build.is_empty() {

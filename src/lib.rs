@@ -45,6 +45,7 @@ pub mod plan;
 pub mod pool;
 pub mod problem;
 pub mod progress;
+pub mod python;
 pub mod rootfs;
 pub mod sandbox;
 pub mod schedule;
@@ -363,6 +364,10 @@ fn run_internal(internal: Internal) -> Result<u8> {
         }
         Internal::CrossBuild(request) => {
             cross::cross_build(&request)?;
+            0
+        }
+        Internal::PythonEnv(request) => {
+            python::environment(&request)?;
             0
         }
         Internal::Export(args) => {

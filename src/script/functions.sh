@@ -13,6 +13,11 @@ cross_build() {
 	"$WESTWORK_GEN" internal cross-build "$@"
 }
 
+# python_env REQUIREMENTS ROOTFS PATH: a Python environment at PATH of the target, from wheels.
+python_env() {
+	"$WESTWORK_GEN" internal python-env "$@"
+}
+
 # The previous stage's root file system is already there: stages share their layers.
 copy_previous() {
 	if [ ! -d "$ROOTFS_DIR" ]; then
@@ -48,5 +53,5 @@ ensure_loopdev_partitions() {
 	:
 }
 
-export -f log bootstrap cross_build copy_previous on_chroot update_issue
+export -f log bootstrap cross_build python_env copy_previous on_chroot update_issue
 export -f unmount unmount_image ensure_next_loopdev ensure_loopdev_partitions

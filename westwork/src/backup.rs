@@ -6,13 +6,14 @@
 //! extended attributes and SHA-256, and the SHA-256 of all bytes of the archive before itself.
 //! Services are stopped meanwhile.
 //!
-//! Restoring reads the file twice to the end before anything is touched, unpacks beside /data and
-//! exchanges the two directories by one system call.
+//! Restoring reads the file twice to the end before anything is touched, unpacks on /data's file
+//! system and exchanges the two: see `exchange`.
 
+mod exchange;
 mod read;
 mod write;
 
-pub use read::restore;
+pub use read::{finish_restore, restore};
 pub use write::backup;
 
 use serde::{Deserialize, Serialize};

@@ -50,6 +50,8 @@ enum Command {
     Backup { file: PathBuf },
     /// Replace all of /data by a backup
     Restore { file: PathBuf },
+    /// Finish a restore that was interrupted at its last step; done at boot
+    FinishRestore,
     /// Ask Let's Encrypt for the certificate, or renew it
     Certificate,
     /// Forget owner, users, mail and chat, and go back to set-up
@@ -115,6 +117,7 @@ fn run(root: &Root, command: Command) -> anyhow::Result<()> {
         Command::User(command) => user(root, command),
         Command::Backup { file } => westwork::backup::backup(root, &file),
         Command::Restore { file } => westwork::backup::restore(root, &file),
+        Command::FinishRestore => westwork::backup::finish_restore(root),
         Command::Certificate => {
             println!("{}", westwork::certificate::update(root)?);
             Ok(())

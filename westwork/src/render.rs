@@ -12,7 +12,7 @@
 use crate::checks::{self, Verdict};
 use crate::format::escape_for;
 use crate::mustache::{Partials, Template};
-use crate::root::{Root, give, sync_directory};
+use crate::root::{Root, copy_attributes, give, sync_directory};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
@@ -225,14 +225,7 @@ fn link_tree(from: &Path, to: &Path, relative: &Path, without: &[Rendered]) -> R
             std::fs::hard_link(entry.path(), to.join(&path)).with_context(copying)?;
         }
     }
-    let metadata = source.metadata().with_context(copying)?;
-    for name in xattr::list(&source).with_context(copying)? {
-        if let Some(value) = xattr::get(&source, &name).with_context(copying)? {
-            xattr::set(&copy, &name, &value).with_context(copying)?;
-        }
-    }
-    give(&copy, metadata.uid(), metadata.gid())?;
-    std::fs::set_permissions(&copy, metadata.permissions()).with_context(copying)
+    copy_attributes(&source, &copy)
 }
 
 fn exchange(root: &Root, next: &Path) -> Result<()> {

@@ -264,3 +264,17 @@ pub fn give(path: &Path, uid: u32, gid: u32) -> Result<()> {
     chown(path, Some(uid), Some(gid))
         .with_context(|| format!("setting the owner of {}", path.display()))
 }
+
+/// Owner, mode and extended attributes of one directory, given to another.
+pub(crate) fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let copying = || format!("copying the attributes of {}", from.display());
+    let metadata = from.metadata().with_context(copying)?;
+    for name in xattr::list(from).with_context(copying)? {
+        if let Some(value) = xattr::get(from, &name).with_context(copying)? {
+            xattr::set(to, &name, &value).with_context(copying)?;
+        }
+    }
+    give(to, metadata.uid(), metadata.gid())?;
+    std::fs::set_permissions(to, metadata.permissions()).with_context(copying)
+}

@@ -299,8 +299,8 @@ pub(crate) fn remove_file(path: &std::path::Path) -> Result<()> {
     }
 }
 
-/// Back to set-up mode: `configured` goes first, then everything that set-up has made, and mail
-/// and chat with it. Templates stay.
+/// Back to set-up mode: `configured` goes first, then everything that set-up has made, and mail,
+/// web mail and chat with it. Templates stay.
 pub fn factory_reset(root: &Root) -> Result<()> {
     let _lock = root.lock()?;
     remove_file(&root.configured_mark())?;
@@ -317,6 +317,7 @@ pub fn factory_reset(root: &Root) -> Result<()> {
         "/data/ldap",
         "/data/mail",
         "/data/chat",
+        "/data/roundcube",
         "/data/conf/tls",
         "/data/conf/letsencrypt/live",
         "/data/conf/letsencrypt/archive",

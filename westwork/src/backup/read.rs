@@ -1,15 +1,14 @@
 //! Judging an archive, and putting it in the place of /data.
 
+use super::exchange::{self, Place};
 use super::{DATA, DIRECTORY, FORMAT, HEAD, Head, MANIFEST, Manifest};
 use crate::directory;
-use crate::render::remove_tree;
 use crate::root::{Root, give};
 use crate::services::{self, Stopped};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::bufread::GzDecoder;
-use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
@@ -20,27 +19,27 @@ use std::path::{Component, Path};
 /// What a gzip member of ours begins with: no name, no time.
 const GZIP: [u8; 9] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0];
 
-/// Beside /data, on the same file system.
-const NEXT: &str = "/data.next";
-
 /// Replaces /data by the archive's. Until the very end /data is as it was.
 pub fn restore(root: &Root, file: &Path) -> Result<()> {
     let judged = judge(file).with_context(|| format!("{} is not restored", file.display()))?;
     let _lock = root.lock()?;
-    let next = root.path(NEXT);
-    remove_tree(&next)?;
+    exchange::finish(root)?;
+    let place = Place::new(root)?;
     let stopped = Stopped::new(root)?;
-    let made = unpack(root, file, &judged.manifest, &next)
-        .and_then(|()| directory::load(root, &next, &judged.directory))
-        .and_then(|()| syncfs(File::open(&next)?).context("syncing the restored data"))
-        .and_then(|()| {
-            renameat_with(CWD, &next, CWD, root.data(), RenameFlags::EXCHANGE)
-                .context("exchanging /data; it must not be a mount point")
-        });
-    remove_tree(&next)?;
+    let exchanged = unpack(root, file, &judged.manifest, place.folder())
+        .and_then(|()| directory::load(root, &place.tree(), &judged.directory))
+        .context("nothing was changed")
+        .and_then(|()| place.exchange(root));
+    place.remove()?;
     drop(stopped);
-    made.context("nothing was changed")?;
+    exchanged?;
     services::start_normal_use(root)
+}
+
+/// Finishes a restore whose exchange was interrupted, if there is one.
+pub fn finish_restore(root: &Root) -> Result<()> {
+    let _lock = root.lock()?;
+    exchange::finish(root)
 }
 
 #[derive(Debug)]
@@ -190,11 +189,7 @@ fn total(file: &Path, length: u64) -> Result<String> {
     Ok(hex::encode(hash.finalize()))
 }
 
-fn unpack(root: &Root, file: &Path, manifest: &Manifest, next: &Path) -> Result<()> {
-    // A name of its own until it is complete: members are `data/…`.
-    let folder = tempfile::Builder::new()
-        .prefix(".westwork-restore")
-        .tempdir_in(next.parent().unwrap_or(Path::new("/")))?;
+fn unpack(root: &Root, file: &Path, manifest: &Manifest, folder: &Path) -> Result<()> {
     let mut archive = open(file)?;
     archive.set_preserve_permissions(true);
     archive.set_preserve_mtime(true);
@@ -206,12 +201,12 @@ fn unpack(root: &Root, file: &Path, manifest: &Manifest, next: &Path) -> Result<
             continue;
         }
         if !entry
-            .unpack_in(folder.path())
+            .unpack_in(folder)
             .with_context(|| format!("unpacking {name}"))?
         {
             bail!("{name} is outside of the data");
         }
-        let path = folder.path().join(&name);
+        let path = folder.join(&name);
         let header = entry.header();
         let member = manifest
             .members
@@ -239,5 +234,5 @@ fn unpack(root: &Root, file: &Path, manifest: &Manifest, next: &Path) -> Result<
                 .with_context(|| format!("setting {attribute} of {name}"))?;
         }
     }
-    std::fs::rename(folder.path().join(DATA), next).context("naming the restored data")
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Writing an archive.
 
+use super::exchange::STAY;
 use super::{DATA, DIRECTORY, FORMAT, HEAD, Head, MANIFEST, Manifest, Member};
 use crate::directory;
 use crate::root::{Root, sync_directory};
@@ -17,8 +18,9 @@ use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Not in an archive: the directory's database (its text is), and what `westwork` itself leaves.
-const LEFT_OUT: [&str; 3] = ["ldap", ".conf.next", ".westwork.lock"];
+/// Not in an archive: the directory's database (its text is), what `westwork` itself leaves, and
+/// what stays where it is.
+const LEFT_OUT: [&str; 2] = ["ldap", ".conf.next"];
 
 /// Writes everything below /data to `file`, which is complete or not there.
 pub fn backup(root: &Root, file: &Path) -> Result<()> {
@@ -112,7 +114,12 @@ impl<'a, W: Write> Archive<'a, W> {
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
             let file_name = entry.file_name();
-            if top && LEFT_OUT.iter().any(|left_out| file_name == *left_out) {
+            if top
+                && LEFT_OUT
+                    .iter()
+                    .chain(&STAY)
+                    .any(|left_out| file_name == *left_out)
+            {
                 continue;
             }
             let (path, name) = (entry.path(), name.join(&file_name));
