@@ -100,7 +100,7 @@ fn a_box_is_set_up_used_upgraded_and_restored() {
     let mut machine = card.boot(Some(&exchange));
     machine.booted();
     telephone::joins(&mut machine);
-    before_set_up(&mut machine);
+    before_set_up();
     set_up(&mut machine, &OWNER);
     OWNER.uses_everything();
     after_set_up();
@@ -109,7 +109,7 @@ fn a_box_is_set_up_used_upgraded_and_restored() {
 }
 
 /// What a stranger in radio range sees: DHCP, DNS and the page.
-fn before_set_up(machine: &mut Machine) {
+fn before_set_up() {
     assert_eq!(open_ports(ACCESS_POINT), [53, 80], "from the Wi-Fi side");
     assert_eq!(open_ports(BOX), [80], "from the home network");
     // UDP: a closed port says so, a filtered one says nothing; both have to be quiet.
@@ -135,7 +135,7 @@ fn before_set_up(machine: &mut Machine) {
         "{open:?}"
     );
     assert!(open.iter().any(|line| line.starts_with("53/")), "{udp}");
-    telephone::is_led_to_the_page(machine);
+    telephone::is_led_to_the_page();
 }
 
 /// The owner with the telephone: the code from the card, the form, the end.

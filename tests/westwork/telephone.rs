@@ -26,16 +26,14 @@ pub(crate) fn joins(machine: &mut Machine) {
             .text
             .contains("Connected to")
     });
-    // The lease: address, router and name server as the box gives them out.
-    machine.sh(
-        "printf '#!/bin/sh\\n[ \"$1\" = bound ] && { ip addr add $ip/24 dev $interface; \
-         echo ip=$ip router=$router dns=$dns >/run/phone.lease; }\\nexit 0\\n' >/run/phone.sh
-        chmod 755 /run/phone.sh
-        ip netns exec phone busybox udhcpc -n -q -t 10 -i wlan1 -s /run/phone.sh",
+    // The lease: address and name server as the box gives them out.
+    machine.sh("ip netns exec phone /usr/lib/klibc/bin/ipconfig -t 60 wlan1");
+    let lease = machine.sh("cat /run/net-wlan1.conf");
+    assert!(lease.contains("IPV4ADDR='192.168.30."), "{lease}");
+    assert!(
+        lease.contains(&format!("IPV4DNS0='{ACCESS_POINT}'")),
+        "{lease}"
     );
-    let lease = machine.sh("cat /run/phone.lease");
-    assert!(lease.contains("ip=192.168.30."), "{lease}");
-    assert!(lease.contains(&format!("dns={ACCESS_POINT}")), "{lease}");
     machine.sh("ip netns exec phone sysctl -qw net.ipv4.ip_forward=1
         ip netns exec phone nft add table ip side
         ip netns exec phone nft 'add chain ip side out { type nat hook postrouting priority 100; }'
@@ -43,17 +41,15 @@ pub(crate) fn joins(machine: &mut Machine) {
 }
 
 /// Every name is the box's, and what telephones ask for to find the Internet leads to the page.
-pub(crate) fn is_led_to_the_page(machine: &mut Machine) {
+pub(crate) fn is_led_to_the_page() {
     for name in [
         "connectivitycheck.gstatic.com",
         "captive.apple.com",
         "example.net",
     ] {
-        let lookup = machine.sh(&format!(
-            "ip netns exec phone busybox nslookup {name} {ACCESS_POINT}"
-        ));
-        let answers = lookup.split("Name:").nth(1).unwrap_or_default();
-        assert!(answers.contains(ACCESS_POINT), "{name}: {lookup}");
+        let server = format!("@{ACCESS_POINT}");
+        let answer = run("dig", &["+short", "+time=10", &server, name, "A"]);
+        assert_eq!(answer.trim(), ACCESS_POINT, "{name}");
     }
     for (host, path) in [
         ("connectivitycheck.gstatic.com", "/generate_204"),
