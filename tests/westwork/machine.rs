@@ -209,7 +209,8 @@ impl Machine {
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         // The terminal takes lines of up to 4095 bytes.
         let code = encode(commands);
-        let mut request = "c=\n".to_owned();
+        // First an interrupt: while a terminal is set up, half a line may have been lost.
+        let mut request = "\x03\nc=\n".to_owned();
         for chunk in code.as_bytes().chunks(3000) {
             request += &format!("c=$c{}\n", std::str::from_utf8(chunk).unwrap());
         }

@@ -5,6 +5,8 @@ use crate::network::BOX;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+const FIRST_MAIL: &str = "hello from the test";
+
 pub(crate) struct Owner {
     pub(crate) domain: &'static str,
     pub(crate) user: &'static str,
@@ -41,10 +43,20 @@ impl Owner {
 
     pub(crate) fn uses_everything(&self) {
         self.web();
-        self.mail("hello from the test");
+        self.mail(FIRST_MAIL);
         self.directory();
         self.chat();
         self.web_mail();
+    }
+
+    /// On a box restored from a backup of one where everything was used.
+    pub(crate) fn finds_everything_again(&self) {
+        self.web();
+        let mail = self.message(1);
+        assert!(mail.contains(&format!("Subject: {FIRST_MAIL}")), "{mail}");
+        self.mail("after the restore");
+        self.directory();
+        self.chat();
     }
 
     /// HTTPS with the box's certificate; HTTP leads there.
