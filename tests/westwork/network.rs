@@ -69,14 +69,16 @@ impl Network {
         let host = format!("--dhcp-host={HOME_MAC},{BOX}");
         let child = Command::new("dnsmasq")
             .args([
-                "--keep-in-foreground",
+                // Without a daemon it keeps its user, and a user namespace has no other.
+                "--no-daemon",
                 "--conf-file=/dev/null",
                 "--bind-interfaces",
             ])
-            .args(["--no-hosts", "--no-resolv", "--user=root", "--pid-file="])
-            .args(["--dhcp-leasefile=/dev/null", "--log-facility=/dev/null"])
+            .args(["--no-hosts", "--no-resolv", "--pid-file="])
+            .arg("--leasefile-ro")
             .args(["--dhcp-range=10.20.0.100,10.20.0.200,1h", &host])
             .arg(format!("--interface={HOME_TAP}"))
+            .stderr(Stdio::null())
             .spawn()
             .expect("dnsmasq");
         Self(child)
