@@ -212,7 +212,7 @@ impl Machine {
         // First an interrupt: while a terminal is set up, half a line may have been lost.
         let mut request = "\x03\nc=\n".to_owned();
         for chunk in code.as_bytes().chunks(3000) {
-            request += &format!("c=$c{}\n", std::str::from_utf8(chunk).unwrap());
+            request += &format!("c=${{c}}{}\n", std::str::from_utf8(chunk).unwrap());
         }
         request += &format!(
             "echo $c|base64 -d>/run/test.in;sh /run/test.in >/run/test.out 2>&1 </dev/null;\
