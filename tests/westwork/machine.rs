@@ -19,6 +19,9 @@ const SHELL: &str = "[Unit]\nDefaultDependencies=no\nIgnoreOnIsolate=yes\n[Servi
     ExecStart=/bin/sh\nStandardInput=tty-force\nStandardOutput=tty\nStandardError=tty\n\
     TTYPath=/dev/hvc0\nRestart=always\nEnvironment=PS1=\n";
 
+/// An emulated machine on a busy host is online late; that is not its fault.
+const PATIENCE: &str = "[Service]\nEnvironment=NM_ONLINE_TIMEOUT=600\n";
+
 /// A disk with a system on it.
 pub(crate) struct Card {
     pub(crate) image: PathBuf,
@@ -114,11 +117,13 @@ impl Card {
     /// Switches the machine on. `disk` is a second one, /dev/vdb.
     pub(crate) fn boot(&self, disk: Option<&Path>) -> Machine {
         let (kernel, initrd, own) = self.boot_files();
-        let shell = base64::engine::general_purpose::STANDARD.encode(SHELL);
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let (shell, patience) = (encode(SHELL), encode(PATIENCE));
         // Two radios that hear each other: the box's own, and the telephone's.
         let line = format!(
             "{own} console=ttyAMA0,115200 modules_load=mac80211_hwsim systemd.mask=serial-getty@hvc0.service \
              systemd.set_credential_binary=systemd.extra-unit.test-shell.service:{shell} \
+             systemd.set_credential_binary=systemd.unit-dropin.NetworkManager-wait-online.service:{patience} \
              systemd.wants=test-shell.service systemd.default_device_timeout_sec=600"
         );
         let socket = self.dir.join("shell.sock");
