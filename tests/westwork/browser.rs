@@ -1,15 +1,20 @@
-//! Chromium, which keeps a picture of every page it is sent to.
+//! Chromium, driven by the WebDriver protocol (W3C), which needs no more than JSON over HTTP:
+//! curl carries it to chromedriver. Pictures are left in target/screenshots.
 
-use headless_chrome::protocol::cdp::Page::CaptureScreenshotFormatOption::Png;
-use headless_chrome::{Browser as Chromium, LaunchOptions, Tab};
-use std::ffi::OsStr;
+use crate::run;
+use base64::Engine;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+const DRIVER: &str = "http://127.0.0.1:9515";
+/// The key of an element's identifier.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
 pub(crate) struct Browser {
-    tab: Arc<Tab>,
-    _chromium: Chromium,
+    driver: Child,
+    session: String,
     pictures: PathBuf,
 }
 
@@ -18,84 +23,118 @@ impl Browser {
     pub(crate) fn new(address: &str, size: (u32, u32)) -> Self {
         let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
         std::fs::create_dir_all(&pictures).unwrap();
-        let resolver = format!("--host-resolver-rules=MAP * {address}");
-        let args = [
-            &*resolver,
-            "--disable-quic",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-        ];
-        let options = LaunchOptions::default_builder()
-            .path(Some("/usr/bin/chromium".into()))
-            // It is root of its namespaces, which Chromium's sandbox refuses.
-            .sandbox(false)
-            .window_size(Some(size))
-            .idle_browser_timeout(Duration::from_secs(900))
-            .args(args.iter().map(OsStr::new).collect())
-            .build()
-            .unwrap();
-        let chromium = Chromium::new(options).expect("chromium");
-        let tab = chromium.new_tab().unwrap();
-        tab.set_default_timeout(Duration::from_secs(120));
-        Self {
-            tab,
-            _chromium: chromium,
+        let driver = Command::new("chromedriver")
+            .args(["--port=9515", "--silent"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("chromedriver");
+        let mut browser = Self {
+            driver,
+            session: String::new(),
             pictures,
+        };
+        let options = json!({
+            "binary": "/usr/bin/chromium",
+            "args": [
+                "--headless=new",
+                // It is root of its namespaces, which Chromium's sandbox refuses.
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+                "--hide-scrollbars",
+                format!("--window-size={},{}", size.0, size.1),
+                format!("--host-resolver-rules=MAP * {address}, EXCLUDE 127.0.0.1"),
+            ],
+        });
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "acceptInsecureCerts": true,
+            "timeouts": { "pageLoad": 120_000, "implicit": 60_000 },
+            "goog:chromeOptions": options,
+        } } });
+        let session = browser.call("POST", "", wanted).expect("a browser");
+        browser.session = format!("/{}", session["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    /// One command; its value, or what went wrong.
+    fn call(&self, method: &str, path: &str, body: Value) -> Result<Value, String> {
+        let url = format!("{DRIVER}/session{}{path}", self.session);
+        let body = body.to_string();
+        let mut args = vec![
+            "-sS",
+            "--retry",
+            "20",
+            "--retry-connrefused",
+            "--retry-delay",
+            "1",
+        ];
+        args.extend(["-X", method, "-H", "Content-Type: application/json"]);
+        if method == "POST" {
+            args.extend(["-d", &body]);
+        }
+        args.push(&url);
+        let answer: Value = serde_json::from_str(&run("curl", &args)).map_err(|e| e.to_string())?;
+        let value = answer["value"].clone();
+        match value.get("error") {
+            Some(error) => Err(format!("{error}: {}", value["message"])),
+            None => Ok(value),
         }
     }
 
+    fn must(&self, what: &str, path: &str, body: Value) -> Value {
+        self.call("POST", path, body)
+            .unwrap_or_else(|error| self.give_up(what, &error))
+    }
+
+    fn script(&self, script: &str) -> Value {
+        self.must(
+            script,
+            "/execute/sync",
+            json!({ "script": script, "args": [] }),
+        )
+    }
+
+    /// Path of the first element that `selector` matches; waits for it.
+    fn element(&self, selector: &str) -> String {
+        let wanted = json!({ "using": "css selector", "value": selector });
+        let found = self.must(selector, "/element", wanted);
+        format!("/element/{}", found[ELEMENT].as_str().unwrap())
+    }
+
     pub(crate) fn open(&self, url: &str) {
-        let result = self
-            .tab
-            .navigate_to(url)
-            .and_then(|tab| tab.wait_until_navigated());
-        result.unwrap_or_else(|error| panic!("{url}: {error}"));
+        self.must(url, "/url", json!({ "url": url }));
     }
 
     pub(crate) fn url(&self) -> String {
-        self.tab.get_url()
+        let url = self.call("GET", "/url", Value::Null).unwrap_or_default();
+        url.as_str().unwrap_or_default().to_owned()
     }
 
     pub(crate) fn text(&self) -> String {
-        let value = self.tab.evaluate("document.body.innerText", false).unwrap();
-        value
-            .value
-            .and_then(|text| text.as_str().map(str::to_owned))
-            .unwrap_or_default()
+        let text = self.script("return document.body.innerText");
+        text.as_str().unwrap_or_default().to_owned()
     }
 
     /// Types into a field, whatever was in it.
     pub(crate) fn fill(&self, field: &str, text: &str) {
-        let element = self
-            .tab
-            .wait_for_element(field)
-            .unwrap_or_else(|error| self.give_up(field, &error));
-        self.tab
-            .evaluate(
-                &format!("document.querySelector({field:?}).value = ''"),
-                false,
-            )
-            .unwrap();
-        element.type_into(text).unwrap();
+        let element = self.element(field);
+        self.must(field, &format!("{element}/clear"), json!({}));
+        self.must(field, &format!("{element}/value"), json!({ "text": text }));
     }
 
     /// Chooses an option of a list.
     pub(crate) fn choose(&self, field: &str, value: &str) {
-        self.tab.wait_for_element(field).unwrap();
-        let script = format!("document.querySelector({field:?}).value = {value:?}");
-        self.tab.evaluate(&script, false).unwrap();
+        self.press(&format!("{field} option[value=\"{value}\"]"));
     }
 
-    /// Presses a button that leads to another page.
+    /// Presses something; a page that it leads to is waited for.
     pub(crate) fn press(&self, button: &str) {
-        let element = self
-            .tab
-            .wait_for_element(button)
-            .unwrap_or_else(|error| self.give_up(button, &error));
-        element.click().unwrap();
-        self.tab.wait_until_navigated().unwrap();
+        let element = self.element(button);
+        self.must(button, &format!("{element}/click"), json!({}));
     }
 
     /// Waits for a page of which `is_it` says yes.
@@ -103,7 +142,7 @@ impl Browser {
         let begin = Instant::now();
         while !is_it(self) {
             if begin.elapsed().as_secs() > seconds {
-                self.give_up(what, &"not within time");
+                self.give_up(what, "not within time");
             }
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -111,23 +150,32 @@ impl Browser {
     }
 
     pub(crate) fn has(&self, selector: &str) -> bool {
-        let script = format!("document.querySelector({selector:?}) !== null");
-        let value = self
-            .tab
-            .evaluate(&script, false)
-            .ok()
-            .and_then(|value| value.value);
-        value == Some(true.into())
+        self.script(&format!(
+            "return document.querySelector({selector:?}) !== null"
+        )) == json!(true)
     }
 
     /// Keeps `target/screenshots/NAME.png`.
     pub(crate) fn picture(&self, name: &str) {
-        let png = self.tab.capture_screenshot(Png, None, None, true).unwrap();
-        std::fs::write(self.pictures.join(format!("{name}.png")), png).unwrap();
+        let png = self.call("GET", "/screenshot", Value::Null).unwrap();
+        let png = base64::engine::general_purpose::STANDARD.decode(png.as_str().unwrap());
+        std::fs::write(self.pictures.join(format!("{name}.png")), png.unwrap()).unwrap();
     }
 
-    fn give_up(&self, what: &str, why: &dyn std::fmt::Display) -> ! {
+    fn give_up(&self, what: &str, why: &str) -> ! {
         self.picture("failure");
-        panic!("{what}: {why}; at {}:\n{}", self.url(), self.text())
+        panic!("{what}: {why}; at {}", self.url())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Ends Chromium; the driver alone would leave it.
+        let url = format!("{DRIVER}/session{}", self.session);
+        let _ = Command::new("curl")
+            .args(["-s", "-X", "DELETE", &url])
+            .output();
+        drop(self.driver.kill());
+        drop(self.driver.wait());
     }
 }
