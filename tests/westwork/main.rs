@@ -1,0 +1,229 @@
+//! A box from its first boot to daily use: the image in QEMU, set up through the page it
+//! shows, then used from outside with ordinary programs.
+//!
+//! `WESTWORK_TEST_IMAGE` names a finished image (.img or .img.zst) to try instead of
+//! building one. Pictures of all pages are left in target/screenshots.
+
+mod browser;
+mod machine;
+mod network;
+mod owner;
+mod telephone;
+
+use browser::Browser;
+use machine::{Card, Machine};
+use network::{ACCESS_POINT, BOX, Network, open_ports};
+use owner::Owner;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs a program that must succeed, and returns its standard output.
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}: {error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a shell line that must succeed.
+fn succeed(line: &str) -> String {
+    run("sh", &["-c", line])
+}
+
+/// The README's first image.
+fn image() -> PathBuf {
+    if let Some(image) = std::env::var_os("WESTWORK_TEST_IMAGE") {
+        return image.into();
+    }
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("image");
+    std::fs::create_dir_all(&dir).unwrap();
+    // The device program's sources are part of the tree.
+    for name in [
+        "stages",
+        "config.example",
+        "westwork",
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+    ] {
+        if !dir.join(name).exists() {
+            std::os::unix::fs::symlink(tree.join(name), dir.join(name)).unwrap();
+        }
+    }
+    let cache = std::env::var_os("WESTWORK_TEST_CACHE")
+        .unwrap_or_else(|| tree.join("target/test-cache").into());
+    let status = Command::new(env!("CARGO_BIN_EXE_westwork-gen"))
+        .args(["build", "-c", "config.example"])
+        .args(["--set", "IMG_DATE=2026-01-31", "--set", "EXTRA_SUITES="])
+        .current_dir(&dir)
+        .env("CACHE_DIR", cache)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let mut images: Vec<_> = std::fs::read_dir(dir.join("deploy"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.to_str()
+                .is_some_and(|path| path.ends_with(".img.zst") && !path.contains("lite"))
+        })
+        .collect();
+    images.pop().expect("an image of stage 3")
+}
+
+const OWNER: Owner = Owner {
+    domain: "family.example.org",
+    user: "ada",
+    name: "Ada Lovelace",
+    password: "correct horse battery",
+};
+
+#[test]
+fn a_box_is_set_up_used_and_restored() {
+    if let Some(why) = network::obstacle() {
+        println!("SKIPPED: {why}");
+        return;
+    }
+    // Built outside of the namespace, in which there is no network.
+    let Some(image) = network::enter("a_box_is_set_up_used_and_restored", image) else {
+        return;
+    };
+    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let _network = Network::new();
+    let exchange = work.path().join("exchange.img");
+    run("truncate", &["-s", "2G", exchange.to_str().unwrap()]);
+    run("mkfs.ext4", &["-q", exchange.to_str().unwrap()]);
+
+    let card = Card::new(&image, &work.path().join("first"));
+    let mut machine = card.boot(Some(&exchange));
+    machine.booted();
+    telephone::joins(&mut machine);
+    before_set_up();
+    set_up(&mut machine, &OWNER);
+    OWNER.uses_everything();
+    after_set_up();
+    machine.nothing_failed();
+    machine.sh("mount /dev/vdb /mnt && westwork backup /mnt/box.backup && umount /mnt");
+    machine.power_off();
+
+    // Another box, fresh from the image.
+    let card = Card::new(&image, &work.path().join("second"));
+    let mut machine = card.boot(Some(&exchange));
+    machine.booted();
+    machine.sh("mount /dev/vdb /mnt && westwork restore /mnt/box.backup && umount /mnt");
+    in_normal_use(&mut machine);
+    OWNER.finds_everything_again();
+    machine.nothing_failed();
+    machine.power_off();
+}
+
+/// What a stranger in radio range sees: DHCP, DNS and the page.
+fn before_set_up() {
+    assert_eq!(open_ports(ACCESS_POINT), [53, 80], "from the Wi-Fi side");
+    assert_eq!(open_ports(BOX), [80], "from the home network");
+    // UDP: a closed port says so, a filtered one says nothing; both have to be quiet.
+    let udp = run(
+        "nmap",
+        &[
+            "-n",
+            "-Pn",
+            "-sU",
+            "-p",
+            "53,67,69,123,137,161,389,1900,5353",
+            "--reason",
+            ACCESS_POINT,
+        ],
+    );
+    let open: Vec<_> = udp
+        .lines()
+        .filter(|line| line.contains("/udp") && line.contains(" open "))
+        .collect();
+    assert!(
+        open.iter()
+            .all(|line| line.starts_with("53/") || line.starts_with("67/")),
+        "{open:?}"
+    );
+    assert!(open.iter().any(|line| line.starts_with("53/")), "{udp}");
+    telephone::is_led_to_the_page();
+}
+
+/// The owner with the telephone: the code from the card, the form, the end.
+fn set_up(machine: &mut Machine, owner: &Owner) {
+    let code = machine.sh("cat /boot/firmware/westwork-code.txt");
+    let code = code.trim();
+    let browser = Browser::new(ACCESS_POINT, (390, 844));
+    // What a telephone opens by itself.
+    browser.open("http://connectivitycheck.gstatic.com/generate_204");
+    assert!(
+        browser
+            .url()
+            .starts_with(&format!("http://{ACCESS_POINT}/")),
+        "{}",
+        browser.url()
+    );
+    browser.picture("1-code");
+    browser.fill("#code", "aaaa-aaaa");
+    browser.press("button");
+    assert!(
+        browser.text().contains("That is not the code"),
+        "{}",
+        browser.text()
+    );
+    browser.fill("#code", code);
+    browser.press("button");
+    for (field, text) in [
+        ("#domain", owner.domain),
+        ("#name", owner.name),
+        ("#user", owner.user),
+        ("#password", owner.password),
+        ("#password2", owner.password),
+    ] {
+        browser.fill(field, text);
+    }
+    browser.choose("#country", "DE");
+    browser.picture("2-form");
+    browser.press("main button");
+    assert!(
+        browser.text().contains("What the box will do"),
+        "{}",
+        browser.text()
+    );
+    browser.picture("3-review");
+    browser.press("main button");
+    browser.picture("4-progress");
+    browser.wait("the set-up", 600, |browser| {
+        browser.url().ends_with("/done") || browser.has(".notice")
+    });
+    browser.picture("5-done");
+    assert!(browser.url().ends_with("/done"), "{}", browser.text());
+    browser.press("main button");
+    browser.picture("6-goodbye");
+    in_normal_use(machine);
+    let left = machine.attempt("ls /boot/firmware/westwork-code.txt");
+    assert_ne!(left.code, 0, "the code is still on the card");
+}
+
+/// Waits until all services have been started.
+fn in_normal_use(machine: &mut Machine) {
+    machine.wait("normal use", 600, |m| {
+        let jobs = "systemctl is-active westwork.target; systemctl list-jobs --no-legend";
+        m.attempt(jobs).text.trim() == "active"
+    });
+}
+
+/// What is meant to be reached from the home network, and nothing else.
+fn after_set_up() {
+    let open = open_ports(BOX);
+    for port in [25, 80, 443, 465, 993] {
+        assert!(open.contains(&port), "port {port} is closed: {open:?}");
+    }
+    let meant = [25, 80, 443, 465, 587, 636, 993, 4190, 8448];
+    let others: Vec<_> = open.iter().filter(|port| !meant.contains(port)).collect();
+    assert!(others.is_empty(), "open, and not meant to be: {others:?}");
+    assert!(
+        open_ports(ACCESS_POINT).is_empty(),
+        "the set-up network is still there"
+    );
+}
