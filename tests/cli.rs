@@ -138,3 +138,33 @@ fn six_mistakes_are_reported_in_one_run_and_nothing_is_written() {
         assert_eq!(listing(dir.path()), before, "{command} wrote something");
     }
 }
+
+#[test]
+fn stages_of_an_installed_package_stand_in_for_missing_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("usr/bin/westwork-gen");
+    let share = dir
+        .path()
+        .join("usr/share/westwork-gen/stages/stage0/00-packaged");
+    let own = dir.path().join("project/mine/00-own");
+    for made in [program.parent().unwrap(), &share, &own] {
+        fs::create_dir_all(made).unwrap();
+    }
+    fs::copy(env!("CARGO_BIN_EXE_westwork-gen"), &program).unwrap();
+    fs::write(share.join("00-packages"), "nano\n").unwrap();
+    fs::write(own.join("00-packages"), "less\n").unwrap();
+    let plan = |set: &str| {
+        let output = Command::new(&program)
+            .args(["plan", "--set", "IMG_NAME=a", "--set", set])
+            .args(["--set", "MIRROR=http://192.0.2.1/debian"])
+            .current_dir(dir.path().join("project"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        text(&output)
+    };
+    assert!(plan("ARCH=arm64").contains("stage0/00-packaged/00-packages"));
+    let both = plan("STAGE_LIST=stages/stage0 mine");
+    assert!(both.contains("stage0/00-packaged"), "{both}");
+    assert!(both.contains("mine/00-own"), "{both}");
+}

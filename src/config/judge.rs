@@ -220,7 +220,11 @@ impl<'a> Judge<'a> {
     fn stages(&mut self, base: &Path) -> Vec<PathBuf> {
         let text = self.get("STAGE_LIST");
         if text.is_empty() {
-            return stages_of(base);
+            let own = stages_of(base);
+            return match installed_dir() {
+                Some(dir) if own.is_empty() => stages_of(&dir),
+                _ => own,
+            };
         }
         // A path with spaces can be listed when it is the only one.
         let whole = base.join(text);
@@ -228,7 +232,13 @@ impl<'a> Judge<'a> {
             vec![whole]
         } else {
             text.split_whitespace()
-                .map(|word| base.join(word))
+                .map(|word| match base.join(word) {
+                    path if path.is_dir() => path,
+                    path => installed_dir()
+                        .map(|dir| dir.join(word))
+                        .filter(|installed| installed.is_dir())
+                        .unwrap_or(path),
+                })
                 .collect()
         };
         for path in &paths {
@@ -318,6 +328,13 @@ fn stages_of(base: &Path) -> Vec<PathBuf> {
         .collect();
     stages.sort();
     stages
+}
+
+/// Where a package puts the stages: `share/westwork-gen` beside the `bin` of this program.
+fn installed_dir() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let dir = program.parent()?.parent()?.join("share/westwork-gen");
+    dir.join("stages").is_dir().then_some(dir)
 }
 
 /// The tree: as set, else where the program was started, else where the config file is.
