@@ -14,7 +14,7 @@ FROM debian:trixie
 RUN apt-get update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 		ca-certificates debian-archive-keyring debootstrap dosfstools e2fsprogs erofs-utils gpg \
-		gpg-agent minisign mmdebstrap mtools openssl qemu-user quilt rsync squashfs-tools tini \
+		gpg-agent hostname minisign mmdebstrap mtools openssl qemu-user quilt rsync squashfs-tools tini \
 		uidmap xz-utils zstd \
 	&& find /usr/bin -name 'qemu-*' ! -name qemu-aarch64 ! -name qemu-arm -delete \
 	&& rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb

@@ -192,10 +192,10 @@ find_mounts() {
 find_variables() {
 	local key
 	variables=(-e WORK_DIR=/westwork/work -e CACHE_DIR=/westwork/cache -e "DEPLOY_MOUNT=$deploy")
-	for key in $(sed -nE 's/^#?(export )?([A-Z_]+)=.*/\2/p' "$home/config.example"); do
+	while read -r key; do
 		case "$key" in WORK_DIR | CACHE_DIR) continue ;; esac
 		[ -z "${!key+set}" ] || variables+=(-e "$key")
-	done
+	done < <(sed -nE 's/^#?(export )?([A-Z_]+)=.*/\2/p' "$home/config.example")
 }
 
 # ── Running it ───────────────────────────────────────────────────────────────
@@ -218,7 +218,7 @@ find_rights() {
 		words=$(run_in_container --rm -- probe 2>&1) || status=$?
 		case "$status" in
 		0) break ;;
-		2) die "$(sed 's/^build-docker: //' <<<"$words")" ;;
+		2) die "${words#build-docker: }" ;;
 		10 | 11 | 12) ;;
 		*) die "$DOCKER cannot start a container: $(tail -n 1 <<<"$words")" ;;
 		esac
@@ -250,6 +250,7 @@ run_in_container() {
 		${PIGEN_DOCKER_OPTS:-} ${DOCKER_OPTS:-} "$image" "$@"
 }
 
+# shellcheck disable=SC2317 # the trap calls it
 interrupt() {
 	interrupted=1
 	"${engine[@]}" stop -t 4 "$name" >/dev/null 2>&1 || true
