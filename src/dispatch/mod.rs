@@ -21,6 +21,7 @@ use crate::sandbox::binfmt;
 use anyhow::{Context, Result};
 use native::ToolsRoot;
 use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -90,7 +91,8 @@ impl Dispatch {
         let usr = self.dir.join("usr");
         fs::create_dir_all(&usr).context("making the tools' mount point")?;
         bind(&tools.dir.join("root/usr"), &usr)?;
-        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        let read_only =
+            MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | restrictions(&usr)?;
         mount(None::<&str>, &usr, None::<&str>, read_only, None::<&str>)
             .context("making the tools read-only")?;
         self.tools = Some(tools);
@@ -151,4 +153,22 @@ impl Dispatch {
         fs::write(&new, emulator + &table.text).context("writing the dispatch table")?;
         fs::rename(&new, self.dir.join("dispatch.table")).context("writing the dispatch table")
     }
+}
+
+/// What the mount at `path` already forbids. One from outside of the user namespace (such as a
+/// container's volume) cannot be made anew without it.
+fn restrictions(path: &Path) -> Result<MsFlags> {
+    let set = statvfs(path)
+        .with_context(|| format!("looking at the mount of {}", path.display()))?
+        .flags();
+    let known = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+    ];
+    Ok(known
+        .into_iter()
+        .filter(|(flag, _)| set.contains(*flag))
+        .map(|(_, flag)| flag)
+        .collect())
 }

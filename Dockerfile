@@ -1,0 +1,24 @@
+# The builder that build-docker.sh runs. Only the program's sources go in: config, stages and
+# deploy/ are mounted when it runs.
+FROM debian:trixie AS compile
+RUN apt-get update \
+	&& apt-get install -y --no-install-recommends ca-certificates cargo gcc libc6-dev
+WORKDIR /src
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY src src
+COPY westwork westwork
+RUN cargo build --release --locked --bin westwork-gen
+
+FROM debian:trixie
+# Of the emulators, only ARM's are kept.
+RUN apt-get update \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+		ca-certificates debian-archive-keyring debootstrap dosfstools e2fsprogs erofs-utils gpg \
+		gpg-agent hostname minisign mmdebstrap mtools openssl qemu-user quilt rsync squashfs-tools tini \
+		uidmap xz-utils zstd \
+	&& find /usr/bin -name 'qemu-*' ! -name qemu-aarch64 ! -name qemu-arm -delete \
+	&& rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+COPY --from=compile /src/target/release/westwork-gen /usr/local/bin/
+COPY scripts/container-entry /usr/local/bin/
+# As process 1, tini passes signals on to the build, and collects what it leaves.
+ENTRYPOINT ["tini", "--", "container-entry"]
