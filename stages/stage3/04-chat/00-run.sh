@@ -1,4 +1,5 @@
 #!/bin/bash -e
+# inputs: files
 
 # Chat: Matrix Synapse is not in Debian, so it comes as wheels, locked in files/requirements-ARCH.txt,
 # into an environment of its own. Without that file the image has no chat, and the set-up page
