@@ -64,6 +64,11 @@ pub fn bootstrap(request: &Request) -> Result<()> {
             command.get_program().to_string_lossy()
         );
     }
+    // Both tools copy the build machine's; a stage that wants another name writes it.
+    let name = request.dir.join("etc/hostname");
+    if name.is_file() {
+        fs::write(&name, "localhost\n").with_context(|| format!("writing {}", name.display()))?;
+    }
     if plain.path().join("usr").is_dir() {
         crate::sandbox::unmount(plain.path())?;
     }
