@@ -6,16 +6,17 @@ use crate::deployed::{self, Deployed};
 use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
 use crate::durable::Durable;
 use crate::export::{self, ExportRequest, without_secrets};
-use crate::layer::{Key, Store, remove};
+use crate::layer::{Key, Record, Store, remove};
 use crate::lockfile::{self, LockFile, Package, Root, Use, collect, repository};
 use crate::output::Output;
 use crate::plan::Export;
-use crate::pool::Archives;
+use crate::pool::{self, Archives};
 use crate::progress::Progress;
 use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, LOCKED_VAR, TOOLS_VAR};
 use crate::schedule::{Entry, Job, Schedule, Verdict};
 use crate::script::env::stage_work_dir;
 use crate::script::{self, Env};
+use crate::share::Share;
 use crate::step::{Step, StepKind};
 use crate::timings::{Row, Timings, disk_usage};
 use crate::tool::Tool;
@@ -81,8 +82,16 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
     let result = build.run(&schedule, options);
     let mark = build.timings.begin();
     build.durable.finish()?;
-    result?;
     build.timings.end(&mark, "to the disk", 0);
+    let mark = build.timings.begin();
+    // What a failed build has made is of use to others as well.
+    for note in build.share.finish() {
+        build.output.say(&format!("note: {note}"));
+    }
+    if config.cache_to.is_some() {
+        build.timings.end(&mark, "to the shared cache", 0);
+    }
+    result?;
     if options.timings {
         let table = build.timings.to_string();
         table.lines().for_each(|line| build.output.say(line));
@@ -124,6 +133,7 @@ struct Build<'a> {
     job: &'a Job<'a>,
     store: &'a Store,
     durable: Durable,
+    share: Share,
     archives: Archives,
     output: Output,
     deployed: Deployed,
@@ -147,6 +157,7 @@ impl<'a> Build<'a> {
             job,
             store,
             durable: store.durable()?,
+            share: Share::open(config, &work)?,
             archives,
             output,
             deployed: Deployed::load(&work)?,
@@ -186,7 +197,9 @@ impl<'a> Build<'a> {
             }
             let mut output = self.output.step("native tools");
             let made =
-                dispatch::native::tools_root(self.job, &packages, &mut |line| output.line(line));
+                dispatch::native::tools_root(self.job, &self.share, &packages, &mut |line| {
+                    output.line(line);
+                });
             match made {
                 Ok(tools) => {
                     output.done();
@@ -219,8 +232,10 @@ impl<'a> Build<'a> {
                 ));
             }
         }
+        let runs = self.fetch(schedule)?;
         self.prepare_dispatch(options.mode)?;
-        if let Some(locked) = self.job.locked.filter(|_| !schedule.nothing_to_run()) {
+        self.share_notes();
+        if let Some(locked) = self.job.locked.filter(|_| runs) {
             let (config, mirrors) = (self.job.config, self.job.mirrors);
             let (root, offline) = (&locked.image, locked.offline);
             self.locked = Some(repository::prepare(
@@ -242,9 +257,72 @@ impl<'a> Build<'a> {
             }
         }
         self.lock_packages(&schedule.stack(schedule.entries.len()), false)?;
+        self.give_packages()?;
         self.progress.complete = true;
         self.progress.save(&self.work)?;
         self.postrun(schedule, exported)
+    }
+
+    /// Fetches from the shared cache the layers that are not here, and if a step is left to run,
+    /// packages. Whether one is.
+    fn fetch(&mut self, schedule: &Schedule<'_>) -> Result<bool> {
+        let missing = |store: &Store| -> Vec<&Record> {
+            let records = schedule.entries.iter().map(|entry| &entry.record);
+            records
+                .filter(|record| store.find(&record.key).is_none())
+                .collect()
+        };
+        let wanted = missing(self.store);
+        if self.job.config.cache_from.is_none() || wanted.is_empty() {
+            return Ok(!wanted.is_empty());
+        }
+        let mark = self.timings.begin();
+        let layers = self.share.fetch_layers(self.store, &wanted);
+        for record in &wanted {
+            if self.store.find(&record.key).is_some() {
+                self.durable.committed(record.key.clone());
+            }
+        }
+        let runs = layers < wanted.len();
+        let packages = if runs {
+            let config = self.job.config;
+            let known = lockfile::packages_of(config, Use::Image, config.arch.debian());
+            self.share.fetch_packages(&known, &self.archives)?
+        } else {
+            0
+        };
+        self.timings.end(&mark, "from the shared cache", 0);
+        self.output.say(&format!(
+            "fetched {layers} of {} layers and {packages} packages from the shared cache, {} MiB",
+            wanted.len(),
+            self.share.fetched() >> 20
+        ));
+        self.share_notes();
+        Ok(runs)
+    }
+
+    fn share_notes(&mut self) {
+        for note in self.share.notes() {
+            self.output.say(&format!("note: {note}"));
+        }
+    }
+
+    /// Gives the packages of the lock file to the shared cache.
+    fn give_packages(&self) -> Result<()> {
+        let config = self.job.config;
+        if config.cache_to.is_none() {
+            return Ok(());
+        }
+        let native = dispatch::native::debian_arch();
+        for (purpose, arch) in [(Use::Image, config.arch.debian()), (Use::Tools, native)] {
+            for package in lockfile::packages_of(config, purpose, arch) {
+                let path = pool::path_of(&config.cache_dir, arch, &package.file_name());
+                if path.exists() {
+                    self.share.give_package(path, &package.sha256);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The variables of a step, with what its commands find the tools by.
@@ -378,6 +456,7 @@ impl<'a> Build<'a> {
     }
 
     fn reached(&mut self, step: &Step, key: &Key) -> Result<()> {
+        self.share.give_layer(key, self.store.layer(key));
         self.progress.steps.push((step.name.clone(), key.clone()));
         self.progress.save(&self.work)
     }

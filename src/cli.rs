@@ -89,6 +89,13 @@ pub struct BuildArgs {
     /// The same from the package cache alone, without a network
     #[arg(long)]
     pub offline: bool,
+    /// Take layers, tools and packages from this shared cache: a folder, or a URL such as
+    /// s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL")]
+    pub cache_from: Option<String>,
+    /// Give what is built to this shared cache
+    #[arg(long, value_name = "URL")]
+    pub cache_to: Option<String>,
     /// Emulate every target program, none natively (slow; for comparison)
     #[arg(long)]
     pub emulate: bool,

@@ -122,6 +122,8 @@ pub(crate) fn image_key(job: &Job<'_>, stack: &[Key], export: &Export) -> Result
         work_dir: PathBuf::new(),
         cache_dir: PathBuf::new(),
         apt_proxy: None,
+        cache_from: None,
+        cache_to: None,
         qemu_cpu: None,
         ..job.config.clone()
     };

@@ -52,6 +52,11 @@ impl Key {
         Self(hex::encode(hash.finalize()))
     }
 
+    /// All of it, in hex.
+    pub fn hash(&self) -> &str {
+        &self.0
+    }
+
     /// The layer's directory name.
     pub fn id(&self) -> &str {
         &self.0[..ID_LENGTH]
@@ -164,6 +169,43 @@ impl Store {
             }
         }
         Ok(entries)
+    }
+
+    /// Commits the layer of `record` from elsewhere: `fill` is given an empty directory and says
+    /// whether it holds the layer now, which is looked at once more. Returns whether the layer
+    /// is there.
+    pub fn receive(
+        &self,
+        record: &Record,
+        fill: impl FnOnce(&Path) -> Result<bool>,
+    ) -> Result<bool> {
+        let _making = self.making(&record.key)?;
+        if self.find(&record.key).is_some() {
+            return Ok(true);
+        }
+        let dir = self.dir.join(format!("new-{}", record.key.id()));
+        remove(&dir)?;
+        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+        let filled = fill(&dir)?;
+        let found: Option<Record> = work::load(&dir.join("layer.json")).unwrap_or_default();
+        let same = |found: &Record| {
+            found.key == record.key && Key::new(found.parent.as_ref(), &found.inputs) == found.key
+        };
+        let Some(mut found) = found.filter(|found| filled && same(found)) else {
+            remove(&dir)?;
+            return Ok(false);
+        };
+        found.boot = boot_id();
+        work::save(&dir.join("layer.json"), &found)?;
+        let last = self.dir.join(record.key.id());
+        remove(&last)?;
+        fs::rename(&dir, &last).with_context(|| format!("committing layer {}", record.key.id()))?;
+        Ok(true)
+    }
+
+    /// The directory of a committed layer.
+    pub fn layer(&self, key: &Key) -> PathBuf {
+        self.dir.join(key.id())
     }
 
     /// The directory of a committed layer's changes.

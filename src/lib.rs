@@ -50,6 +50,7 @@ pub mod rootfs;
 pub mod sandbox;
 pub mod schedule;
 pub mod script;
+pub mod share;
 pub mod shell;
 pub mod step;
 pub mod timings;
@@ -109,6 +110,14 @@ fn build(args: &BuildArgs) -> Result<u8> {
     let mut request = request(&args.config)?;
     if args.resume {
         request.set.push("CONTINUE=1".to_owned());
+    }
+    for (key, address) in [
+        ("CACHE_FROM", &args.cache_from),
+        ("CACHE_TO", &args.cache_to),
+    ] {
+        request
+            .set
+            .extend(address.iter().map(|address| format!("{key}={address}")));
     }
     let variants = variants::of(&request);
     if args.install_deps {

@@ -81,6 +81,11 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
 
 type Index = BTreeMap<String, Known>;
 
+/// Where the package file `name` for `arch` lies in the pool below `cache_dir`.
+pub(crate) fn path_of(cache_dir: &Path, arch: &str, name: &str) -> PathBuf {
+    cache_dir.join("packages").join(arch).join(name)
+}
+
 /// Downloaded packages, shared by all builds through hard links: a build has a directory of
 /// its own, so that two builds do not wait for each other's locks.
 pub struct Archives {
@@ -151,6 +156,15 @@ impl Archives {
             return Ok(());
         }
         work::save(&self.pool.join(INDEX), &index)
+    }
+
+    /// A directory for packages on the way to [`Archives::adopt`], gone with the guard.
+    pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
+        let cache = self.own.path().parent().context("finding the cache")?;
+        tempfile::Builder::new()
+            .prefix("build-")
+            .tempdir_in(cache)
+            .with_context(|| format!("making a directory in {}", cache.display()))
     }
 
     /// Takes the package files in `dir`, which apt has let through, into the pool.

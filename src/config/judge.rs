@@ -49,6 +49,8 @@ pub(super) fn judge(
         work_dir: request.cwd.join(judge.get("WORK_DIR")),
         deploy_dir: request.cwd.join(judge.get("DEPLOY_DIR")),
         cache_dir: cache_dir(request, &judge),
+        cache_from: judge.optional("CACHE_FROM", |text| values::cache(text, &request.cwd)),
+        cache_to: judge.optional("CACHE_TO", |text| values::cache(text, &request.cwd)),
         min_free: judge.value("MIN_FREE", values::size),
         export_config_dir: base_dir.join(judge.get("EXPORT_CONFIG_DIR")),
         base_dir,

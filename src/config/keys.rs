@@ -37,6 +37,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("BASE_DIR", ""),
     ("WORK_DIR", "work"),
     ("CACHE_DIR", ""),
+    ("CACHE_FROM", ""),
+    ("CACHE_TO", ""),
     ("MIN_FREE", "3G"),
     ("DEPLOY_DIR", "deploy"),
     ("EXPORT_CONFIG_DIR", "export-image"),

@@ -12,6 +12,7 @@ pub use keys::known_keys;
 
 use crate::export::Signer;
 use crate::problem::Problem;
+use crate::share::Address;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -69,6 +70,10 @@ pub struct Config {
     pub deploy_dir: PathBuf,
     /// `CACHE_DIR`: downloaded packages, shared by all builds; absolute.
     pub cache_dir: PathBuf,
+    /// `CACHE_FROM`: the shared cache that layers, tools and packages are taken from.
+    pub cache_from: Option<Address>,
+    /// `CACHE_TO`: the one they are given to.
+    pub cache_to: Option<Address>,
     /// `MIN_FREE`: room in `work_dir` without which no build is begun, bytes.
     pub min_free: u64,
     /// `EXPORT_CONFIG_DIR`, absolute.

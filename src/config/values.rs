@@ -4,6 +4,7 @@
 use super::keys::nearest_of;
 use super::{Arch, Bootstrap, Compression, Distro};
 use crate::export::Signer;
+use crate::share::Address;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -341,6 +342,14 @@ pub(super) fn signer(text: &str, cwd: &Path) -> Result<Signer, Fault> {
             "write minisign:FILE or gpg:KEY",
         )),
     }
+}
+
+/// `CACHE_FROM` and `CACHE_TO`; a path is relative to `cwd`.
+pub(super) fn cache(text: &str, cwd: &Path) -> Result<Address, Fault> {
+    Address::parse(text, cwd).map_err(|wrong| {
+        let (what, remedy) = wrong.split_once("; ").unwrap_or((&wrong, ""));
+        fault(what.to_owned(), remedy.to_owned())
+    })
 }
 
 /// Source: ISO 3166-1, as in the tz database's iso3166.tab.

@@ -3,9 +3,10 @@
 
 use crate::command::Command;
 use crate::config::Arch;
-use crate::lockfile::{Package, Use, collect, repository};
+use crate::lockfile::{self, Package, Use, collect, repository};
 use crate::pool::Archives;
 use crate::schedule::Job;
+use crate::share::Share;
 use crate::work;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
@@ -43,6 +44,7 @@ impl ToolsRoot {
 /// When the packages cannot be fetched or unpacked.
 pub fn tools_root(
     job: &Job<'_>,
+    share: &Share,
     packages: &BTreeSet<String>,
     sink: &mut dyn FnMut(&str),
 ) -> Result<ToolsRoot> {
@@ -65,27 +67,42 @@ pub fn tools_root(
     let key = hex::encode(&hash.finalize()[..6]);
     let base = config.cache_dir.join("tools");
     fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
-    let dir = base.join(format!("{}-{key}", config.release));
+    let name = format!("{}-{key}", config.release);
+    let dir = base.join(&name);
     if let Some(packages) = work::load(&dir.join("packages.json"))? {
+        share.give_tools(&name, dir.clone());
         return Ok(ToolsRoot::new(dir, packages));
     }
     let making = tempfile::Builder::new()
         .prefix("new-")
         .tempdir_in(&base)
         .with_context(|| format!("making a directory in {}", base.display()))?;
-    let packages = unpack(job, &list, making.path(), sink)?;
-    work::save(&making.path().join("packages.json"), &packages)?;
+    let shared = share
+        .fetch_tools(&name, making.path())
+        .then(|| work::load(&making.path().join("packages.json")))
+        .transpose()?
+        .flatten();
+    let packages = match shared {
+        Some(packages) => packages,
+        None => {
+            let packages = unpack(job, share, &list, making.path(), sink)?;
+            work::save(&making.path().join("packages.json"), &packages)?;
+            packages
+        }
+    };
     let made = making.keep();
     if fs::rename(&made, &dir).is_err() {
         // Another build was faster; one of them is enough.
         fs::remove_dir_all(&made).with_context(|| format!("removing {}", made.display()))?;
     }
+    share.give_tools(&name, dir.clone());
     Ok(ToolsRoot::new(dir, packages))
 }
 
 /// Unpacks `packages` and what they depend on, without configuring them.
 fn unpack(
     job: &Job<'_>,
+    share: &Share,
     packages: &[&str],
     dir: &Path,
     sink: &mut dyn FnMut(&str),
@@ -94,6 +111,8 @@ fn unpack(
     let (root, debs) = (dir.join("root"), dir.join("debs"));
     fs::create_dir_all(&debs).with_context(|| format!("making {}", debs.display()))?;
     let archives = Archives::open(&config.cache_dir, debian_arch(), sink)?;
+    let known = lockfile::packages_of(config, Use::Tools, debian_arch());
+    share.fetch_packages(&known, &archives)?;
     let locked = job.locked.and_then(|locked| {
         let tools = locked
             .file

@@ -113,6 +113,15 @@ pub fn path_of(config: &Config) -> PathBuf {
     config.base_dir.join("westwork.lock")
 }
 
+/// The packages that the tree's lock file has for `purpose`; none when there is no such file.
+pub fn packages_of(config: &Config, purpose: Use, architecture: &str) -> Vec<Package> {
+    let file = LockFile::load(&path_of(config)).ok().flatten();
+    let root = file
+        .as_ref()
+        .and_then(|file| file.root(purpose, &config.release, architecture));
+    root.map_or_else(Vec::new, |root| root.packages.clone())
+}
+
 /// Waits for this build's turn at reading and writing the lock file at `path`: variants of
 /// all architectures write to the same one. Its directory is locked, since the file itself is
 /// replaced.

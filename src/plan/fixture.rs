@@ -30,6 +30,8 @@ pub(crate) fn config(root: &Path, stages: &[&str]) -> Config {
         mirror: None,
         image_mirror: None,
         apt_proxy: None,
+        cache_from: None,
+        cache_to: None,
         bootstrap: Bootstrap::Mmdebstrap,
         qemu_cpu: None,
         westwork_bin: None,

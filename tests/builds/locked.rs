@@ -38,7 +38,7 @@ pub(crate) fn tree(arch: &str) -> Tree {
 }
 
 /// The checksum of the image in `deploy`.
-fn image(deploy: &Path) -> String {
+pub(crate) fn image(deploy: &Path) -> String {
     let images = fs::read_dir(deploy).unwrap().flatten();
     let path = images
         .map(|entry| entry.path())

@@ -10,4 +10,5 @@ mod fixture;
 mod killed;
 mod locked;
 mod proof;
+mod shared;
 mod user;

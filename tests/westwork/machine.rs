@@ -266,10 +266,14 @@ impl Machine {
                 "the machine ended before {what}"
             );
             if begin.elapsed().as_secs() > seconds {
+                let state = "systemctl list-jobs; systemctl --failed; nmcli device; ip address";
+                let state = self
+                    .sh_within(state, 60)
+                    .map_or(String::new(), |it| it.text);
                 let console = self.console();
                 let tail: String = console.chars().rev().take(600).collect();
                 let tail: String = tail.chars().rev().collect();
-                panic!("no {what} within {seconds} s; the console's end:\n{tail}");
+                panic!("no {what} within {seconds} s\n{state}\nthe console's end:\n{tail}");
             }
             std::thread::sleep(Duration::from_secs(1));
         }
@@ -278,7 +282,7 @@ impl Machine {
 
     /// Waits for the end of the boot; no unit may have failed.
     pub(crate) fn booted(&mut self) {
-        self.wait("the end of the boot", 600, |m| {
+        self.wait("the end of the boot", 300, |m| {
             let state = m.attempt("systemctl is-system-running").text;
             ["running", "degraded"].contains(&state.trim())
         });

@@ -114,6 +114,7 @@ fn a_box_is_set_up_used_and_restored() {
     machine.booted();
     machine.sh("mount /dev/vdb /mnt && westwork restore /mnt/box.backup && umount /mnt");
     in_normal_use(&mut machine);
+    machine.nothing_failed();
     OWNER.finds_everything_again();
     machine.nothing_failed();
     machine.power_off();

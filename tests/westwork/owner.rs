@@ -242,7 +242,7 @@ impl Owner {
         browser.fill("#rcmloginpwd", self.password);
         browser.press("#rcmloginsubmit");
         browser.wait("the mail in the browser", 120, |browser| {
-            browser.has("#messagelist .subject")
+            browser.has("#messagelist tbody tr.message")
         });
         browser.picture("9-webmail");
     }
