@@ -96,3 +96,130 @@ fn an_unknown_kind_of_cache_is_refused() {
     let said = both(&tree.run(&["check", "--set", "CACHE_FROM=ftp://x/y"]));
     assert!(said.contains("\"ftp\" is no kind of cache"), "{said}");
 }
+
+/// An S3 server of its own, on loopback; ends when dropped.
+#[cfg(feature = "remote-cache")]
+struct Bucket(std::process::Child);
+
+#[cfg(feature = "remote-cache")]
+impl Bucket {
+    const PORT: &'static str = "5599";
+    const ADDRESS: &'static str = "http://127.0.0.1:5599";
+
+    fn new() -> Self {
+        let server = std::process::Command::new("moto_server")
+            .args(["-p", Self::PORT])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("moto_server (pip install 'moto[server]')");
+        let bucket = Self(server);
+        let made = std::process::Command::new("curl")
+            .args([
+                "-sSf",
+                "--retry",
+                "30",
+                "--retry-connrefused",
+                "--retry-delay",
+                "1",
+            ])
+            .args(["-X", "PUT", &format!("{}/layers", Self::ADDRESS)])
+            .status()
+            .unwrap();
+        assert!(made.success(), "no bucket");
+        bucket
+    }
+
+    /// Builds as on another machine, with the bucket as the shared cache both ways.
+    fn build(tree: &Tree, name: &str) -> (Output, PathBuf) {
+        let dir = |what: &str| tree.dir.join(format!("{name}-{what}"));
+        let url = "s3://layers/of/all";
+        let output = tree
+            .command(&["build", "--cache-from", url, "--cache-to", url])
+            .env("WORK_DIR", dir("work"))
+            .env("DEPLOY_DIR", dir("deploy"))
+            .env("CACHE_DIR", dir("cache"))
+            .env("AWS_ENDPOINT", Self::ADDRESS)
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_REGION", "us-east-1")
+            .output()
+            .unwrap();
+        (output, dir("deploy"))
+    }
+}
+
+#[cfg(feature = "remote-cache")]
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[cfg(feature = "remote-cache")]
+#[test]
+fn an_object_store_does_the_same() {
+    let tree = tree("arm64");
+    let server = Bucket::new();
+    let (output, deploy) = Bucket::build(&tree, "first");
+    let said = both(&output);
+    assert!(
+        output.status.success() && !said.contains("shared cache:"),
+        "{said}"
+    );
+    let first = image(&deploy);
+
+    let (output, deploy) = Bucket::build(&tree, "second");
+    let said = both(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(image(&deploy), first);
+    let log = fs::read_to_string(tree.dir.join("second-work/Test-arm64/build.log")).unwrap();
+    for program in ["mmdebstrap", "apt-get", "Setting up"] {
+        assert!(!log.contains(program), "{program} has run:\n{log}");
+    }
+
+    // One byte of one object.
+    let progress = fs::read_to_string(tree.dir.join("first-work/Test-arm64/progress.json"));
+    let progress: serde_json::Value = serde_json::from_str(&progress.unwrap()).unwrap();
+    let steps = progress["steps"].as_array().unwrap();
+    let entry = steps
+        .iter()
+        .find(|entry| entry[0] == "stage0/00-a/01-run.sh");
+    let key = entry.unwrap()[1].as_str().unwrap().to_owned();
+    let objects = format!("{}/layers/of/all", Bucket::ADDRESS);
+    let flip = format!(
+        "set -e; sum=$(curl -sSf {objects}/layers/{key} | cut -d' ' -f1)
+         curl -sSf -o object {objects}/blobs/$sum
+         printf '\\377' | dd of=object bs=1 seek=40 conv=notrunc status=none
+         curl -sSf -T object {objects}/blobs/$sum"
+    );
+    let done = std::process::Command::new("sh")
+        .args(["-c", &flip])
+        .current_dir(&tree.dir)
+        .status();
+    assert!(done.unwrap().success());
+    let (output, deploy) = Bucket::build(&tree, "third");
+    let said = both(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(
+        said.matches("is damaged or incomplete").count(),
+        1,
+        "{said}"
+    );
+    assert!(!said.contains("cached  stage0/00-a/01-run.sh"), "{said}");
+    assert!(
+        said.contains("cached  stage1/00-b/00-run-chroot.sh"),
+        "{said}"
+    );
+    assert_eq!(image(&deploy), first);
+
+    // Nobody there: a note, and a build like any other.
+    drop(server);
+    let (output, deploy) = Bucket::build(&tree, "fourth");
+    let said = both(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the shared cache is left out"), "{said}");
+    assert_eq!(image(&deploy), first);
+}
