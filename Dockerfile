@@ -7,7 +7,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
 COPY westwork westwork
-RUN cargo build --release --locked --bin westwork-gen
+RUN cargo build --release --locked --features remote-cache --bin westwork-gen
 
 FROM debian:trixie
 # Of the emulators, only ARM's are kept.

@@ -130,7 +130,7 @@ mount_place() {
 # Settings of the files $@ (empty: the tree's alone), the environment and --set.
 mount_settings() {
 	local key value place
-	for key in STAGE_LIST EXPORT_CONFIG_DIR SIGN_WITH DEPLOY_DIR; do
+	for key in STAGE_LIST EXPORT_CONFIG_DIR SIGN_WITH CACHE_FROM CACHE_TO DEPLOY_DIR; do
 		value=${!key-}
 		[ -n "$value" ] || value=$(setting "$key" "$@")
 		for place in "${set_options[@]+"${set_options[@]}"}"; do
@@ -142,6 +142,16 @@ mount_settings() {
 			mkdir -p "$deploy"
 			deploy=$(cd "$deploy" && pwd -P)
 			mount_place "$deploy"
+			;;
+		CACHE_FROM | CACHE_TO)
+			# A folder, unless it is a URL.
+			case "$value" in
+			'' | *://*) ;;
+			*)
+				mkdir -p "$value"
+				mount_place "$value"
+				;;
+			esac
 			;;
 		SIGN_WITH) mount_place "${value#minisign:}" readonly ;;
 		*)
@@ -168,9 +178,13 @@ read_options() {
 		--config?*) config_files+=("$option") && option= ;;
 		--set=?*) set_options+=("${option#--set=}") ;;
 		--set?*) set_options+=("$option") && option= ;;
+		--cache-from=?*) set_options+=("CACHE_FROM=${option#*=}") ;;
+		--cache-to=?*) set_options+=("CACHE_TO=${option#*=}") ;;
+		--cache-from?*) set_options+=("CACHE_FROM=$option") && option= ;;
+		--cache-to?*) set_options+=("CACHE_TO=$option") && option= ;;
 		esac
 		case "$option" in
-		-c | --config | --set) previous=$option ;;
+		-c | --config | --set | --cache-from | --cache-to) previous=$option ;;
 		*) previous= ;;
 		esac
 	done

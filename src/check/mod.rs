@@ -67,7 +67,43 @@ pub fn notes(config: &Config) -> Vec<String> {
             dir.join("EXPORT_NOOBS").display()
         ));
     }
+    notes.extend(
+        config
+            .stage_list
+            .iter()
+            .flat_map(|stage| without_wheels(stage, config.arch)),
+    );
     notes
+}
+
+/// Sub-stages that have wheels for other architectures than `arch`.
+fn without_wheels(stage: &Path, arch: Arch) -> Vec<String> {
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort_unstable();
+        names
+    };
+    let wanted = format!("requirements-{}.txt", arch.debian());
+    names(stage)
+        .into_iter()
+        .filter(|sub| !stage.join(sub).join("SKIP").exists())
+        .map(|sub| stage.join(sub).join("files"))
+        .filter(|files| {
+            let mut lists = names(files);
+            lists.retain(|name| name.starts_with("requirements-") && name.ends_with(".txt"));
+            !lists.is_empty() && !lists.contains(&wanted)
+        })
+        .map(|files| {
+            format!(
+                "{} is not there, so what it stands for is left out of the image for {}",
+                files.join(&wanted).display(),
+                arch.debian()
+            )
+        })
+        .collect()
 }
 
 /// Installs the packages of the build machine that the build lacks.
