@@ -27,6 +27,7 @@ for name in hostapd dnsmasq nftables; do
 	dropin "${name}.service" "files/${name}.conf" westwork
 done
 install -m 644 files/westwork-ap.service files/westwork-firewall.service "${ROOTFS_DIR}/usr/lib/systemd/system/"
+install -D -m 644 files/tmpfiles.conf "${ROOTFS_DIR}/usr/lib/tmpfiles.d/westwork.conf"
 install -D -m 755 files/roundcube-database "${ROOTFS_DIR}/usr/lib/westwork/roundcube-database"
 
 # certbot is run by westwork-certificate, with its own directories.
