@@ -24,7 +24,10 @@ const PATIENCE: &str = "[Service]\nEnvironment=NM_ONLINE_TIMEOUT=600\n";
 
 /// A disk with a system on it.
 pub(crate) struct Card {
+    /// Raw, with the boot partition.
     pub(crate) image: PathBuf,
+    /// What has been written since, in QEMU's own format.
+    changes: Option<PathBuf>,
     dir: PathBuf,
 }
 
@@ -32,6 +35,7 @@ pub(crate) struct Card {
 pub(crate) struct Machine {
     qemu: Child,
     line: UnixStream,
+    monitor: PathBuf,
     console: PathBuf,
     asked: u32,
 }
@@ -56,6 +60,26 @@ impl Card {
         run("truncate", &["-s", "8G", to]);
         Self {
             image: card,
+            changes: None,
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// This card, in `dir`, with what was written to it since in the file `changes`, which is
+    /// made if it is not there.
+    pub(crate) fn with_changes(&self, changes: &Path, dir: &Path) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        if !changes.exists() {
+            let base = self.image.to_str().unwrap();
+            let args = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", base];
+            run(
+                "qemu-img",
+                &[&args[..], &[changes.to_str().unwrap()]].concat(),
+            );
+        }
+        Self {
+            image: self.image.clone(),
+            changes: Some(changes.to_owned()),
             dir: dir.to_owned(),
         }
     }
@@ -140,7 +164,12 @@ impl Card {
                 "none",
                 "-no-reboot",
             ])
-            .args(["-monitor", "none", "-serial"])
+            .arg("-monitor")
+            .arg(format!(
+                "unix:{},server=on,wait=off",
+                self.dir.join("monitor.sock").display()
+            ))
+            .arg("-serial")
             .arg(format!("file:{}", console.display()))
             .arg("-kernel")
             .arg(kernel)
@@ -153,12 +182,16 @@ impl Card {
                 "socket,id=shell,path={},server=on,wait=off",
                 socket.display()
             ));
-        for (disk, name) in [(Some(self.image.as_path()), "card"), (disk, "disk")] {
+        let card = match &self.changes {
+            Some(changes) => (Some(changes.as_path()), "card", "qcow2"),
+            None => (Some(self.image.as_path()), "card", "raw"),
+        };
+        for (disk, name, format) in [card, (disk, "disk", "raw")] {
             let Some(disk) = disk else { continue };
             command
                 .arg("-drive")
                 .arg(format!(
-                    "if=none,id={name},format=raw,file={}",
+                    "if=none,id={name},format={format},file={}",
                     disk.display()
                 ))
                 .args(["-device", &format!("virtio-blk-pci,drive={name}")]);
@@ -186,6 +219,7 @@ impl Card {
         let mut machine = Machine {
             qemu,
             line,
+            monitor: self.dir.join("monitor.sock"),
             console,
             asked: 0,
         };
@@ -299,6 +333,21 @@ impl Machine {
             ));
             panic!("failed units: {units}\n{}", why.text);
         }
+    }
+
+    /// Copies the card's changes as a cut of the power would leave them just now: what the
+    /// machine has not written yet is lost.
+    pub(crate) fn as_if_cut(&self, changes: &Path, to: &Path) {
+        let monitor = |commands: &str| {
+            let mut socket = UnixStream::connect(&self.monitor).unwrap();
+            socket.write_all(commands.as_bytes()).unwrap();
+            socket.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = socket.read_to_string(&mut String::new());
+        };
+        // Stopping also completes what the card has been given.
+        monitor("stop\n");
+        std::fs::copy(changes, to).unwrap();
+        monitor("cont\n");
     }
 
     /// What the screen has shown.

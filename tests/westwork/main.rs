@@ -120,6 +120,91 @@ fn a_box_is_set_up_used_and_restored() {
     machine.power_off();
 }
 
+/// Seconds after the owner's yes; the whole set-up takes some twenty-five here.
+const MOMENTS: [u64; 9] = [0, 2, 4, 7, 10, 13, 16, 19, 22];
+
+#[test]
+#[ignore = "half an hour"]
+fn power_may_be_cut_at_any_moment_of_the_set_up() {
+    if let Some(why) = network::obstacle() {
+        println!("SKIPPED: {why}");
+        return;
+    }
+    let test = "power_may_be_cut_at_any_moment_of_the_set_up";
+    let Some(image) = network::enter(test, image) else {
+        return;
+    };
+    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let _network = Network::new();
+    // What only the first boot does is not tried here.
+    let base = Card::new(&image, &work.path().join("base"));
+    let mut machine = base.boot(None);
+    machine.booted();
+    let code = machine.sh("cat /boot/firmware/westwork-code.txt");
+    machine.power_off();
+
+    let changes = work.path().join("changes.qcow2");
+    let mut machine = base
+        .with_changes(&changes, &work.path().join("run"))
+        .boot(None);
+    machine.booted();
+    let begin = std::time::Instant::now();
+    let copy = |number: usize| work.path().join(format!("cut-{number}.qcow2"));
+    {
+        let browser = Browser::new(BOX, (390, 844));
+        browser.open(&format!("http://{BOX}/"));
+        fill_in(&browser, code.trim(), &OWNER);
+        browser.press("main button");
+    }
+    println!("said yes after {} s", begin.elapsed().as_secs());
+    // The clock stands still for the box while its card is copied.
+    let mut at = 0;
+    for (number, moment) in MOMENTS.into_iter().enumerate() {
+        std::thread::sleep(std::time::Duration::from_secs(moment - at));
+        at = moment;
+        machine.as_if_cut(&changes, &copy(number));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    drop(machine);
+    std::fs::rename(&changes, copy(MOMENTS.len())).unwrap();
+
+    for number in 0..=MOMENTS.len() {
+        let dir = work.path().join(format!("run-{number}"));
+        let mut machine = base.with_changes(&copy(number), &dir).boot(None);
+        machine.booted();
+        let is_configured = "test -e /data/conf/westwork/configured";
+        let state = "cat /data/conf/westwork/state.toml 2>/dev/null || echo fresh";
+        let state = machine.attempt(state).text.replace('\n', " ");
+        let begun = machine
+            .attempt("grep -q running /data/conf/westwork/state.toml")
+            .code
+            == 0;
+        let mut how = "was configured";
+        if machine.attempt(is_configured).code != 0 {
+            if begun {
+                how = "went on by itself";
+                machine.wait("the rest of the set-up", 120, |m| {
+                    m.attempt(is_configured).code == 0
+                });
+                machine.sh("systemctl start westwork.target");
+            } else {
+                how = "was set up again";
+                let code = machine.sh("cat /boot/firmware/westwork-code.txt");
+                let browser = Browser::new(BOX, (390, 844));
+                browser.open(&format!("http://{BOX}/"));
+                fill_in(&browser, code.trim(), &OWNER);
+                to_the_end(&browser);
+            }
+        }
+        in_normal_use(&mut machine);
+        machine.nothing_failed();
+        OWNER.web();
+        OWNER.mail("after the cut");
+        OWNER.directory();
+        println!("cut {number}: {how} ({state})");
+    }
+}
+
 /// What a stranger in radio range sees: DHCP, DNS and the page.
 fn before_set_up() {
     assert_eq!(open_ports(ACCESS_POINT), [53, 80], "from the Wi-Fi side");
@@ -172,6 +257,15 @@ fn set_up(machine: &mut Machine, owner: &Owner) {
         "{}",
         browser.text()
     );
+    fill_in(&browser, code, owner);
+    to_the_end(&browser);
+    in_normal_use(machine);
+    let left = machine.attempt("ls /boot/firmware/westwork-code.txt");
+    assert_ne!(left.code, 0, "the code is still on the card");
+}
+
+/// From the code to the page that asks for the owner's yes.
+fn fill_in(browser: &Browser, code: &str, owner: &Owner) {
     browser.fill("#code", code);
     browser.press("button");
     for (field, text) in [
@@ -192,6 +286,10 @@ fn set_up(machine: &mut Machine, owner: &Owner) {
         browser.text()
     );
     browser.picture("3-review");
+}
+
+/// From the owner's yes to the last page.
+fn to_the_end(browser: &Browser) {
     browser.press("main button");
     browser.picture("4-progress");
     browser.wait("the set-up", 600, |browser| {
@@ -201,9 +299,6 @@ fn set_up(machine: &mut Machine, owner: &Owner) {
     assert!(browser.url().ends_with("/done"), "{}", browser.text());
     browser.press("main button");
     browser.picture("6-goodbye");
-    in_normal_use(machine);
-    let left = machine.attempt("ls /boot/firmware/westwork-code.txt");
-    assert_ne!(left.code, 0, "the code is still on the card");
 }
 
 /// Waits until all services have been started.
