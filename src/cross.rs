@@ -72,12 +72,17 @@ impl Target {
 pub fn cross_build(request: &Request) -> Result<()> {
     let variable = |name: &str| env::var(name).with_context(|| format!("reading {name}"));
     let base = PathBuf::from(variable("BASE_DIR")?);
-    ensure!(
-        base.join("Cargo.lock").is_file(),
-        "{} has no Cargo.lock: {} cannot be compiled; set WESTWORK_BIN to a ready one",
-        base.display(),
-        request.package
-    );
+    // Links out of the tree lead nowhere in the toolchain's root, so it is their target's.
+    let workspace = fs::canonicalize(base.join("Cargo.lock"))
+        .ok()
+        .and_then(|lock| Some(lock.parent()?.to_owned()));
+    let Some(workspace) = workspace else {
+        bail!(
+            "{} has no Cargo.lock: {} cannot be compiled; set WESTWORK_BIN to a ready one",
+            base.display(),
+            request.package
+        );
+    };
     let arch = match variable("ARCH")?.as_str() {
         "arm64" => Arch::Arm64,
         "armhf" => Arch::Armhf,
@@ -91,7 +96,7 @@ pub fn cross_build(request: &Request) -> Result<()> {
     let crates = cache.join("cargo");
     fs::create_dir_all(&crates).with_context(|| format!("making {}", crates.display()))?;
     for (what, name) in [
-        (&*base, "src"),
+        (&*workspace, "src"),
         (&*crates, "cargo"),
         (made.path(), "target"),
     ] {
