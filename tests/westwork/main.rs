@@ -9,6 +9,7 @@ mod machine;
 mod network;
 mod owner;
 mod telephone;
+mod upgrade;
 
 use browser::Browser;
 use machine::{Card, Machine};
@@ -29,6 +30,13 @@ fn run(program: &str, args: &[&str]) -> String {
 /// Runs a shell line that must succeed.
 fn succeed(line: &str) -> String {
     run("sh", &["-c", line])
+}
+
+/// Where the image's packages are.
+fn cache() -> PathBuf {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::var_os("WESTWORK_TEST_CACHE")
+        .map_or_else(|| tree.join("target/test-cache"), PathBuf::from)
 }
 
 /// The README's first image.
@@ -52,13 +60,11 @@ fn image() -> PathBuf {
             std::os::unix::fs::symlink(tree.join(name), dir.join(name)).unwrap();
         }
     }
-    let cache = std::env::var_os("WESTWORK_TEST_CACHE")
-        .unwrap_or_else(|| tree.join("target/test-cache").into());
     let status = Command::new(env!("CARGO_BIN_EXE_westwork-gen"))
         .args(["build", "-c", "config.example"])
         .args(["--set", "IMG_DATE=2026-01-31", "--set", "EXTRA_SUITES="])
         .current_dir(&dir)
-        .env("CACHE_DIR", cache)
+        .env("CACHE_DIR", cache())
         .status()
         .unwrap();
     assert!(status.success());
@@ -106,6 +112,18 @@ fn a_box_is_set_up_used_and_restored() {
     after_set_up();
     machine.nothing_failed();
     machine.sh("mount /dev/vdb /mnt && westwork backup /mnt/box.backup && umount /mnt");
+    machine.power_off();
+
+    // The same box, and newer packages.
+    let disk = upgrade::disk(&cache(), work.path());
+    let mut machine = card.boot(Some(&disk));
+    machine.booted();
+    in_normal_use(&mut machine);
+    upgrade::upgrade(&mut machine);
+    machine.nothing_failed();
+    OWNER.web();
+    OWNER.mail("after the upgrade");
+    OWNER.directory();
     machine.power_off();
 
     // Another box, fresh from the image.
