@@ -22,6 +22,10 @@ const SHELL: &str = "[Unit]\nDefaultDependencies=no\nIgnoreOnIsolate=yes\n[Servi
 /// An emulated machine on a busy host is online late; that is not its fault.
 const PATIENCE: &str = "[Service]\nEnvironment=NM_ONLINE_TIMEOUT=600\n";
 
+/// The telephone's devices are none of the box's.
+const TELEPHONES: &str = "f /run/NetworkManager/conf.d/telephone.conf 0644 root root - \
+    [keyfile]\\nunmanaged-devices=interface-name:wlan1;interface-name:eth1\\n\n";
+
 /// A disk with a system on it.
 pub(crate) struct Card {
     /// Raw, with the boot partition.
@@ -142,12 +146,13 @@ impl Card {
     pub(crate) fn boot(&self, disk: Option<&Path>) -> Machine {
         let (kernel, initrd, own) = self.boot_files();
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        let (shell, patience) = (encode(SHELL), encode(PATIENCE));
+        let (shell, patience, telephones) = (encode(SHELL), encode(PATIENCE), encode(TELEPHONES));
         // Two radios that hear each other: the box's own, and the telephone's.
         let line = format!(
             "{own} console=ttyAMA0,115200 modules_load=mac80211_hwsim systemd.mask=serial-getty@hvc0.service \
              systemd.set_credential_binary=systemd.extra-unit.test-shell.service:{shell} \
              systemd.set_credential_binary=systemd.unit-dropin.NetworkManager-wait-online.service:{patience} \
+             systemd.set_credential_binary=tmpfiles.extra:{telephones} \
              systemd.wants=test-shell.service systemd.default_device_timeout_sec=600"
         );
         let socket = self.dir.join("shell.sock");

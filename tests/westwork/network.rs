@@ -77,10 +77,7 @@ impl Network {
             .args(["--no-hosts", "--no-resolv", "--pid-file="])
             .arg("--leasefile-ro")
             .args(["--dhcp-range=10.20.0.100,10.20.0.200,1h", &host])
-            // The telephone's cable is one more of the box's while it boots.
-            .arg("--dhcp-range=10.30.0.100,10.30.0.200,1h")
             .arg(format!("--interface={HOME_TAP}"))
-            .arg(format!("--interface={TELEPHONE_TAP}"))
             .stderr(Stdio::null())
             .spawn()
             .expect("dnsmasq");

@@ -23,12 +23,14 @@ ln -sfn "/usr/lib/systemd/system/${fpm}" "${units}/php-fpm.service"
 for name in roundcube-gc roundcube-cleandb; do
 	dropin "${name}.service" files/roundcube.conf westwork
 done
-for name in hostapd dnsmasq nftables; do
+for name in hostapd dnsmasq nftables NetworkManager; do
 	dropin "${name}.service" "files/${name}.conf" westwork
 done
 install -m 644 files/westwork-ap.service files/westwork-firewall.service "${ROOTFS_DIR}/usr/lib/systemd/system/"
 install -D -m 644 files/tmpfiles.conf "${ROOTFS_DIR}/usr/lib/tmpfiles.d/westwork.conf"
-install -D -m 755 files/roundcube-database "${ROOTFS_DIR}/usr/lib/westwork/roundcube-database"
+for name in roundcube-database access-point-device; do
+	install -D -m 755 "files/${name}" "${ROOTFS_DIR}/usr/lib/westwork/${name}"
+done
 
 # certbot is run by westwork-certificate, with its own directories.
 on_chroot << EOF
