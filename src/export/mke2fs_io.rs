@@ -204,22 +204,29 @@ pub unsafe extern "C" fn ext2fs_crc32c_le(crc: c_uint, bytes: *const c_uchar, le
     unsafe { checksum(crc, slice::from_raw_parts(bytes, length)) }
 }
 
+// The instructions are safe to use here from Rust 1.87 on, and had to be wrapped before.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse4.2")]
+#[allow(unused_unsafe)]
 unsafe fn checksum(crc: u32, bytes: &[u8]) -> u32 {
     use core::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u64};
     let (words, rest) = bytes.as_chunks_of_eight();
-    let crc = words.fold(u64::from(crc), |crc, word| _mm_crc32_u64(crc, word));
-    rest.iter().fold(crc as u32, |crc, byte| _mm_crc32_u8(crc, *byte))
+    // SAFETY: the function has the feature.
+    let crc = words.fold(u64::from(crc), |crc, word| unsafe { _mm_crc32_u64(crc, word) });
+    // SAFETY: the same.
+    rest.iter().fold(crc as u32, |crc, byte| unsafe { _mm_crc32_u8(crc, *byte) })
 }
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "crc")]
+#[allow(unused_unsafe)]
 unsafe fn checksum(crc: u32, bytes: &[u8]) -> u32 {
     use core::arch::aarch64::{__crc32cb, __crc32cd};
     let (words, rest) = bytes.as_chunks_of_eight();
-    let crc = words.fold(crc, |crc, word| __crc32cd(crc, word));
-    rest.iter().fold(crc, |crc, byte| __crc32cb(crc, *byte))
+    // SAFETY: the function has the feature.
+    let crc = words.fold(crc, |crc, word| unsafe { __crc32cd(crc, word) });
+    // SAFETY: the same.
+    rest.iter().fold(crc, |crc, byte| unsafe { __crc32cb(crc, *byte) })
 }
 
 trait Words {
