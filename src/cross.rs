@@ -15,13 +15,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What `cross_build PACKAGE OUT` was called with.
+/// What `cross_build PACKAGE OUT [OPTION OF cargo build…]` was called with.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Request {
     /// A package of the cargo workspace in `BASE_DIR`, whose program has the same name
     package: String,
     /// Where the program goes
     out: PathBuf,
+    /// Passed on to cargo
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<String>,
 }
 
 /// A target as Debian and Rust call it.
@@ -105,7 +108,7 @@ pub fn cross_build(request: &Request) -> Result<()> {
         bind(what, &at)?;
     }
     authorities(&root)?;
-    cargo(&root, &target, &request.package)?;
+    cargo(&root, &target, request)?;
     let release = made.path().join(target.rust).join("release");
     fs::copy(release.join(&request.package), &request.out)
         .with_context(|| format!("copying to {}", request.out.display()))?;
@@ -114,7 +117,7 @@ pub fn cross_build(request: &Request) -> Result<()> {
 }
 
 /// Runs cargo in the toolchain's `root`.
-fn cargo(root: &Path, target: &Target, package: &str) -> Result<()> {
+fn cargo(root: &Path, target: &Target, request: &Request) -> Result<()> {
     let linker = if target.is_native() {
         "gcc".to_owned()
     } else {
@@ -162,7 +165,8 @@ fn cargo(root: &Path, target: &Target, package: &str) -> Result<()> {
         .arg(root)
         .args(["--", "cargo", "build", "--release", "--locked"])
         .args(["--manifest-path=/src/Cargo.toml", "--target-dir=/target"])
-        .args(["--package", package, "--target", target.rust])
+        .args(["--package", &request.package, "--target", target.rust])
+        .args(&request.options)
         .status()
         .context("starting cargo")?;
     ensure!(status.success(), "cargo ended with {status}");
