@@ -24,7 +24,7 @@ const PATIENCE: &str = "[Service]\nEnvironment=NM_ONLINE_TIMEOUT=600\n";
 
 /// The telephone's devices are none of the box's.
 const TELEPHONES: &str = "f /run/NetworkManager/conf.d/telephone.conf 0644 root root - \
-    [keyfile]\\nunmanaged-devices=interface-name:wlan1;interface-name:eth1\\n\n";
+    [device-telephone]\\nmatch-device=interface-name:wlan1;interface-name:eth1\\nmanaged=0\\n\n";
 
 /// A disk with a system on it.
 pub(crate) struct Card {
