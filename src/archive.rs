@@ -24,6 +24,10 @@ pub struct State {
     pub id: String,
     /// Date of the newest release file, seconds since 1970.
     pub date: Option<i64>,
+    /// The same as `id` of the suites that the native tools come from, where those are not all
+    /// of the image's and no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<String>,
 }
 
 impl State {
@@ -68,6 +72,11 @@ impl State {
         Ok(state)
     }
 
+    /// Identity of what the native tools come from.
+    pub fn of_tools(&self) -> &str {
+        self.tools.as_deref().unwrap_or(&self.id)
+    }
+
     /// The state that the last build in `work` stood on.
     ///
     /// # Errors
@@ -94,6 +103,7 @@ impl State {
             return Self {
                 id: UNKNOWN.to_owned(),
                 date: None,
+                tools: None,
             };
         }
         let mut hash = Sha256::new();
@@ -101,6 +111,7 @@ impl State {
         Self {
             id: hex::encode(hash.finalize()),
             date: texts.iter().filter_map(|text| date_of(text)).max(),
+            tools: None,
         }
     }
 }
@@ -117,6 +128,8 @@ struct Place {
     signed: Option<Signed>,
     /// Nothing can be built without it.
     needed: bool,
+    /// The image takes packages from it; else only the native tools come from there.
+    of_image: bool,
     text: Option<String>,
 }
 
@@ -128,6 +141,7 @@ impl Fetched {
             suite,
             signed,
             needed,
+            of_image: true,
             text: None,
         };
         let raspbian = (config.base() == Base::Raspbian).then_some(Signed::Raspbian);
@@ -143,6 +157,13 @@ impl Fetched {
                 &mirrors.build
             };
             places.push(place(archive, format!("{release}-{suite}"), None, false));
+        }
+        if raspbian.is_some() {
+            let debian = place(&mirrors.debian().build, release.clone(), None, false);
+            places.push(Place {
+                of_image: false,
+                ..debian
+            });
         }
         // All at once: one after the other would be the longest part of a build that has
         // nothing to do.
@@ -188,8 +209,17 @@ impl Fetched {
         if self.missing(config).is_some() {
             return State::of(&[]);
         }
-        let texts: Vec<&str> = self.0.iter().filter_map(|p| p.text.as_deref()).collect();
-        State::of(&texts)
+        let texts = |counts: fn(&Place) -> bool| -> Vec<&str> {
+            let places = self.0.iter().filter(|place| counts(place));
+            places.filter_map(|place| place.text.as_deref()).collect()
+        };
+        let mut state = State::of(&texts(|place| place.of_image));
+        if config.distro == Distro::Raspios {
+            // Debian's suites: those that nobody but Debian signs.
+            let tools = State::of(&texts(|place| place.signed.is_none()));
+            state.tools = Some(tools.id);
+        }
+        state
     }
 }
 

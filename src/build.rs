@@ -483,7 +483,10 @@ impl<'a> Build<'a> {
         file.set(root(Use::Image, arch, packages));
         if !self.tools.is_empty() {
             let native = dispatch::native::debian_arch();
-            file.set(root(Use::Tools, native, self.tools.clone()));
+            file.set(Root {
+                archive: self.job.state.of_tools().to_owned(),
+                ..root(Use::Tools, native, self.tools.clone())
+            });
         }
         file.save(&path)
     }

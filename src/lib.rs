@@ -213,7 +213,15 @@ fn stand_on(
         return Ok((mirrors, None, state));
     }
     let (file, image) = lockfile::of_image(config)?;
-    let state = image.state();
+    let tools = file.root(
+        lockfile::Use::Tools,
+        &config.release,
+        dispatch::native::debian_arch(),
+    );
+    let state = State {
+        tools: tools.map(|tools| tools.archive.clone()),
+        ..image.state()
+    };
     let locked = Locked {
         file,
         image,

@@ -58,7 +58,7 @@ pub fn tools_root(
         config.release.as_str(),
         &suites,
         std::env::consts::ARCH,
-        &job.state.id,
+        job.state.of_tools(),
         &list.join(","),
     ] {
         hash.update(part);
