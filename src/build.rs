@@ -159,7 +159,7 @@ impl<'a> Build<'a> {
         let (config, work) = (job.config, job.work());
         let mut output = Output::new(&work.join(log))?;
         let mut note = |text: &str| output.say(&format!("note: {text}"));
-        let archives = Archives::open(&config.cache_dir, config.arch.debian(), &mut note)?;
+        let archives = Archives::open(&config.cache_dir, config.pool(), &mut note)?;
         Ok(Self {
             job,
             store,
@@ -346,9 +346,12 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         let native = dispatch::native::debian_arch();
-        for (purpose, arch) in [(Use::Image, config.arch.debian()), (Use::Tools, native)] {
+        for (purpose, arch, pool) in [
+            (Use::Image, config.arch.debian(), config.pool()),
+            (Use::Tools, native, native),
+        ] {
             for package in lockfile::packages_of(config, purpose, arch) {
-                let path = pool::path_of(&config.cache_dir, arch, &package.file_name());
+                let path = pool::path_of(&config.cache_dir, pool, &package.file_name());
                 if path.exists() {
                     self.share.give_package(path, &package.sha256);
                 }

@@ -245,7 +245,7 @@ impl Home {
         Command::new("gpg")
             .arg("--homedir")
             .arg(self.0.path())
-            .args(["--batch", "--quiet", "--no-tty", "--trust-model", "always"])
+            .args(["--batch", "--quiet", "--no-tty"])
     }
 }
 

@@ -181,6 +181,15 @@ impl Config {
         Base::of(self.distro, self.arch)
     }
 
+    /// The pool of downloaded packages. Raspbian's have the names and versions of Debian's, and
+    /// apt takes a file that it has downloaded by its name.
+    pub fn pool(&self) -> &'static str {
+        match self.base() {
+            Base::Raspbian => "raspbian-armhf",
+            Base::Debian => self.arch.debian(),
+        }
+    }
+
     /// Components of the base system's archive, with spaces between them.
     pub fn components(&self) -> &'static str {
         match (self.distro, self.base()) {

@@ -7,9 +7,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// Runs a program that must succeed, and returns what it printed.
@@ -22,6 +22,27 @@ pub(crate) fn run(program: &str, args: &[&str], dir: &Path) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {args:?}:\n{said}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Version of packages that a build must really fetch: the cache of other runs has no such.
+pub(crate) fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        now.as_nanos().to_string()
+    })
+}
+
+/// Packs the tree `package` as `deb`, the same each time: caches know packages by their names.
+pub(crate) fn pack(package: &Path, deb: &Path) {
+    let status = Command::new("dpkg-deb")
+        .args(["--root-owner-group", "-Zgzip", "-b"])
+        .args([package, deb])
+        .env("SOURCE_DATE_EPOCH", "1577836800")
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "dpkg-deb -b {}", package.display());
 }
 
 /// A throw-away key with a gpg directory of its own.
@@ -173,7 +194,7 @@ impl Archive {
         };
         let mut control = fields.trim().to_owned() + "\n";
         for (name, default) in [
-            ("Version:", "1"),
+            ("Version:", version()),
             ("Architecture:", "all"),
             ("Maintainer:", "Nobody <nobody@example.org>"),
             ("Description:", "made for a test"),
@@ -190,11 +211,9 @@ impl Archive {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         }
         let (name, arch) = (field("Package:", ""), field("Architecture:", "all"));
-        let version = field("Version:", "1").replace(':', "-");
+        let version = field("Version:", version()).replace(':', "-");
         let file = self.pool().join(format!("{name}_{version}_{arch}.deb"));
-        let options = ["--root-owner-group", "-Znone", "-b", "package"];
-        let args = [&options[..], &[file.to_str().unwrap()]].concat();
-        run("dpkg-deb", &args, tree.path());
+        pack(&root, &file);
     }
 
     /// Writes the index and signs it.
