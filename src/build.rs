@@ -24,7 +24,7 @@ use crate::tool::Tool;
 use crate::{disk, finalise, patch, tool, trouble, work};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
     if options.timings {
         let table = build.timings.to_string();
         table.lines().for_each(|line| build.output.say(line));
-        for left_out in &build.emulated {
+        for left_out in build.emulated.values() {
             build.output.say(&format!("emulated: {left_out}"));
         }
     }
@@ -147,8 +147,8 @@ struct Build<'a> {
     dispatch: Option<Dispatch>,
     /// Packages of the native tools.
     tools: Vec<Package>,
-    /// What was left to the emulator although it is on the list, with the reason.
-    emulated: BTreeSet<String>,
+    /// Packages that were left to the emulator although they are on the list, with the reason.
+    emulated: BTreeMap<String, String>,
     /// The index of locked packages.
     locked: Option<TempDir>,
     timings: Timings,
@@ -172,7 +172,7 @@ impl<'a> Build<'a> {
             progress,
             dispatch: None,
             tools: Vec::new(),
-            emulated: BTreeSet::new(),
+            emulated: BTreeMap::new(),
             locked: None,
             timings: Timings::new(),
         })
@@ -410,7 +410,9 @@ impl<'a> Build<'a> {
         if let Some(dispatch) = &self.dispatch {
             for left_out in dispatch.refresh(&at.join("rootfs"))? {
                 self.output.log(&format!("emulated: {left_out}"));
-                self.emulated.insert(left_out);
+                // What was found last of a package counts.
+                let name = left_out.split(':').next().unwrap_or_default();
+                self.emulated.insert(name.to_owned(), left_out);
             }
         }
         let env = self.env(entry);

@@ -112,9 +112,8 @@ impl Table {
                 (Some((version, place)), _) => left_out.push(format!(
                     "{name}: {ours} in the tools root, {version} {place}"
                 )),
-                (None, [(None, _), (None, _)]) if offered.is_some() => left_out.push(format!(
-                    "{name}: {ours} in the tools root, not known which in the target"
-                )),
+                // Nothing of it can run.
+                (None, [(None, _), (None, _)]) if offered.is_some() => {}
                 _ => twins.add(&family, &mut lines)?,
             }
         }

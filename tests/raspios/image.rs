@@ -184,8 +184,11 @@ fn armhf_packages() -> Vec<PathBuf> {
     let mut names: Vec<String> = [
         "?priority(required)",
         "?priority(important)",
+        // What scripts name, or others depend on.
         "systemd-zram-generator",
-        "fake-hwclock",
+        "tasksel",
+        "ifupdown",
+        "dhcpcd-base",
     ]
     .map(str::to_owned)
     .into();

@@ -189,6 +189,9 @@ fn forks_are_told_apart_a_slow_archive_is_asked_again_and_the_lock_file_has_both
     assert!(lock.lines().any(locked), "{lock}");
     assert!(lock.contains(&format!("\"{same}\"")), "{lock}");
 
+    let said = both(&tree.run(&["lock", "--update"]));
+    says(&said, &["nothing has changed"]);
+
     // The same from the lock file and the cache alone, with the archive gone.
     archive.fault("", Fault::Gone);
     let before = archive.asked("");
