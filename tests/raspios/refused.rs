@@ -135,7 +135,7 @@ fn forks_are_told_apart_a_slow_archive_is_asked_again_and_the_lock_file_has_both
             .map(|entry| entry.path())
             .filter(|path| {
                 let file = path.file_name().unwrap().to_string_lossy().into_owned();
-                file.starts_with(&format!("{name}_"))
+                file.starts_with(&format!("{name}_")) && !file.contains("+rpt")
             })
             .max_by_key(|path| path.metadata().unwrap().modified().unwrap());
         let deb = deb?;
