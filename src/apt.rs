@@ -22,6 +22,9 @@ pub fn build_conf(config: &Config, locked: bool) -> String {
          Dpkg::Use-Pty \"false\";\n\
          DPkg::Options:: \"--force-unsafe-io\";\n",
     );
+    for method in ["http", "https"] {
+        conf += &format!("Acquire::{method}::Timeout \"{}\";\n", config.apt_timeout);
+    }
     if locked {
         let dir = crate::rootfs::PRIVATE_DIR;
         conf += &format!(

@@ -10,8 +10,12 @@ use nix::mount::MsFlags;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Where a system with Raspbian has its key.
+const RASPBIAN_KEYRING: &str = "/usr/share/keyrings/raspbian-archive-keyring.gpg";
 
 /// What `bootstrap SUITE DIR MIRROR [ARGS]` was called with.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,12 +48,14 @@ pub fn bootstrap(request: &Request) -> Result<()> {
     }
     // debootstrap cannot work in a directory with a space in its path: it gets another name.
     let plain = tempfile::tempdir().context("making a directory")?;
+    let key = Key::new()?;
+    let signer = key.as_ref().map(|key| key.path.as_path());
     let mut command = match env::var("BOOTSTRAP").as_deref() {
         Ok("debootstrap") => {
             bind(&request.dir, plain.path())?;
-            debootstrap(request, plain.path(), locked)?
+            debootstrap(request, plain.path(), locked, signer)?
         }
-        _ => mmdebstrap(request, locked)?,
+        _ => mmdebstrap(request, locked, signer)?,
     };
     if let Some(proxy) = env::var_os("APT_PROXY").filter(|proxy| !proxy.is_empty()) {
         // By environment, not by option: options end up in the image's apt.conf.d.
@@ -72,10 +78,14 @@ pub fn bootstrap(request: &Request) -> Result<()> {
     if plain.path().join("usr").is_dir() {
         crate::sandbox::unmount(plain.path())?;
     }
-    if locked && !request.mirror.is_empty() {
-        // As it is without a lock file.
+    if let Some(key) = &key {
+        key.install(&request.dir)?;
+    }
+    if !request.mirror.is_empty() && (locked || key.is_some()) {
+        // As it is without a lock file, and as apt in the new root finds the key.
         let path = request.dir.join("etc/apt/sources.list");
-        fs::write(&path, sources(request).join("\n") + "\n")
+        let key = key.as_ref().map(|_| Path::new(RASPBIAN_KEYRING));
+        fs::write(&path, sources(request, key).join("\n") + "\n")
             .with_context(|| format!("writing {}", path.display()))?;
     }
     if tools.is_some() {
@@ -93,15 +103,64 @@ fn archives() -> Result<String> {
     env::var(ARCHIVES_VAR).context("finding the package cache")
 }
 
-const COMPONENTS: &str = "main,non-free-firmware";
+/// The key of the archive that the base system is from, where it is not Debian's. apt's lists of
+/// sources know no spaces in paths, so it gets a path without.
+struct Key {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+}
 
-fn mmdebstrap(request: &Request, locked: bool) -> Result<Command> {
+impl Key {
+    fn new() -> Result<Option<Self>> {
+        let Some(from) = env::var_os("RASPBIAN_KEYRING") else {
+            return Ok(None);
+        };
+        let dir = tempfile::tempdir().context("making a directory for a key")?;
+        // apt reads it as a user of its own.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))
+            .context("opening a directory for a key")?;
+        let path = dir.path().join("raspbian.pgp");
+        fs::copy(&from, &path).with_context(|| format!("copying {}", from.to_string_lossy()))?;
+        Ok(Some(Self { _dir: dir, path }))
+    }
+
+    /// Gives it to the new root, whose own package of it may take its place later.
+    fn install(&self, root: &Path) -> Result<()> {
+        let to = root.join(RASPBIAN_KEYRING.trim_start_matches('/'));
+        if to.exists() {
+            return Ok(());
+        }
+        let dir = to.parent().context("finding a directory")?;
+        fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        fs::copy(&self.path, &to).with_context(|| format!("writing {}", to.display()))?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("setting the mode of {}", to.display()))
+    }
+}
+
+/// Components of the base system's archive, with spaces between them.
+fn components() -> Result<String> {
+    env::var("COMPONENTS").context("reading COMPONENTS, which a stage's environment has")
+}
+
+fn mmdebstrap(request: &Request, locked: bool, key: Option<&Path>) -> Result<Command> {
     let archives = archives()?;
     let mut command = Command::new("mmdebstrap");
     command
         .args(["--mode=root", "--variant=important", "--format=directory"])
         .arg(format!("--architectures={}", arch()?))
-        .arg(format!("--components={COMPONENTS}"))
+        .arg(format!("--components={}", components()?.replace(' ', ",")))
+        // apt writes these into the new root; the export takes the file away again.
+        .arg("--aptopt=Acquire::Retries \"3\"")
+        .args(
+            env::var("APT_TIMEOUT")
+                .ok()
+                .into_iter()
+                .flat_map(|seconds| {
+                    ["http", "https"]
+                        .map(|method| format!("--aptopt=Acquire::{method}::Timeout \"{seconds}\""))
+                }),
+        )
         // Emulation is the sandbox's own and was checked; downloads stay in the shared cache;
         // the package lists stay for the next step.
         .arg("--skip=check/qemu,check/empty,essential/unlink,cleanup/apt")
@@ -113,20 +172,19 @@ fn mmdebstrap(request: &Request, locked: bool) -> Result<Command> {
     if locked {
         command.arg(locked_source(&request.suite));
     } else if !request.mirror.is_empty() {
-        command.args(sources(request));
+        command.args(sources(request, key));
     }
     Ok(command)
 }
 
 /// The mirror's suites: with updates and security from the start, nothing is installed twice.
-fn sources(request: &Request) -> Vec<String> {
-    let mirrors = Mirrors {
-        build: request.mirror.clone(),
-        security: env::var("SECURITY_MIRROR").unwrap_or_default(),
-    };
+fn sources(request: &Request, key: Option<&Path>) -> Vec<String> {
+    let security = env::var("SECURITY_MIRROR").unwrap_or_default();
+    let mirrors = Mirrors::of_debian(request.mirror.clone(), security);
     let suites = env::var("EXTRA_SUITES").unwrap_or_default();
     let suites: Vec<&str> = suites.split_ascii_whitespace().collect();
-    mirrors.sources(&request.suite, &COMPONENTS.replace(',', " "), &suites)
+    let components = components().unwrap_or_else(|_| "main".to_owned());
+    mirrors.sources(&request.suite, &components, &suites, key)
 }
 
 /// mmdebstrap's option that shows the package cache to its apt from the first download on.
@@ -137,8 +195,11 @@ pub(crate) fn archives_hook(archives: &str) -> String {
     )
 }
 
-fn debootstrap(request: &Request, dir: &Path, locked: bool) -> Result<Command> {
+fn debootstrap(request: &Request, dir: &Path, locked: bool, key: Option<&Path>) -> Result<Command> {
     let mut command = Command::new("debootstrap");
+    if let Some(key) = key {
+        command.arg(format!("--keyring={}", key.display()));
+    }
     command
         // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
         .env("container", "lxc")
@@ -151,7 +212,7 @@ fn debootstrap(request: &Request, dir: &Path, locked: bool) -> Result<Command> {
         } else {
             [
                 "--force-check-gpg".to_owned(),
-                format!("--components={COMPONENTS}"),
+                format!("--components={}", components()?.replace(' ', ",")),
             ]
         })
         .arg(&request.suite)

@@ -1,8 +1,9 @@
 //! Running a plan: one layer a step, an image for each stage that wants one.
 
 use crate::apt::{self, Recommends};
-use crate::config::{Config, RootKind};
+use crate::config::{Config, Distro, RootKind};
 use crate::deployed::{self, Deployed};
+use crate::dispatch::table::Versions;
 use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
 use crate::durable::Durable;
 use crate::export::{self, ExportRequest, without_secrets};
@@ -20,9 +21,10 @@ use crate::share::Share;
 use crate::step::{Step, StepKind};
 use crate::timings::{Row, Timings, disk_usage};
 use crate::tool::Tool;
-use crate::{disk, finalise, patch, tool};
+use crate::{disk, finalise, patch, tool, trouble, work};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,8 +36,8 @@ pub struct StepFailure {
     step: String,
     last_lines: Vec<String>,
     log: PathBuf,
-    /// File systems without room.
-    full: Vec<String>,
+    /// What is known of the reason: file systems without room, what the archive did.
+    reasons: Vec<String>,
     cause: anyhow::Error,
 }
 
@@ -45,7 +47,7 @@ impl fmt::Display for StepFailure {
             writeln!(f, "  | {line}")?;
         }
         writeln!(f, "{} failed: {:#}", self.step, self.cause)?;
-        for text in &self.full {
+        for text in &self.reasons {
             writeln!(f, "  {text}")?;
         }
         writeln!(f, "  the whole log:   {}", self.log.display())?;
@@ -95,6 +97,9 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
     if options.timings {
         let table = build.timings.to_string();
         table.lines().for_each(|line| build.output.say(line));
+        for left_out in build.emulated.values() {
+            build.output.say(&format!("emulated: {left_out}"));
+        }
     }
     Ok(())
 }
@@ -142,6 +147,8 @@ struct Build<'a> {
     dispatch: Option<Dispatch>,
     /// Packages of the native tools.
     tools: Vec<Package>,
+    /// Packages that were left to the emulator although they are on the list, with the reason.
+    emulated: BTreeMap<String, String>,
     /// The index of locked packages.
     locked: Option<TempDir>,
     timings: Timings,
@@ -152,7 +159,7 @@ impl<'a> Build<'a> {
         let (config, work) = (job.config, job.work());
         let mut output = Output::new(&work.join(log))?;
         let mut note = |text: &str| output.say(&format!("note: {text}"));
-        let archives = Archives::open(&config.cache_dir, config.arch.debian(), &mut note)?;
+        let archives = Archives::open(&config.cache_dir, config.pool(), &mut note)?;
         Ok(Self {
             job,
             store,
@@ -165,6 +172,7 @@ impl<'a> Build<'a> {
             progress,
             dispatch: None,
             tools: Vec::new(),
+            emulated: BTreeMap::new(),
             locked: None,
             timings: Timings::new(),
         })
@@ -205,7 +213,8 @@ impl<'a> Build<'a> {
                     output.done();
                     self.timings.end(&mark, "native tools", 0);
                     self.tools.clone_from(&tools.packages);
-                    dispatch.use_tools(tools)?;
+                    let offered = self.offered(&packages)?;
+                    dispatch.use_tools(tools, offered)?;
                 }
                 // Without them the image's file system would be made by other programs.
                 Err(error) if self.job.locked.is_some() => {
@@ -221,6 +230,29 @@ impl<'a> Build<'a> {
         }
         self.dispatch = Some(dispatch);
         Ok(())
+    }
+
+    /// The versions of `packages` that the image would install, where it has archives besides
+    /// those that the native tools come from.
+    fn offered(&self, packages: &BTreeSet<String>) -> Result<Option<Versions>> {
+        let job = self.job;
+        if job.config.distro == Distro::Debian {
+            return Ok(None);
+        }
+        if let Some(locked) = job.locked {
+            let all = locked.image.packages.iter();
+            let versions = all.map(|package| (package.name.clone(), package.version.clone()));
+            return Ok(Some(versions.collect()));
+        }
+        // Of one state of the archives, so that it is asked for once.
+        let path = self.work.join("offered.json");
+        let kept: Option<(String, Versions)> = work::load(&path)?;
+        if let Some((_, versions)) = kept.filter(|(state, _)| *state == job.state.id) {
+            return Ok(Some(versions));
+        }
+        let versions = lockfile::update::offered(job.config, job.mirrors, packages)?;
+        work::save(&path, &(&job.state.id, &versions))?;
+        Ok(Some(versions))
     }
 
     fn run(&mut self, schedule: &Schedule<'_>, options: &Options) -> Result<()> {
@@ -314,9 +346,12 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         let native = dispatch::native::debian_arch();
-        for (purpose, arch) in [(Use::Image, config.arch.debian()), (Use::Tools, native)] {
+        for (purpose, arch, pool) in [
+            (Use::Image, config.arch.debian(), config.pool()),
+            (Use::Tools, native, native),
+        ] {
             for package in lockfile::packages_of(config, purpose, arch) {
-                let path = pool::path_of(&config.cache_dir, arch, &package.file_name());
+                let path = pool::path_of(&config.cache_dir, pool, &package.file_name());
                 if path.exists() {
                     self.share.give_package(path, &package.sha256);
                 }
@@ -375,6 +410,9 @@ impl<'a> Build<'a> {
         if let Some(dispatch) = &self.dispatch {
             for left_out in dispatch.refresh(&at.join("rootfs"))? {
                 self.output.log(&format!("emulated: {left_out}"));
+                // What was found last of a package counts.
+                let name = left_out.split(':').next().unwrap_or_default();
+                self.emulated.insert(name.to_owned(), left_out);
             }
         }
         let env = self.env(entry);
@@ -450,7 +488,10 @@ impl<'a> Build<'a> {
         file.set(root(Use::Image, arch, packages));
         if !self.tools.is_empty() {
             let native = dispatch::native::debian_arch();
-            file.set(root(Use::Tools, native, self.tools.clone()));
+            file.set(Root {
+                archive: self.job.state.of_tools().to_owned(),
+                ..root(Use::Tools, native, self.tools.clone())
+            });
         }
         file.save(&path)
     }
@@ -493,7 +534,11 @@ impl<'a> Build<'a> {
     fn failure(&self, step: &str, last_lines: Vec<String>, cause: anyhow::Error) -> anyhow::Error {
         StepFailure {
             step: step.to_owned(),
-            full: self.full(&last_lines, &cause),
+            reasons: self
+                .full(&last_lines, &cause)
+                .into_iter()
+                .chain(trouble::explain(&last_lines, self.job.config))
+                .collect(),
             last_lines,
             log: self.output.log_path().to_owned(),
             cause,

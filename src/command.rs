@@ -116,6 +116,21 @@ impl Command {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// As [`Command::read`], whatever the exit code: for programs whose output says it all.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn read_any(&self) -> Result<String> {
+        let output = self
+            .expression()
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked()
+            .run()
+            .with_context(|| format!("starting {}", self.argv[0].to_string_lossy()))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     fn name(&self) -> String {
         Path::new(&self.argv[0])
             .file_name()

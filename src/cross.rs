@@ -91,6 +91,10 @@ pub fn cross_build(request: &Request) -> Result<()> {
         "armhf" => Arch::Armhf,
         other => bail!("there is no cross compiler for ARCH={other}"),
     };
+    ensure!(
+        arch == Arch::Arm64 || variable("DISTRO")? != "raspios",
+        "the suite's compiler makes programs for the ARMv7, and this image is for the ARMv6 too; set WESTWORK_BIN to a ready one"
+    );
     let target = Target::of(arch);
     let cache = PathBuf::from(variable("CACHE_DIR")?);
     let root = toolchain(&target, &variable("RELEASE")?, &cache)?;
@@ -221,11 +225,12 @@ pub(crate) fn unpacked(
         .tempdir_in(&base)
         .with_context(|| format!("making a directory in {}", base.display()))?;
     let root = making.path().join("root");
-    let mirrors = Mirrors {
-        build: env::var("MIRROR").unwrap_or_default(),
-        security: env::var("SECURITY_MIRROR").unwrap_or_default(),
-    };
-    let suites = env::var("EXTRA_SUITES").unwrap_or_default();
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let mirrors = Mirrors::of_debian(
+        variable("DEBIAN_MIRROR"),
+        variable("DEBIAN_SECURITY_MIRROR"),
+    );
+    let suites = variable("DEBIAN_SUITES");
     let suites: Vec<&str> = suites.split_ascii_whitespace().collect();
     println!("unpacking {packages}");
     let mut command = Command::new("mmdebstrap");
@@ -237,7 +242,7 @@ pub(crate) fn unpacked(
         .arg(release)
         .arg(&root);
     if !mirrors.build.is_empty() {
-        command.args(mirrors.sources(release, "main", &suites));
+        command.args(mirrors.sources(release, "main", &suites, None));
     }
     if let Some(proxy) = env::var_os("APT_PROXY").filter(|proxy| !proxy.is_empty()) {
         command.env("http_proxy", proxy);

@@ -4,7 +4,7 @@
 //!
 //! | band | modules |
 //! |---|---|
-//! | read and judge | [`cli`], [`config`], [`variants`], [`step`], [`plan`], [`check`], [`mirror`], [`archive`], [`lockfile`] |
+//! | read and judge | [`cli`], [`config`], [`variants`], [`step`], [`plan`], [`check`], [`mirror`], [`keyring`], [`archive`], [`lockfile`] |
 //! | decide | [`key`], [`layer`], [`progress`], [`schedule`], [`deployed`] |
 //! | build | [`build`], [`durable`], [`script`], [`apt`], [`pool`], [`patch`], [`bootstrap`] |
 //! | export | [`finalise`], [`export`] |
@@ -36,6 +36,7 @@ mod image;
 pub mod inspect;
 pub mod isolate;
 pub mod key;
+pub mod keyring;
 pub mod layer;
 pub mod lockfile;
 pub mod mirror;
@@ -55,6 +56,7 @@ pub mod shell;
 pub mod step;
 pub mod timings;
 pub mod tool;
+pub mod trouble;
 pub mod variants;
 pub mod work;
 
@@ -203,12 +205,23 @@ fn stand_on(
     note: &mut dyn FnMut(&str),
 ) -> Result<(Mirrors, Option<Locked>, State)> {
     let mirrors = Mirrors::resolve(config);
+    for signed in keyring::Signed::of(config) {
+        signed.find(config, args.offline)?;
+    }
     if !args.locked && !args.offline {
         let state = State::of_build(config, &mirrors, &work_of(config), note)?;
         return Ok((mirrors, None, state));
     }
     let (file, image) = lockfile::of_image(config)?;
-    let state = image.state();
+    let tools = file.root(
+        lockfile::Use::Tools,
+        &config.release,
+        dispatch::native::debian_arch(),
+    );
+    let state = State {
+        tools: tools.map(|tools| tools.archive.clone()),
+        ..image.state()
+    };
     let locked = Locked {
         file,
         image,

@@ -81,9 +81,9 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
 
 type Index = BTreeMap<String, Known>;
 
-/// Where the package file `name` for `arch` lies in the pool below `cache_dir`.
-pub(crate) fn path_of(cache_dir: &Path, arch: &str, name: &str) -> PathBuf {
-    cache_dir.join("packages").join(arch).join(name)
+/// Where the package file `name` of the pool `pool` lies below `cache_dir`.
+pub(crate) fn path_of(cache_dir: &Path, pool: &str, name: &str) -> PathBuf {
+    cache_dir.join("packages").join(pool).join(name)
 }
 
 /// Downloaded packages, shared by all builds through hard links: a build has a directory of
@@ -94,10 +94,11 @@ pub struct Archives {
 }
 
 impl Archives {
-    /// Opens the pool below `cache_dir` for packages of `arch` and makes the build's own view.
+    /// Opens the pool `name` below `cache_dir`, one for each architecture of each archive, and
+    /// makes the build's own view.
     /// Says to `note` which packages were damaged and are thrown out.
-    pub fn open(cache_dir: &Path, arch: &str, note: &mut dyn FnMut(&str)) -> Result<Self> {
-        let pool = cache_dir.join("packages").join(arch);
+    pub fn open(cache_dir: &Path, name: &str, note: &mut dyn FnMut(&str)) -> Result<Self> {
+        let pool = cache_dir.join("packages").join(name);
         fs::create_dir_all(&pool).with_context(|| format!("making {}", pool.display()))?;
         let own = tempfile::Builder::new()
             .prefix("build-")

@@ -56,7 +56,7 @@ pub fn shell(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Resu
         std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
     );
     env.insert("debian_chroot".to_owned(), name);
-    let archives = Archives::open(&config.cache_dir, config.arch.debian(), &mut |text| {
+    let archives = Archives::open(&config.cache_dir, config.pool(), &mut |text| {
         println!("note: {text}");
     })?;
     let shared = archives.dir().to_string_lossy().into_owned();

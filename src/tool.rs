@@ -1,6 +1,6 @@
 //! Programs of the build machine: what each is for, which package has it, where it is.
 
-use crate::config::{Arch, Bootstrap, Config, RootKind};
+use crate::config::{Arch, Bootstrap, Config, Distro, RootKind};
 use crate::export::Signer;
 use crate::plan::Plan;
 use crate::script::env::is_foreign;
@@ -28,6 +28,8 @@ pub enum Tool {
     Quilt,
     AptHelper,
     Gpg,
+    /// gpg again, for another reason.
+    ArchiveKeys,
     Minisign,
     /// A whole emulated machine, for trying an image out.
     QemuSystem(Arch),
@@ -50,7 +52,7 @@ impl Tool {
             Self::Newuidmap => "newuidmap",
             Self::Newgidmap => "newgidmap",
             Self::Quilt => "quilt",
-            Self::Gpg => "gpg",
+            Self::Gpg | Self::ArchiveKeys => "gpg",
             Self::Minisign => "minisign",
             Self::AptHelper => "/usr/lib/apt/apt-helper",
             Self::QemuSystem(arch) => return format!("qemu-system-{}", arch.qemu()),
@@ -73,7 +75,7 @@ impl Tool {
             Self::Mcopy => "mtools",
             Self::Newuidmap | Self::Newgidmap => "uidmap",
             Self::Quilt => "quilt",
-            Self::Gpg => "gpg",
+            Self::Gpg | Self::ArchiveKeys => "gpg",
             Self::Minisign => "minisign",
             Self::AptHelper => "apt",
             Self::QemuSystem(_) => "qemu-system-arm",
@@ -95,6 +97,7 @@ impl Tool {
             Self::Newuidmap | Self::Newgidmap => "build without being root",
             Self::Quilt => "apply the stages' patches",
             Self::Gpg | Self::Minisign => "sign the checksums",
+            Self::ArchiveKeys => "verify the Raspberry Pi archive's signatures",
             Self::AptHelper => "fetch packages for the build",
             Self::QemuSystem(_) => "boot the image on this machine",
         }
@@ -135,6 +138,9 @@ pub fn needed_to_build(config: &Config, plan: &Plan) -> Vec<Tool> {
     }
     if plan.has_patches() {
         tools.push(Tool::Quilt);
+    }
+    if config.distro == Distro::Raspios {
+        tools.push(Tool::ArchiveKeys);
     }
     tools.extend(config.sign_with.as_ref().map(Signer::tool));
     tools

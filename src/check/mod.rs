@@ -9,6 +9,7 @@ mod storage;
 use crate::command::Command;
 use crate::config::{Arch, Config, ConfigRequest, Loaded};
 use crate::export::Signer;
+use crate::keyring::Signed;
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
 use crate::script::env::is_foreign;
@@ -179,6 +180,10 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
         problems.extend(storage::judge(&config.work_dir, config.min_free));
         problems.extend(kernel::page_size(config.arch));
         problems.extend(signing(config, dirs));
+        if Tool::ArchiveKeys.find_in(dirs).is_some() {
+            let archives = Signed::of(config);
+            problems.extend(archives.iter().filter_map(|signed| signed.judge(config)));
+        }
         if is_foreign(config.arch) {
             if let Some(path) = Tool::Emulator(config.arch).find_in(dirs) {
                 let place = storage::existing(&config.work_dir);

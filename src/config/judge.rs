@@ -3,7 +3,7 @@
 use super::keys::{PASSED_ON, default, is_known, nearest};
 use super::source::{Raw, Setting};
 use super::values::{self, Fault};
-use super::{Compression, Config, ConfigRequest, Disk, disk};
+use super::{Compression, Config, ConfigRequest, Disk, Distro, disk};
 use crate::problem::Problem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,16 @@ pub(super) fn judge(
         mirror: judge.text("MIRROR", values::url),
         image_mirror: judge.text("IMAGE_MIRROR", values::url),
         apt_proxy: judge.text("APT_PROXY", values::url),
+        apt_timeout: judge.value("APT_TIMEOUT", values::timeout),
+        raspberrypi_mirror: judge.checked("RASPBERRYPI_MIRROR", values::url),
+        raspberrypi_key: judge.optional("RASPBERRYPI_KEY", |text| {
+            values::readable(&request.cwd.join(text))
+        }),
+        raspberrypi_fingerprint: judge.value("RASPBERRYPI_FINGERPRINT", values::fingerprint),
+        raspbian_key: judge.optional("RASPBIAN_KEY", |text| {
+            values::readable(&request.cwd.join(text))
+        }),
+        raspbian_fingerprint: judge.value("RASPBIAN_FINGERPRINT", values::fingerprint),
         temp_repo: judge.text("TEMP_REPO", |_| Ok(())),
         bootstrap: judge.value("BOOTSTRAP", values::bootstrap),
         qemu_cpu: judge.text("QEMU_CPU", values::qemu_cpu),
@@ -263,6 +273,15 @@ impl<'a> Judge<'a> {
         if let Some(fault) = config.disk.judge(config.boot_size) {
             self.blame("PARTITION_TABLE", fault);
         }
+        if config.distro == Distro::Raspios && config.release == "sid" {
+            self.blame(
+                "RELEASE",
+                (
+                    "Raspberry Pi OS has no sid".to_owned(),
+                    "write RELEASE=trixie, or DISTRO=debian".to_owned(),
+                ),
+            );
+        }
         let has_key = config.pubkey_ssh_first_user.is_some();
         if config.pubkey_only_ssh && !has_key {
             self.blame(
@@ -416,7 +435,12 @@ mod tests {
             ("ARCH=aarch64", "arm64"),
             ("ARCH=amd64", "arm64"),
             ("RELEASE=trixy", "trixie"),
-            ("DISTRO=raspios", "DISTRO=debian"),
+            ("DISTRO=raspian", "did you mean raspios?"),
+            ("DISTRO=raspbian", "ARCH=armhf"),
+            ("RASPBERRYPI_FINGERPRINT=7FA3303E", "40 hexadecimal"),
+            ("RASPBIAN_KEY=nothing.gpg", "correct the path"),
+            ("RASPBERRYPI_MIRROR=archive", "http://"),
+            ("APT_TIMEOUT=0", "30"),
             ("BOOTSTRAP=debstrap", "debootstrap"),
             ("BOOT_SIZE=1M", "64M"),
             ("PARTITION_TABLE=GPT", "gpt"),

@@ -13,8 +13,23 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("DISTRO", "debian"),
     ("RELEASE", "trixie"),
     ("MIRROR", ""),
+    (
+        "RASPBERRYPI_MIRROR",
+        "http://archive.raspberrypi.com/debian",
+    ),
+    ("RASPBERRYPI_KEY", ""),
+    (
+        "RASPBERRYPI_FINGERPRINT",
+        "CF8A1AF502A2AA2D763BAE7E82B129927FA3303E",
+    ),
+    ("RASPBIAN_KEY", ""),
+    (
+        "RASPBIAN_FINGERPRINT",
+        "A0DA38D0D76E8B5D638872819165938D90FDDD2E",
+    ),
     ("IMAGE_MIRROR", ""),
     ("APT_PROXY", ""),
+    ("APT_TIMEOUT", "30"),
     ("TEMP_REPO", ""),
     ("BOOTSTRAP", "mmdebstrap"),
     ("QEMU_CPU", ""),

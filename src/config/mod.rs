@@ -56,6 +56,18 @@ pub struct Config {
     pub image_mirror: Option<String>,
     /// `APT_PROXY`: used for the build, never written to the image.
     pub apt_proxy: Option<String>,
+    /// `APT_TIMEOUT`: seconds without a byte after which a download is tried again.
+    pub apt_timeout: u32,
+    /// `RASPBERRYPI_MIRROR`: the Raspberry Pi archive, or a copy of it.
+    pub raspberrypi_mirror: String,
+    /// `RASPBERRYPI_KEY`: file with the key that signs it.
+    pub raspberrypi_key: Option<PathBuf>,
+    /// `RASPBERRYPI_FINGERPRINT`: the only key that may.
+    pub raspberrypi_fingerprint: String,
+    /// `RASPBIAN_KEY`, the same for Raspbian.
+    pub raspbian_key: Option<PathBuf>,
+    /// `RASPBIAN_FINGERPRINT`.
+    pub raspbian_fingerprint: String,
     /// `BOOTSTRAP`.
     pub bootstrap: Bootstrap,
     /// `STAGE_LIST`, absolute, in build order; default `stages/stage*` of the tree.
@@ -157,11 +169,47 @@ impl Config {
     pub fn qemu_cpu(&self) -> &str {
         self.qemu_cpu
             .as_deref()
-            .unwrap_or_else(|| self.arch.qemu_cpu())
+            .unwrap_or_else(|| match (self.base(), self.arch) {
+                // Raspbian is for the ARMv6 of the first Pi and the Zero.
+                (Base::Raspbian, _) => "arm1176",
+                (Base::Debian, arch) => arch.qemu_cpu(),
+            })
     }
 
-    /// Suites besides the release itself, from `EXTRA_SUITES`, which stages read too.
+    /// The archive that the image's base system is from.
+    pub fn base(&self) -> Base {
+        Base::of(self.distro, self.arch)
+    }
+
+    /// The pool of downloaded packages. Raspbian's have the names and versions of Debian's, and
+    /// apt takes a file that it has downloaded by its name.
+    pub fn pool(&self) -> &'static str {
+        match self.base() {
+            Base::Raspbian => "raspbian-armhf",
+            Base::Debian => self.arch.debian(),
+        }
+    }
+
+    /// Components of the base system's archive, with spaces between them.
+    pub fn components(&self) -> &'static str {
+        match (self.distro, self.base()) {
+            (_, Base::Raspbian) => "main contrib non-free rpi",
+            (Distro::Raspios, Base::Debian) => "main contrib non-free non-free-firmware",
+            (Distro::Debian, Base::Debian) => "main non-free-firmware",
+        }
+    }
+
+    /// Suites of the base system's archive besides the release itself, which stages read too.
     pub fn extra_suites(&self) -> Vec<&str> {
+        match self.base() {
+            // Updates go into the release itself.
+            Base::Raspbian => Vec::new(),
+            Base::Debian => self.debian_suites(),
+        }
+    }
+
+    /// Debian's suites besides the release itself, from `EXTRA_SUITES`.
+    pub fn debian_suites(&self) -> Vec<&str> {
         let default = "updates security";
         let suites = self
             .exports
@@ -199,6 +247,52 @@ pub fn parse_size(text: &str) -> anyhow::Result<u64> {
 pub enum Distro {
     /// Debian, with the Raspberry Pi firmware and kernel from Debian's own archive.
     Debian,
+    /// Raspberry Pi OS: Debian (64-bit) or Raspbian (32-bit), and the Raspberry Pi archive.
+    Raspios,
+}
+
+impl Distro {
+    /// The config's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::Raspios => "raspios",
+        }
+    }
+
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debian => "Debian",
+            Self::Raspios => "Raspberry Pi OS",
+        }
+    }
+}
+
+/// Whose base system the image has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    Debian,
+    /// Debian compiled anew for the ARMv6.
+    Raspbian,
+}
+
+impl Base {
+    /// What an image of `distro` for `arch` is made from.
+    pub fn of(distro: Distro, arch: Arch) -> Self {
+        match (distro, arch) {
+            (Distro::Raspios, Arch::Armhf) => Self::Raspbian,
+            _ => Self::Debian,
+        }
+    }
+
+    /// The word for it in `ID` of os-release(5), and in package URLs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::Raspbian => "raspbian",
+        }
+    }
 }
 
 /// `ARCH`: Debian's name of the target architecture.

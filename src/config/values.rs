@@ -245,13 +245,54 @@ pub(super) fn date(text: &str) -> Result<(), Fault> {
 
 /// `DISTRO`.
 pub(super) fn distro(text: &str) -> Result<Distro, Fault> {
-    if text == "raspios" {
-        return Err((
-            "raspios cannot be built yet".to_owned(),
-            "write DISTRO=debian, which has the Raspberry Pi firmware and kernel too".to_owned(),
-        ));
+    match text {
+        "raspbian" => Err(fault(
+            "raspbian is not known",
+            "write DISTRO=raspios, which is made from Raspbian with ARCH=armhf",
+        )),
+        _ => one_of(
+            text,
+            &[("debian", Distro::Debian), ("raspios", Distro::Raspios)],
+        ),
     }
-    one_of(text, &[("debian", Distro::Debian)])
+}
+
+/// An OpenPGP fingerprint; spaces between its groups are those of printed ones.
+pub(super) fn fingerprint(text: &str) -> Result<String, Fault> {
+    let digits: String = text.split_ascii_whitespace().collect();
+    if digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digits.to_ascii_uppercase());
+    }
+    Err(fault(
+        format!("{text} is not a key's fingerprint"),
+        "write all of its 40 hexadecimal digits, as `gpg --show-keys FILE` prints them",
+    ))
+}
+
+/// A file that can be read.
+pub(super) fn readable(path: &Path) -> Result<PathBuf, Fault> {
+    match File::open(path) {
+        Ok(_) if path.is_file() => Ok(path.to_owned()),
+        Ok(_) => Err(fault(
+            format!("{} is not a file", path.display()),
+            "correct the path",
+        )),
+        Err(error) => Err(fault(
+            format!("{} cannot be read: {error}", path.display()),
+            "correct the path",
+        )),
+    }
+}
+
+/// `APT_TIMEOUT`, seconds.
+pub(super) fn timeout(text: &str) -> Result<u32, Fault> {
+    match text.parse() {
+        Ok(seconds @ 1..=600) => Ok(seconds),
+        _ => Err(fault(
+            format!("{text} is not a number of seconds from 1 to 600"),
+            "write one such as 30",
+        )),
+    }
 }
 
 /// `ARCH`, by Debian's names.
@@ -372,8 +413,9 @@ mod tests {
             country("GB").is_ok(),
             file_name("My-Image_1.0").is_ok(),
             date("2026-02-28").is_ok(),
+            fingerprint("CF8A 1AF5 02A2 AA2D 763B  AE7E 82B1 2992 7FA3 303E").is_ok(),
         ];
-        assert_eq!(good, [true; 10]);
+        assert_eq!(good, [true; 11]);
         let bad = [
             url("ftp://x").is_ok(),
             user_name("Anna").is_ok(),
@@ -385,8 +427,10 @@ mod tests {
             country("UK").is_ok(),
             file_name("a b").is_ok(),
             date("2026-02-30").is_ok(),
+            fingerprint("82B129927FA3303E").is_ok(),
+            timeout("0").is_ok(),
         ];
-        assert_eq!(bad, [false; 10]);
+        assert_eq!(bad, [false; 12]);
     }
 
     #[test]

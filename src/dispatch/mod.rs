@@ -25,6 +25,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use table::Versions;
 
 /// qemu-user's own variable for the emulated core, for programs started outside a chroot.
 pub const QEMU_CPU_VAR: &str = "QEMU_CPU";
@@ -47,6 +48,8 @@ pub struct Dispatch {
     arch: Arch,
     cpu: String,
     tools: Option<ToolsRoot>,
+    /// See [`table::Table::new`].
+    offered: Option<Versions>,
 }
 
 impl Dispatch {
@@ -76,6 +79,7 @@ impl Dispatch {
             arch: config.arch,
             cpu: config.qemu_cpu().to_owned(),
             tools: None,
+            offered: None,
         };
         dispatch.write_table(&table::Table::default())?;
         Ok(dispatch)
@@ -86,8 +90,10 @@ impl Dispatch {
         &self.dir
     }
 
-    /// Takes native twins from `tools` from now on.
-    pub fn use_tools(&mut self, tools: ToolsRoot) -> Result<()> {
+    /// Takes native twins from `tools` from now on. `offered` are the versions that the target
+    /// would install, if it has archives that the tools do not come from.
+    pub fn use_tools(&mut self, tools: ToolsRoot, offered: Option<Versions>) -> Result<()> {
+        self.offered = offered;
         let usr = self.dir.join("usr");
         fs::create_dir_all(&usr).context("making the tools' mount point")?;
         bind(&tools.dir.join("root/usr"), &usr)?;
@@ -105,7 +111,8 @@ impl Dispatch {
         let Some(tools) = &self.tools else {
             return Ok(Vec::new());
         };
-        let table = table::Table::new(self.arch, tools, &self.dir, rootfs)?;
+        let offered = self.offered.as_ref();
+        let table = table::Table::new(self.arch, tools, &self.dir, rootfs, offered)?;
         self.write_table(&table)?;
         Ok(table.left_out)
     }

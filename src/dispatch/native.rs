@@ -51,14 +51,14 @@ pub fn tools_root(
     let config = job.config;
     let list: Vec<&str> = packages.iter().map(String::as_str).collect();
     let mut hash = Sha256::new();
-    let suites = config.extra_suites().join(" ");
+    let suites = config.debian_suites().join(" ");
     for part in [
         // Raised when what is kept of a tools root changes.
         "2",
         config.release.as_str(),
         &suites,
         std::env::consts::ARCH,
-        &job.state.id,
+        job.state.of_tools(),
         &list.join(","),
     ] {
         hash.update(part);
@@ -107,7 +107,8 @@ fn unpack(
     dir: &Path,
     sink: &mut dyn FnMut(&str),
 ) -> Result<Vec<Package>> {
-    let (config, mirrors) = (job.config, job.mirrors);
+    // Raspbian has no programs for this machine; Debian has the same ones.
+    let (config, mirrors) = (job.config, job.mirrors.debian());
     let (root, debs) = (dir.join("root"), dir.join("debs"));
     fs::create_dir_all(&debs).with_context(|| format!("making {}", debs.display()))?;
     let archives = Archives::open(&config.cache_dir, debian_arch(), sink)?;
@@ -148,8 +149,8 @@ fn unpack(
         }
         None => {
             if !mirrors.build.is_empty() {
-                let suites = config.extra_suites();
-                command = command.args(mirrors.sources(&config.release, "main", &suites));
+                let suites = config.debian_suites();
+                command = command.args(mirrors.sources(&config.release, "main", &suites, None));
             }
             None
         }

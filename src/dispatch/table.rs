@@ -60,6 +60,9 @@ pub fn packages() -> Result<BTreeSet<String>> {
     Ok(twins.chain([FOR_EXPORT.to_owned()]).collect())
 }
 
+/// Versions of packages by name.
+pub type Versions = BTreeMap<String, String>;
+
 /// The dispatcher's table for one target.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -70,26 +73,47 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes the table for the target at `rootfs` (which may be empty still: then everything
-    /// comes from the same archive state as the tools). `dir` is the dispatch directory.
-    pub fn new(arch: Arch, tools: &ToolsRoot, dir: &Path, rootfs: &Path) -> Result<Self> {
+    /// Makes the table for the target at `rootfs`, which may be empty still. `dir` is the
+    /// dispatch directory.
+    ///
+    /// What is not installed yet comes from the same archive state as the tools. Where the
+    /// target takes packages from archives that the tools do not come from, `offered` has the
+    /// versions it would install, and those must be the tools' too: a fork may be another
+    /// program.
+    pub fn new(
+        arch: Arch,
+        tools: &ToolsRoot,
+        dir: &Path,
+        rootfs: &Path,
+        offered: Option<&Versions>,
+    ) -> Result<Self> {
         let installed = installed_versions(rootfs);
         let twins = Twins::new(arch, tools, dir)?;
         let mut lines = BTreeMap::new();
         let mut left_out = Vec::new();
         for family in allow_list()? {
-            let (ours, theirs) = (
-                tools.versions.get(&family.package),
-                installed.get(&family.package),
-            );
-            match (ours, theirs) {
-                (None, _) => left_out.push(format!("{}: not in the tools root", family.package)),
-                (Some(ours), Some(theirs)) if source_version(ours) != source_version(theirs) => {
-                    left_out.push(format!(
-                        "{}: {ours} in the tools root, {theirs} in the target",
-                        family.package
-                    ));
-                }
+            let name = &family.package;
+            let Some(ours) = tools.versions.get(name) else {
+                left_out.push(format!("{name}: not in the tools root"));
+                continue;
+            };
+            let theirs = [
+                (installed.get(name), "in the target"),
+                (
+                    offered.and_then(|offered| offered.get(name)),
+                    "on offer to the target",
+                ),
+            ];
+            let other = theirs
+                .into_iter()
+                .filter_map(|(version, place)| Some((version?, place)))
+                .find(|(version, _)| source_version(ours) != source_version(version));
+            match (other, theirs) {
+                (Some((version, place)), _) => left_out.push(format!(
+                    "{name}: {ours} in the tools root, {version} {place}"
+                )),
+                // Nothing of it can run.
+                (None, [(None, _), (None, _)]) if offered.is_some() => {}
                 _ => twins.add(&family, &mut lines)?,
             }
         }
@@ -101,12 +125,28 @@ impl Table {
     }
 }
 
-/// A version without the mark of a binary rebuild (`+b1`), which architectures have apart.
-fn source_version(version: &str) -> &str {
-    match version.rsplit_once("+b") {
-        Some((source, rebuild)) if rebuild.bytes().all(|byte| byte.is_ascii_digit()) => source,
+/// A version without the mark of a binary rebuild (`+b1`), which architectures have apart, and
+/// without the marks of the Raspberry Pi archive (`+rpt1`) and Raspbian (`+rpi1`) on a Debian
+/// revision: what is left is the version of Debian that was changed.
+///
+/// A mark in the upstream part, or one with `~`, says that the program itself is another.
+fn source_version(version: &str) -> String {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let source = match version.rsplit_once("+b") {
+        Some((source, rebuild)) if digits(rebuild) => source,
         _ => version,
-    }
+    };
+    let Some((upstream, revision)) = source.rsplit_once('-') else {
+        return source.to_owned();
+    };
+    let is_mark = |part: &str| {
+        ["rpt", "rpi"]
+            .iter()
+            .filter_map(|vendor| part.strip_prefix(vendor))
+            .any(|number| number.split('.').all(digits))
+    };
+    let kept: Vec<&str> = revision.split('+').filter(|part| !is_mark(part)).collect();
+    format!("{upstream}-{}", kept.join("+"))
 }
 
 /// The tools root as seen by the table: where twins are and how they are started.
@@ -358,6 +398,28 @@ mod tests {
     fn rebuilds_of_one_source_are_the_same_program() {
         assert_eq!(source_version("3.11-4+b1"), "3.11-4");
         assert_eq!(source_version("1.0+beta-1"), "1.0+beta-1");
+    }
+
+    #[test]
+    fn forks_are_the_same_program_only_with_debians_own_version() {
+        for (fork, debian) in [
+            ("9.7-3+rpt1", "9.7-3"),
+            ("9.7-3+rpi1+b2", "9.7-3"),
+            ("2.41-12+rpi1+deb13u1", "2.41-12+deb13u1"),
+            ("1:1.2-3+rpt1.1", "1:1.2-3"),
+        ] {
+            assert_eq!(source_version(fork), debian);
+        }
+        for other in [
+            "0.3+rpt20241119-1",
+            "1.2-3~rpt1",
+            "1.2-3+rpt",
+            "1.2+rpi1",
+            "1.2-0+rpt1",
+        ] {
+            assert_ne!(source_version(other), source_version("1.2-3"), "{other}");
+            assert_ne!(source_version(other), source_version("0.3-1"), "{other}");
+        }
     }
 
     #[test]

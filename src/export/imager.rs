@@ -1,7 +1,7 @@
 //! The manifest that Raspberry Pi Imager opens: where the image is, what it must be
 //! after unpacking, and which models it is for.
 
-use crate::config::{Arch, Compression};
+use crate::config::{Arch, Compression, Distro};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -11,6 +11,7 @@ pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) release: &'a str,
     pub(super) arch: Arch,
+    pub(super) distro: Distro,
     /// File name of the artefact, and its size in bytes.
     pub(super) artefact: &'a str,
     pub(super) artefact_size: u64,
@@ -36,26 +37,44 @@ struct Model {
     tag: &'static str,
 }
 
-/// The models an image for `arch` boots on.
-fn models(arch: Arch) -> &'static [Model] {
-    match arch {
-        Arch::Arm64 => &[
-            Model {
-                name: "Raspberry Pi 4",
-                description: "Models B, 400, Compute Module 4",
-                tag: "pi4-64bit",
-            },
-            Model {
-                name: "Raspberry Pi 3",
-                description: "Models A+, B, B+, Compute Module 3, Zero 2 W",
-                tag: "pi3-64bit",
-            },
-        ],
-        Arch::Armhf => &[Model {
-            name: "Raspberry Pi 2",
-            description: "Model B",
-            tag: "pi2-32bit",
-        }],
+const PI5: Model = Model {
+    name: "Raspberry Pi 5",
+    description: "Models B, 500, Compute Module 5",
+    tag: "pi5-64bit",
+};
+const PI4: Model = Model {
+    name: "Raspberry Pi 4",
+    description: "Models B, 400, Compute Module 4",
+    tag: "pi4-64bit",
+};
+const PI3: Model = Model {
+    name: "Raspberry Pi 3",
+    description: "Models A+, B, B+, Compute Module 3, Zero 2 W",
+    tag: "pi3-64bit",
+};
+const PI3_32: Model = Model {
+    name: "Raspberry Pi 3",
+    description: "Models A+, B, B+, Compute Module 3, Zero 2 W",
+    tag: "pi3-32bit",
+};
+const PI2_32: Model = Model {
+    name: "Raspberry Pi 2",
+    description: "Model B",
+    tag: "pi2-32bit",
+};
+const PI1_32: Model = Model {
+    name: "Raspberry Pi 1",
+    description: "Models A, A+, B, B+, Compute Module 1, Zero, Zero W",
+    tag: "pi1-32bit",
+};
+
+/// The models an image boots on: those of its kernels.
+fn models(distro: Distro, arch: Arch) -> &'static [Model] {
+    match (distro, arch) {
+        (Distro::Debian, Arch::Arm64) => &[PI4, PI3],
+        (Distro::Debian, Arch::Armhf) => &[PI2_32],
+        (Distro::Raspios, Arch::Arm64) => &[PI5, PI4, PI3],
+        (Distro::Raspios, Arch::Armhf) => &[PI3_32, PI2_32, PI1_32],
     }
 }
 
@@ -76,7 +95,7 @@ pub(super) fn manifest(entry: &Entry<'_>) -> Result<String> {
         Arch::Arm64 => "armv8",
         Arch::Armhf => "armhf",
     };
-    let models = models(entry.arch);
+    let models = models(entry.distro, entry.arch);
     let devices: Vec<Value> = models
         .iter()
         .map(|model| {
@@ -92,7 +111,12 @@ pub(super) fn manifest(entry: &Entry<'_>) -> Result<String> {
     let time = jiff::Timestamp::from_second(entry.epoch).context("reading the epoch")?;
     let image = json!({
         "name": entry.name,
-        "description": format!("Debian {} for {}", entry.release, entry.arch.debian()),
+        "description": format!(
+            "{} {} for {}",
+            entry.distro.name(),
+            entry.release,
+            entry.arch.debian()
+        ),
         // One of Imager's own.
         "icon": "icons/use_custom.png",
         "url": entry.place(entry.artefact),

@@ -5,7 +5,7 @@ use super::deploy::{self, Deploy};
 use super::layout::Identity;
 use super::run::Log;
 use super::{ExportRequest, Exported, dpkg, imager, info, pass, sbom};
-use crate::config::Compression;
+use crate::config::{Base, Compression};
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::fs::File;
@@ -132,7 +132,7 @@ pub(super) fn publish(
         name: &request.name,
         identity: &identity,
         epoch: request.source_date_epoch,
-        distro: request.distro,
+        base: Base::of(request.distro, request.arch),
         release: &request.release,
         raw_sha256: &passed.raw_sha256,
     };
@@ -151,6 +151,7 @@ pub(super) fn publish(
         name: &request.name,
         release: &request.release,
         arch: request.arch,
+        distro: request.distro,
         artefact: &best.0,
         artefact_size: best.2,
         artefact_sha256: &best.3,

@@ -4,7 +4,7 @@
 use super::copyright::{self, Licences};
 use super::dpkg::{Package, dependencies};
 use super::layout::Identity;
-use crate::config::Distro;
+use crate::config::Base;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,8 @@ pub(super) struct Subject<'a> {
     pub(super) identity: &'a Identity,
     /// Seconds since 1970: the time the bills bear.
     pub(super) epoch: i64,
-    pub(super) distro: Distro,
+    /// Whose package URLs they have.
+    pub(super) base: Base,
     pub(super) release: &'a str,
     pub(super) raw_sha256: &'a str,
 }
@@ -71,17 +72,11 @@ impl Subject<'_> {
         Ok(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
     }
 
-    fn vendor(&self) -> &'static str {
-        match self.distro {
-            Distro::Debian => "debian",
-        }
-    }
-
     /// Package URL of type deb.
     fn purl(&self, name: &str, version: &str, arch: &str) -> String {
         format!(
             "pkg:deb/{}/{}@{}?arch={arch}&distro={}",
-            self.vendor(),
+            self.base.word(),
             encode(name),
             encode(version),
             self.release

@@ -278,10 +278,7 @@ mod tests {
             "var/lib/apt/lists/mirror.example_a%5fb_dists_trixie_main_binary-arm64_Packages",
             "Package: a\nVersion: 1:2\nArchitecture: all\nFilename: pool/a.deb\nPriority: optional\nSize: 3\nSHA256: 11\n\nPackage: gone\nVersion: 1\nArchitecture: arm64\nFilename: pool/g.deb\nSize: 4\nSHA256: 22\n",
         );
-        let mirrors = Mirrors {
-            build: "http://mirror.example/a_b/".to_owned(),
-            security: String::new(),
-        };
+        let mirrors = Mirrors::of_debian("http://mirror.example/a_b/".to_owned(), String::new());
         let known = |sha256: &str, size| {
             serde_json::from_value(
                 serde_json::json!({"sha256": sha256, "size": size, "modified": 0, "verified": 0}),

@@ -242,6 +242,7 @@ impl Root {
         State {
             id: self.archive.clone(),
             date: Some(self.date),
+            tools: None,
         }
     }
 }

@@ -115,7 +115,10 @@ fn fetch(
     config: &Config,
     mirrors: &Mirrors,
 ) -> Result<()> {
-    let mut command = Command::new("/usr/lib/apt/apt-helper").arg("-oAcquire::Retries=3");
+    let mut command = Command::new("/usr/lib/apt/apt-helper")
+        .arg("-oAcquire::Retries=3")
+        .arg(format!("-oAcquire::http::Timeout={}", config.apt_timeout))
+        .arg(format!("-oAcquire::https::Timeout={}", config.apt_timeout));
     if let Some(proxy) = &config.apt_proxy {
         command = command.arg(format!("-oAcquire::http::Proxy={proxy}"));
     }

@@ -5,15 +5,14 @@ use super::{LockFile, Package, Root, Use, of_image, path_of};
 use crate::archive::State;
 use crate::command::Command;
 use crate::config::Config;
+use crate::keyring::Signed;
 use crate::mirror::Mirrors;
 use crate::work::work_of;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-/// Components that a bootstrap and stage 0 use.
-const COMPONENTS: &str = "main non-free-firmware";
 
 /// Brings the locked packages up to date, or only `package` and what its new version needs,
 /// says what changes, and writes the lock file.
@@ -38,6 +37,9 @@ pub fn update(config: &Config, mirrors: &Mirrors, package: Option<&str>) -> Resu
     let Some(date) = state.date else {
         bail!("the package archive {} cannot be reached", mirrors.build);
     };
+    for signed in Signed::of(config) {
+        signed.find(config, false)?;
+    }
     let mut changed = false;
     let tools: Vec<Root> = file
         .roots
@@ -132,7 +134,11 @@ fn resolve(
     only: Option<&str>,
 ) -> Result<Vec<Package>> {
     let dir = tempfile::tempdir().context("making a directory for apt")?;
-    let apt = Apt::new(dir.path(), config, mirrors, &root.architecture)?;
+    let (lines, mirrors) = match root.purpose {
+        Use::Image => (image_sources(dir.path(), config, mirrors)?, mirrors),
+        Use::Tools => (tools_sources(config, mirrors), mirrors.debian()),
+    };
+    let apt = Apt::new(dir.path(), config, &lines, &root.architecture)?;
     apt.run(
         "apt-get",
         &["update".to_owned(), "--error-on=any".to_owned()],
@@ -199,13 +205,92 @@ fn chosen(text: &str, listed: &BTreeMap<Id, Listed>) -> BTreeMap<Id, Listed> {
         .collect()
 }
 
+/// Lines of apt sources for the image, with the keys they name below `dir`.
+fn image_sources(dir: &Path, config: &Config, mirrors: &Mirrors) -> Result<Vec<String>> {
+    // Debian's archives are judged by the keys that this machine trusts.
+    let mut base = None;
+    let mut raspberrypi = Vec::new();
+    for signed in Signed::of(config) {
+        let from = signed
+            .known(config)
+            .with_context(|| format!("finding the key of {}", signed.name()))?;
+        let key = dir.join(format!("{signed:?}.pgp"));
+        fs::copy(&from, &key).with_context(|| format!("copying {}", from.display()))?;
+        match signed {
+            Signed::Raspbian => base = Some(key),
+            Signed::RaspberryPi => raspberrypi.push(format!(
+                "deb [signed-by={}] {} {} main",
+                key.display(),
+                mirrors.raspberrypi,
+                config.release
+            )),
+        }
+    }
+    let mut lines = mirrors.sources(
+        &config.release,
+        config.components(),
+        &config.extra_suites(),
+        base.as_deref(),
+    );
+    lines.append(&mut raspberrypi);
+    Ok(lines)
+}
+
+/// Lines of apt sources for the native tools.
+fn tools_sources(config: &Config, mirrors: &Mirrors) -> Vec<String> {
+    let suites = config.debian_suites();
+    mirrors
+        .debian()
+        .sources(&config.release, "main", &suites, None)
+}
+
+/// The version of each of `packages` that apt would install in the image.
+///
+/// # Errors
+/// When the archives' indexes cannot be had.
+pub fn offered(
+    config: &Config,
+    mirrors: &Mirrors,
+    packages: &BTreeSet<String>,
+) -> Result<BTreeMap<String, String>> {
+    let dir = tempfile::tempdir().context("making a directory for apt")?;
+    let lines = image_sources(dir.path(), config, mirrors)?;
+    let apt = Apt::new(dir.path(), config, &lines, config.arch.debian())?;
+    apt.run(
+        "apt-get",
+        &["update".to_owned(), "--error-on=any".to_owned()],
+    )?;
+    let names = packages.iter().cloned();
+    let args: Vec<String> = std::iter::once("policy".to_owned()).chain(names).collect();
+    Ok(candidates(&apt.run("apt-cache", &args)?))
+}
+
+/// Name and candidate of each package that apt-cache(8) `policy` tells of.
+fn candidates(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines() {
+        if let Some(version) = line.strip_prefix("  Candidate: ") {
+            if version != "(none)" {
+                found.insert(name.to_owned(), version.to_owned());
+            }
+        } else if !line.starts_with(' ') {
+            name = line.trim_end_matches(':');
+        }
+    }
+    found
+}
+
 /// apt of the build machine with directories of its own, for another architecture.
 struct Apt {
     options: Vec<String>,
 }
 
 impl Apt {
-    fn new(dir: &Path, config: &Config, mirrors: &Mirrors, architecture: &str) -> Result<Self> {
+    fn new(dir: &Path, config: &Config, lines: &[String], architecture: &str) -> Result<Self> {
+        // apt reads the keys as a user of its own.
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("opening {}", dir.display()))?;
         for path in [
             "etc/apt/apt.conf.d",
             "etc/apt/preferences.d",
@@ -217,7 +302,6 @@ impl Apt {
             fs::create_dir_all(dir.join(path)).with_context(|| format!("making {path}"))?;
         }
         fs::write(dir.join("var/lib/dpkg/status"), "").context("making an empty status")?;
-        let lines = mirrors.sources(&config.release, COMPONENTS, &config.extra_suites());
         fs::write(dir.join("etc/apt/sources.list"), lines.join("\n") + "\n")
             .context("writing apt's sources")?;
         let mut options = vec![
@@ -233,6 +317,9 @@ impl Apt {
             // Containers keep the lists compressed, which apt alone can read.
             "-oAcquire::GzipIndexes=false".to_owned(),
             "-oAPT::Sandbox::User=root".to_owned(),
+            "-oAcquire::Retries=3".to_owned(),
+            format!("-oAcquire::http::Timeout={}", config.apt_timeout),
+            format!("-oAcquire::https::Timeout={}", config.apt_timeout),
         ];
         if let Some(proxy) = &config.apt_proxy {
             options.push(format!("-oAcquire::http::Proxy={proxy}"));
@@ -276,6 +363,13 @@ mod tests {
         let listed = BTreeMap::from([(id.clone(), Listed::default())]);
         let text = "Reading package lists...\n'http://mirror.example/pool/main/g/g%2b%2b_14.2.0-1_arm64.deb' g++_4%3a14.2.0-1_arm64.deb 1234 SHA256:00\n";
         assert!(chosen(text, &listed).contains_key(&id));
+    }
+
+    #[test]
+    fn candidates_are_what_would_be_installed() {
+        let text = "sed:\n  Installed: (none)\n  Candidate: 4.9-2+rpt1\n  Version table:\n     4.9-2 500\nnone:\n  Installed: (none)\n  Candidate: (none)\n";
+        let sed = ("sed".to_owned(), "4.9-2+rpt1".to_owned());
+        assert_eq!(candidates(text), BTreeMap::from([sed]));
     }
 
     #[test]

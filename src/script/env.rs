@@ -2,6 +2,7 @@
 
 use super::{Env, PATH};
 use crate::config::{Arch, Compression, Config};
+use crate::keyring::Signed;
 use crate::mirror::Mirrors;
 use crate::plan::Stage;
 use sha2::{Digest, Sha256};
@@ -33,6 +34,7 @@ pub fn stage_work_dir(work: &Path, stage: &Stage) -> PathBuf {
 /// a layer another one.
 const NOT_IN_KEY: &[&str] = &[
     "APT_PROXY",
+    "APT_TIMEOUT",
     "BASE_DIR",
     "CACHE_DIR",
     "CLEAN",
@@ -44,6 +46,8 @@ const NOT_IN_KEY: &[&str] = &[
     "EXPORT_ROOTFS_DIR",
     "PREV_ROOTFS_DIR",
     "PREV_STAGE_DIR",
+    "RASPBERRYPI_KEYRING",
+    "RASPBIAN_KEYRING",
     "ROOTFS_DIR",
     "SCRIPT_DIR",
     "STAGE_DIR",
@@ -73,9 +77,15 @@ const OUTPUT_NAMES: &[&str] = &["ARCHIVE_FILENAME", "IMG_DATE", "IMG_FILENAME", 
 /// What programs other than scripts may see, and what the functions of the contract use.
 const CORE: &[&str] = &[
     "ARCH",
+    "ARCHIVE_KEYS",
     "BOOTSTRAP",
+    "COMPONENTS",
     "DEBCONF_NONINTERACTIVE_SEEN",
     "DEBIAN_FRONTEND",
+    "DEBIAN_MIRROR",
+    "DEBIAN_SECURITY_MIRROR",
+    "DEBIAN_SUITES",
+    "DISTRO",
     "EXTRA_SUITES",
     "HOME",
     "LC_ALL",
@@ -85,6 +95,7 @@ const CORE: &[&str] = &[
     "QUILT_NO_DIFF_TIMESTAMPS",
     "QUILT_PATCHES",
     "QUILT_REFRESH_ARGS",
+    "RASPBERRYPI_MIRROR",
     "RELEASE",
     "SECURITY_MIRROR",
     "SOURCE_DATE_EPOCH",
@@ -136,6 +147,8 @@ pub fn of(config: &Config, mirrors: &Mirrors, place: &Place) -> Env {
     for (name, value) in &config.exports {
         set(name, value);
     }
+    // Not as exported: Raspbian has none of Debian's.
+    set("EXTRA_SUITES", &config.extra_suites().join(" "));
     set("PATH", PATH);
     set("HOME", "/root");
     set("LC_ALL", "C.UTF-8");
@@ -184,6 +197,7 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     set("GIT_HASH", "");
     set("CLEAN", flag(config.clean));
     set("APT_PROXY", &text(&config.apt_proxy));
+    set("APT_TIMEOUT", &config.apt_timeout.to_string());
     set("TEMP_REPO", &text(&config.temp_repo));
     set("USE_QEMU", "0");
     set("SETFCAP", "1");
@@ -195,7 +209,14 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     set("COMPRESSION_LEVEL", &level.unwrap_or_default());
     set("MIRROR", &mirrors.build);
     set("SECURITY_MIRROR", &mirrors.security);
-    set("EXTRA_SUITES", &config.extra_suites().join(" "));
+    set("COMPONENTS", config.components());
+    set("DISTRO", config.distro.word());
+    set("RASPBERRYPI_MIRROR", &mirrors.raspberrypi);
+    let debian = mirrors.debian();
+    set("DEBIAN_MIRROR", &debian.build);
+    set("DEBIAN_SECURITY_MIRROR", &debian.security);
+    set("DEBIAN_SUITES", &config.debian_suites().join(" "));
+    keyrings(config, set);
     set("IMAGE_MIRROR", &text(&config.image_mirror));
     set(
         "BOOTSTRAP",
@@ -204,6 +225,25 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
             crate::config::Bootstrap::Debootstrap => "debootstrap",
         },
     );
+}
+
+/// Files with the keys of archives other than Debian's. What is in them counts in a layer's key,
+/// not where they lie.
+fn keyrings(config: &Config, set: &mut dyn FnMut(&str, &str)) {
+    let mut sums = Vec::new();
+    for signed in Signed::of(config) {
+        let Some(path) = signed.known(config) else {
+            continue;
+        };
+        let sum = std::fs::read(&path).map(|bytes| hex::encode(Sha256::digest(bytes)));
+        sums.push(sum.unwrap_or_default());
+        let name = match signed {
+            Signed::RaspberryPi => "RASPBERRYPI_KEYRING",
+            Signed::Raspbian => "RASPBIAN_KEYRING",
+        };
+        set(name, &path.to_string_lossy());
+    }
+    set("ARCHIVE_KEYS", &sums.join(" "));
 }
 
 fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {

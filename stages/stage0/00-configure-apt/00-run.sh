@@ -3,13 +3,23 @@
 # Sources for the build. At export the mirror's address is replaced by
 # IMAGE_MIRROR. A proxy is given to apt from outside and never written here.
 SOURCES="${ROOTFS_DIR}/etc/apt/sources.list.d"
-COMPONENTS="main non-free-firmware"
-KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+KEYRINGS=/usr/share/keyrings
 
-stanza() { # URI SUITES
-	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n' \
-		"$1" "$2" "${COMPONENTS}" "${KEYRING}"
+stanza() { # URI SUITES COMPONENTS KEYRING
+	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s/%s\n' \
+		"$1" "$2" "$3" "${KEYRINGS}" "$4"
 }
+
+give_key() { # FILE KEYRING
+	install -D -m 644 "$1" "${ROOTFS_DIR}${KEYRINGS}/$2"
+}
+
+# The base system's archive is Debian's, unless the build has a key of Raspbian.
+base=debian keyring=debian-archive-keyring.gpg
+if [ -n "${RASPBIAN_KEYRING:-}" ]; then
+	base=raspbian keyring=raspbian-archive-keyring.gpg
+	give_key "${RASPBIAN_KEYRING}" "${keyring}"
+fi
 
 # Which suites there are besides the release itself. Unstable has none; a mirror
 # that carries fewer needs EXTRA_SUITES set in the config.
@@ -32,14 +42,22 @@ done
 
 rm -f "${ROOTFS_DIR}/etc/apt/sources.list"
 install -d -m 755 "${SOURCES}"
-install -m 644 /dev/null "${SOURCES}/debian.sources"
+install -m 644 /dev/null "${SOURCES}/${base}.sources"
 {
-	stanza "${MIRROR}" "${suites}"
+	stanza "${MIRROR}" "${suites}" "${COMPONENTS}" "${keyring}"
 	if [ -n "${security}" ]; then
 		echo
-		stanza "${security}" "${RELEASE}-security"
+		stanza "${security}" "${RELEASE}-security" "${COMPONENTS}" "${keyring}"
 	fi
-} > "${SOURCES}/debian.sources"
+} > "${SOURCES}/${base}.sources"
+
+# Raspberry Pi OS has its kernels, firmware and tools from an archive of its own.
+if [ -n "${RASPBERRYPI_MIRROR:-}" ]; then
+	keyring=raspberrypi-archive-keyring.pgp
+	give_key "${RASPBERRYPI_KEYRING}" "${keyring}"
+	install -m 644 /dev/null "${SOURCES}/raspi.sources"
+	stanza "${RASPBERRYPI_MIRROR}" "${RELEASE}" main "${keyring}" > "${SOURCES}/raspi.sources"
+fi
 
 # A repository for this build only; the export removes the file.
 if [ -n "${TEMP_REPO:-}" ]; then
@@ -52,3 +70,4 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update --error-on=any
 apt-get dist-upgrade -y
 EOF
+install_packages files/packages

@@ -1,6 +1,10 @@
 #!/bin/bash -e
 
-install -m 644 files/zram-generator.conf "${ROOTFS_DIR}/etc/systemd/zram-generator.conf"
+install_packages files/packages
+# rpi-swap makes the generator's settings itself.
+if [ ! -e "${ROOTFS_DIR}/var/lib/dpkg/info/rpi-swap.list" ]; then
+	install -m 644 files/zram-generator.conf "${ROOTFS_DIR}/etc/systemd/zram-generator.conf"
+fi
 install -m 644 files/60-header-pins.rules "${ROOTFS_DIR}/etc/udev/rules.d/60-header-pins.rules"
 install -m 644 files/i2c-dev.conf "${ROOTFS_DIR}/etc/modules-load.d/i2c-dev.conf"
 
