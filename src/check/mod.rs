@@ -68,6 +68,13 @@ pub fn notes(config: &Config) -> Vec<String> {
             dir.join("EXPORT_NOOBS").display()
         ));
     }
+    if let Some(steps) = own_export(&config.export_config_dir) {
+        notes.push(format!(
+            "{}: its own steps ({steps}) are not run, for partitions, file systems and compression are \
+             the exporter's; move what else they do into the stage that is exported",
+            config.export_config_dir.display()
+        ));
+    }
     notes.extend(
         config
             .stage_list
@@ -75,6 +82,17 @@ pub fn notes(config: &Config) -> Vec<String> {
             .flat_map(|stage| without_wheels(stage, config.arch)),
     );
     notes
+}
+
+/// Names of the steps in a directory such as pi-gen's export-image, if there are any.
+fn own_export(dir: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(dir).ok()?.flatten();
+    let mut names: Vec<_> = entries
+        .filter(|entry| entry.path().is_dir() || entry.file_name() == "prerun.sh")
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort_unstable();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// Sub-stages that have wheels for other architectures than `arch`.

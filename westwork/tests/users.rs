@@ -5,6 +5,7 @@ mod common;
 use common::{Device, Setup};
 use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,8 @@ fn start_slapd(device: &Device) -> Slapd {
         .spawn()
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !socket.exists() {
+    // The socket is there a moment before slapd listens.
+    while UnixStream::connect(&socket).is_err() {
         assert!(Instant::now() < deadline, "slapd does not start");
         std::thread::sleep(Duration::from_millis(20));
     }
