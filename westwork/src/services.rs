@@ -74,6 +74,8 @@ pub(crate) fn reload_certificate_users(root: &Root) -> Result<()> {
         "nginx.service",
         "postfix.service",
         "dovecot.service",
+        // It takes its copy of the certificate when it starts.
+        "slapd.service",
     ];
     root.program(SYSTEMCTL)
         .args(args)
