@@ -168,12 +168,10 @@ fn power_may_be_cut_at_any_moment_of_the_set_up() {
     machine.booted();
     let begin = std::time::Instant::now();
     let copy = |number: usize| work.path().join(format!("cut-{number}.qcow2"));
-    {
-        let browser = Browser::new(BOX, (390, 844));
-        browser.open(&format!("http://{BOX}/"));
-        fill_in(&browser, code.trim(), &OWNER);
-        browser.press("main button");
-    }
+    let browser = Browser::new(BOX, (390, 844));
+    browser.open(&format!("http://{BOX}/"));
+    fill_in(&browser, code.trim(), &OWNER);
+    browser.press("main button");
     println!("said yes after {} s", begin.elapsed().as_secs());
     // The clock stands still for the box while its card is copied.
     let mut at = 0;
@@ -182,10 +180,15 @@ fn power_may_be_cut_at_any_moment_of_the_set_up() {
         at = moment;
         machine.as_if_cut(&changes, &copy(number));
     }
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    // The set-up was under way all the time, and the last cut is one by force.
+    browser.wait("the set-up", 120, |browser| {
+        browser.url().ends_with("/done")
+    });
+    drop(browser);
     drop(machine);
     std::fs::rename(&changes, copy(MOMENTS.len())).unwrap();
 
+    let mut ways = std::collections::BTreeSet::new();
     for number in 0..=MOMENTS.len() {
         let dir = work.path().join(format!("run-{number}"));
         let mut machine = base.with_changes(&copy(number), &dir).boot(None);
@@ -220,7 +223,12 @@ fn power_may_be_cut_at_any_moment_of_the_set_up() {
         OWNER.mail("after the cut");
         OWNER.directory();
         println!("cut {number}: {how} ({state})");
+        ways.insert(how);
     }
+    assert!(
+        ways.contains("went on by itself") && ways.contains("was configured"),
+        "{ways:?}"
+    );
 }
 
 /// What a stranger in radio range sees: DHCP, DNS and the page.
