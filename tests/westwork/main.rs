@@ -192,31 +192,28 @@ fn power_may_be_cut_at_any_moment_of_the_set_up() {
     for number in 0..=MOMENTS.len() {
         let dir = work.path().join(format!("run-{number}"));
         let mut machine = base.with_changes(&copy(number), &dir).boot(None);
-        machine.booted();
+        // Before any service of the box can have changed it.
         let is_configured = "test -e /data/conf/westwork/configured";
+        let was_configured = machine.attempt(is_configured).code == 0;
         let state = "cat /data/conf/westwork/state.toml 2>/dev/null || echo fresh";
         let state = machine.attempt(state).text.replace('\n', " ");
-        let begun = machine
-            .attempt("grep -q running /data/conf/westwork/state.toml")
-            .code
-            == 0;
-        let mut how = "was configured";
-        if machine.attempt(is_configured).code != 0 {
-            if begun {
-                how = "went on by itself";
-                machine.wait("the rest of the set-up", 120, |m| {
-                    m.attempt(is_configured).code == 0
-                });
-                machine.sh("systemctl start westwork.target");
-            } else {
-                how = "was set up again";
-                let code = machine.sh("cat /boot/firmware/westwork-code.txt");
-                let browser = Browser::new(BOX, (390, 844));
-                browser.open(&format!("http://{BOX}/"));
-                fill_in(&browser, code.trim(), &OWNER);
-                to_the_end(&browser);
-            }
-        }
+        machine.booted();
+        let how = if was_configured {
+            "was configured"
+        } else if state.contains("running") {
+            machine.wait("the rest of the set-up", 120, |m| {
+                m.attempt(is_configured).code == 0
+            });
+            machine.sh("systemctl --no-block start westwork.target");
+            "went on by itself"
+        } else {
+            let code = machine.sh("cat /boot/firmware/westwork-code.txt");
+            let browser = Browser::new(BOX, (390, 844));
+            browser.open(&format!("http://{BOX}/"));
+            fill_in(&browser, code.trim(), &OWNER);
+            to_the_end(&browser);
+            "was set up again"
+        };
         in_normal_use(&mut machine);
         machine.nothing_failed();
         OWNER.web();
