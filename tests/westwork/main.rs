@@ -202,6 +202,8 @@ fn power_may_be_cut_at_any_moment_of_the_set_up() {
             "was configured"
         } else if state.contains("running") {
             machine.wait("the rest of the set-up", 120, |m| {
+                let failed = m.attempt("cat /data/conf/westwork/state.toml; journalctl -b -o cat -u westwork-setup").text;
+                assert!(!failed.contains("failed"), "after {state}: {failed}");
                 m.attempt(is_configured).code == 0
             });
             machine.sh("systemctl --no-block start westwork.target");

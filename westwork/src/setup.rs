@@ -10,7 +10,9 @@ use crate::root::{Root, make_directory, sync_directory, write_file};
 use crate::secrets::{Secret, Secrets, password_hash};
 use crate::settings::Settings;
 use anyhow::{Context, Result};
+use rustix::fs::syncfs;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::os::unix::fs::symlink;
 
 /// How far the set-up is.
@@ -160,7 +162,7 @@ pub fn run(root: &Root) -> Result<()> {
             number + 1,
             Step::ALL.len()
         );
-        if let Err(error) = step.carry_out(root) {
+        if let Err(error) = step.carry_out(root).and_then(|()| durable(root)) {
             eprintln!("westwork: set-up step {step:?} failed: {error:#}");
             return State::Failed {
                 done: number,
@@ -209,6 +211,16 @@ fn self_signed(root: &Root, settings: &Settings) -> Result<()> {
     remove_tree(&made)?;
     std::fs::rename(&next, &made).context("storing the certificate")?;
     use_certificate(root, "self-signed")
+}
+
+/// Brings what a step has written to the disk. Otherwise a cut of the power could leave the state
+/// that says a step is done, and empty files in place of what it made.
+fn durable(root: &Root) -> Result<()> {
+    for path in [root.data(), root.path("/")] {
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        syncfs(file).with_context(|| format!("syncing {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Points `/data/conf/tls/*.pem` to the pair in this directory (relative to it, or absolute).
