@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 /// A program to be started, with everything that decides what it does.
 #[derive(Debug, Clone)]
@@ -97,13 +98,7 @@ impl Command {
     /// # Errors
     /// As [`Command::stream`]; the message ends with what the program said on standard error.
     pub fn read(&self) -> Result<String> {
-        let output = self
-            .expression()
-            .stdout_capture()
-            .stderr_capture()
-            .unchecked()
-            .run()
-            .with_context(|| format!("starting {}", self.argv[0].to_string_lossy()))?;
+        let output = self.captured()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             bail!(
@@ -121,14 +116,18 @@ impl Command {
     /// # Errors
     /// When the program cannot be started.
     pub fn read_any(&self) -> Result<String> {
-        let output = self
-            .expression()
+        let output = self.captured()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs to the end, however that is, with both outputs kept.
+    fn captured(&self) -> Result<Output> {
+        self.expression()
             .stdout_capture()
             .stderr_capture()
             .unchecked()
             .run()
-            .with_context(|| format!("starting {}", self.argv[0].to_string_lossy()))?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            .with_context(|| format!("starting {}", self.argv[0].to_string_lossy()))
     }
 
     fn name(&self) -> String {

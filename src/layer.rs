@@ -174,6 +174,9 @@ impl Store {
     /// Commits the layer of `record` from elsewhere: `fill` is given an empty directory and says
     /// whether it holds the layer now, which is looked at once more. Returns whether the layer
     /// is there.
+    ///
+    /// # Errors
+    /// Those of `fill`, and when the store cannot be written.
     pub fn receive(
         &self,
         record: &Record,

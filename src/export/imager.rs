@@ -53,9 +53,8 @@ const PI3: Model = Model {
     tag: "pi3-64bit",
 };
 const PI3_32: Model = Model {
-    name: "Raspberry Pi 3",
-    description: "Models A+, B, B+, Compute Module 3, Zero 2 W",
     tag: "pi3-32bit",
+    ..PI3
 };
 const PI2_32: Model = Model {
     name: "Raspberry Pi 2",

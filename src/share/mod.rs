@@ -159,6 +159,9 @@ impl Share {
     }
 
     /// Fetches those of `packages` that `archives` does not have. Their number.
+    ///
+    /// # Errors
+    /// When the package cache cannot be written. What the shared cache lacks is none.
     pub fn fetch_packages(&self, packages: &[Package], archives: &Archives) -> Result<usize> {
         let missing: Vec<_> = packages
             .iter()

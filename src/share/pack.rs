@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// zstd's own default: faster than most networks, and a third of the size.
 const LEVEL: i32 = 3;
@@ -29,6 +29,14 @@ fn tar(dir: &Path) -> Command {
     command
 }
 
+/// Waits for tar.
+fn succeeded(tar: Child) -> Result<()> {
+    let end = tar.wait_with_output().context("waiting for tar")?;
+    let said = String::from_utf8_lossy(&end.stderr);
+    ensure!(end.status.success(), "tar: {}", said.trim());
+    Ok(())
+}
+
 /// Writes `parts` of `dir` to `to`.
 pub(super) fn pack(dir: &Path, parts: &[String], to: &mut File) -> Result<()> {
     let mut child = tar(dir)
@@ -44,14 +52,7 @@ pub(super) fn pack(dir: &Path, parts: &[String], to: &mut File) -> Result<()> {
     io::copy(&mut output, &mut encoder)
         .and_then(|_| encoder.finish()?.flush())
         .with_context(|| format!("packing {}", dir.display()))?;
-    let end = child.wait_with_output().context("waiting for tar")?;
-    ensure!(
-        end.status.success(),
-        "packing {}: {}",
-        dir.display(),
-        String::from_utf8_lossy(&end.stderr).trim()
-    );
-    Ok(())
+    succeeded(child).with_context(|| format!("packing {}", dir.display()))
 }
 
 /// Unpacks `from` into `dir`.
@@ -71,13 +72,8 @@ pub(super) fn unpack(from: File, dir: &Path) -> Result<()> {
     let mut decoder = zstd::Decoder::new(from).context("starting to decompress")?;
     let copied = io::copy(&mut decoder, &mut input);
     drop(input);
-    let end = child.wait_with_output().context("waiting for tar")?;
-    copied.with_context(|| format!("unpacking into {}", dir.display()))?;
-    ensure!(
-        end.status.success(),
-        "unpacking into {}: {}",
-        dir.display(),
-        String::from_utf8_lossy(&end.stderr).trim()
-    );
-    Ok(())
+    // Of the two, tar knows better what was wrong.
+    succeeded(child)
+        .and(copied.map(drop).context("decompressing"))
+        .with_context(|| format!("unpacking into {}", dir.display()))
 }

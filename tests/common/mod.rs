@@ -38,21 +38,26 @@ pub(crate) fn target(arch: &str) -> String {
     format!("ARCH={arch}\nRELEASE={}\nEXTRA_SUITES=\n", release(arch))
 }
 
+/// The first Debian archive that this machine's apt uses, without a slash at the end.
+pub(crate) fn host_mirror() -> String {
+    let targets = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(LABEL)|$(REPO_URI)"])
+        .args(["Created-By: Packages"])
+        .output()
+        .unwrap();
+    let targets = String::from_utf8_lossy(&targets.stdout);
+    let mirror = targets
+        .lines()
+        .find_map(|line| line.strip_prefix("Debian|"))
+        .expect("a Debian archive in this machine's apt sources, after apt-get update");
+    mirror.trim_end_matches('/').to_owned()
+}
+
 /// Whether apt takes the index of `suite` for `arch` from the host's first mirror.
 fn index_is_whole(suite: &str, arch: &str) -> bool {
     let base = tempfile::tempdir().unwrap();
     let dir = base.path();
-    let targets = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(SITE) $(REPO_URI)"])
-        .output()
-        .unwrap();
-    let targets = String::from_utf8_lossy(&targets.stdout).into_owned();
-    let mirror = targets
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(_, uri)| uri.trim_end_matches('/'))
-        .find(|uri| uri.ends_with("/debian"))
-        .unwrap_or("http://deb.debian.org/debian");
+    let mirror = host_mirror();
     // The hashes of the release file are what is looked at, not who signed it.
     fs::write(
         dir.join("sources.list"),

@@ -1,7 +1,7 @@
 //! The tree's own stages 0 to 2 as Raspberry Pi OS, to an image.
 
 use crate::archive::{Archive, Key, raspberrypi, run};
-use crate::common::{Tree, cache, release};
+use crate::common::{Tree, cache, host_mirror, release};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -151,17 +151,9 @@ fn armhf_packages() -> Vec<PathBuf> {
             let _ = fs::hard_link(entry.path(), archives.join(entry.file_name()));
         }
     }
-    let mirror = run(
-        "apt-get",
-        &["indextargets", "--format", "$(REPO_URI)"],
-        Path::new("/"),
-    );
-    let mirror = mirror
-        .lines()
-        .find(|uri| uri.trim_end_matches('/').ends_with("/debian"));
     let source = format!(
         "deb [arch=armhf signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {} main non-free-firmware\n",
-        mirror.unwrap_or("http://deb.debian.org/debian"),
+        host_mirror(),
         release("armhf")
     );
     fs::write(dir.join("sources.list"), source).unwrap();
