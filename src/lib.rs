@@ -143,9 +143,11 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         sandbox::stop_with_parent()?;
     }
     let mut ready = None;
-    // When nothing has changed there is no need to look at the build machine.
+    // When nothing has changed there is no need to look at the build machine, unless others are
+    // to have what is there.
     if let Ok((config, plan)) = check::plan(request) {
-        let last = Progress::last(&config)?.filter(|last| last.complete && !config.clean);
+        let last = Progress::last(&config)?
+            .filter(|last| last.complete && !config.clean && config.cache_to.is_none());
         if let Some(last) = last {
             let held = hold(&config)?;
             let (mirrors, locked, state) = stand_on(&config, args, &mut note)?;

@@ -35,7 +35,7 @@ impl Address {
         }
         if !REMOTE.contains(&scheme) {
             return Err(format!(
-                "\"{scheme}\" is no kind of cache; use a folder, or one of {}",
+                "\"{scheme}\" is no kind of cache; use a folder, or one of {}://",
                 REMOTE.join("://, ")
             ));
         }
