@@ -15,7 +15,7 @@ use crate::pool::{self, Archives};
 use crate::progress::Progress;
 use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, LOCKED_VAR, TOOLS_VAR};
 use crate::schedule::{Entry, Job, Schedule, Verdict};
-use crate::script::env::stage_work_dir;
+use crate::script::env::{EXPORT_DEPLOY, stage_work_dir};
 use crate::script::{self, Env};
 use crate::share::Share;
 use crate::step::{Step, StepKind};
@@ -29,6 +29,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use walkdir::WalkDir;
 
 /// A step that did not succeed, with what one needs to mend it.
 #[derive(Debug)]
@@ -117,8 +118,7 @@ pub fn lock(job: &Job<'_>, last: &Progress) -> Result<()> {
     let store = Store::open(&job.config.work_dir)?;
     let mut build = Build::new(job, &store, last.clone(), "lock.log")?;
     build.prepare_dispatch(Mode::Native)?;
-    let stack: Vec<Key> = last.steps.iter().map(|(_, key)| key.clone()).collect();
-    build.lock_packages(&stack, true)?;
+    build.lock_packages(true)?;
     let path = lockfile::path_of(job.config);
     build.output.say(&format!("wrote {}", path.display()));
     Ok(())
@@ -280,15 +280,13 @@ impl<'a> Build<'a> {
             )?);
         }
         let mut exported = false;
-        for (index, entry) in schedule.entries.iter().enumerate() {
+        for index in 0..schedule.entries.len() {
             self.step(schedule, index)?;
-            let next = schedule.entries.get(index + 1);
-            let stage_ends = next.is_none_or(|next| !std::ptr::eq(next.stage, entry.stage));
-            if let Some(export) = entry.stage.export.as_ref().filter(|_| stage_ends) {
-                exported |= self.export(&schedule.stack(index + 1), export)?;
+            for image in schedule.images_of(index) {
+                exported |= self.export(&schedule.stack(index), image.export)?;
             }
         }
-        self.lock_packages(&schedule.stack(schedule.entries.len()), false)?;
+        self.lock_packages(false)?;
         self.give_packages()?;
         self.progress.complete = true;
         self.progress.save(&self.work)?;
@@ -363,7 +361,7 @@ impl<'a> Build<'a> {
     /// The variables of a step, with what its commands find the tools by.
     fn env(&self, entry: &Entry<'_>) -> Env {
         let config = self.job.config;
-        let mut env = self.job.env(entry.stage, entry.previous, entry.sub_stage);
+        let mut env = self.job.env(&entry.at);
         let archives = self.archives.dir().to_string_lossy();
         env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
         let conf = apt::build_conf(config, self.locked.is_some());
@@ -388,21 +386,21 @@ impl<'a> Build<'a> {
     /// Runs one step on a layer of its own, unless that layer is there.
     fn step(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
         let entry = &schedule.entries[index];
-        let (step, key) = (entry.step, &entry.record.key);
-        let at = stage_work_dir(&self.work, entry.stage);
+        let (name, key) = (&entry.record.name, &entry.record.key);
+        let at = stage_work_dir(&self.work, entry.at.stage);
         // Another build of the same command may be at the very same step.
         let _making = self.store.making(key)?;
         if self.store.find(key).is_some() {
-            self.output.say(&format!("cached  {}", step.name));
-            return self.reached(step, key);
+            self.output.say(&format!("cached  {name}"));
+            return self.reached(name, key);
         }
         let mark = self.timings.begin();
         let layer = self
             .store
-            .begin(entry.record.clone(), &schedule.stack(index), &at)?;
-        let before = match entry.previous {
-            Some(previous) if previous.name != entry.stage.name => Some(self.store.view(
-                &schedule.stack(entry.below),
+            .begin(entry.record.clone(), &schedule.stack_below(index), &at)?;
+        let before = match entry.at.previous {
+            Some(previous) if previous.name != entry.at.stage.name => Some(self.store.view(
+                &schedule.stack_before_stage(index),
                 &stage_work_dir(&self.work, previous),
             )?),
             _ => None,
@@ -416,8 +414,8 @@ impl<'a> Build<'a> {
             }
         }
         let env = self.env(entry);
-        let mut output = self.output.step(&step.name);
-        let result = carry_out(step, &at, &env, &mut |line| output.line(line))
+        let mut output = self.output.step(name);
+        let result = carry_out(entry.step, &at, &env, &mut |line| output.line(line))
             .and_then(|()| self.archives.save());
         drop(before);
         match result {
@@ -426,25 +424,25 @@ impl<'a> Build<'a> {
                 let key = layer.commit()?;
                 self.durable.committed(key.clone());
                 self.timings
-                    .end(&mark, &step.name, disk_usage(&self.store.upper(&key)));
-                self.reached(step, &key)
+                    .end(&mark, name, disk_usage(&self.store.upper(&key)));
+                self.reached(name, &key)
             }
             Err(cause) => {
                 let last_lines = output.failed();
-                self.progress.failed = Some((step.name.clone(), key.clone()));
+                self.progress.failed = Some((name.clone(), key.clone()));
                 // On a full disk this cannot be done either; the step's failure is what counts.
                 let kept = layer.keep_failed().and(self.progress.save(&self.work));
                 if let Err(error) = kept {
                     self.output.log(&format!("{error:#}"));
                 }
-                Err(self.failure(&step.name, last_lines, cause))
+                Err(self.failure(name, last_lines, cause))
             }
         }
     }
 
     /// Writes the packages of the finished build to the lock file: with `again` in any case,
     /// else if it has none of them yet.
-    fn lock_packages(&mut self, stack: &[Key], again: bool) -> Result<()> {
+    fn lock_packages(&mut self, again: bool) -> Result<()> {
         let config = self.job.config;
         let path = lockfile::path_of(config);
         let _turn = lockfile::turn(&path)?;
@@ -456,14 +454,14 @@ impl<'a> Build<'a> {
         if !again && file.root(Use::Image, suite, arch).is_some() {
             return Ok(());
         }
-        let at = self.work.join("lock");
-        let view = self.store.view(stack, &at)?;
-        let found = collect::packages(
-            &at.join("rootfs"),
-            &self.archives.index()?,
-            self.job.mirrors,
-        );
-        drop(view);
+        let (mut views, mut roots) = (Vec::new(), Vec::new());
+        for tip in self.progress.tips() {
+            let at = self.work.join("lock").join(tip.id());
+            views.push(self.store.view(&self.store.stack(tip), &at)?);
+            roots.push(at.join("rootfs"));
+        }
+        let found = collect::packages(&roots, &self.archives.index()?, self.job.mirrors);
+        drop(views);
         let packages = match found {
             Ok(packages) => packages,
             Err(error) if again => return Err(error),
@@ -496,9 +494,9 @@ impl<'a> Build<'a> {
         file.save(&path)
     }
 
-    fn reached(&mut self, step: &Step, key: &Key) -> Result<()> {
+    fn reached(&mut self, step: &str, key: &Key) -> Result<()> {
         self.share.give_layer(key, self.store.layer(key));
-        self.progress.steps.push((step.name.clone(), key.clone()));
+        self.progress.steps.push((step.to_owned(), key.clone()));
         self.progress.save(&self.work)
     }
 
@@ -659,6 +657,7 @@ impl<'a> Build<'a> {
             deploy_url: config.deploy_url.clone(),
             signer: config.sign_with.clone(),
             record: self.record(),
+            beside: left_to_deploy(&at.join(EXPORT_DEPLOY), &image, config)?,
             mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
             mkfs_root: match config.disk.root {
                 RootKind::Ext4 => None,
@@ -687,6 +686,31 @@ impl<'a> Build<'a> {
             }
         }
     }
+}
+
+/// What export steps left in `dir` for the deploy directory. What is called as the exporter's own
+/// artefacts of `image` is not: it was made of an empty image file.
+fn left_to_deploy(dir: &Path, image: &str, config: &Config) -> Result<Vec<PathBuf>> {
+    let archive = image.replacen(&config.img_filename, &config.archive_filename, 1);
+    let own = |name: &str| {
+        [image, archive.as_str()].iter().any(|stem| {
+            let rest = name.strip_prefix(stem);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        })
+    };
+    let mut files = Vec::new();
+    for entry in WalkDir::new(dir).max_depth(1).sort_by_file_name() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // No step has made the directory.
+            Err(_) if !dir.exists() => break,
+            Err(error) => return Err(error).context("reading what the export steps left"),
+        };
+        if entry.file_type().is_file() && !own(&entry.file_name().to_string_lossy()) {
+            files.push(entry.into_path());
+        }
+    }
+    Ok(files)
 }
 
 /// The script that a tree wants run when all images are there.

@@ -95,14 +95,9 @@ pub fn all_there(job: &Job<'_>, schedule: &Schedule<'_>) -> Result<Option<Vec<Pa
         return Ok(None);
     }
     let mut files = Vec::new();
-    for (index, entry) in schedule.entries.iter().enumerate() {
-        let next = schedule.entries.get(index + 1);
-        let stage_ends = next.is_none_or(|next| !std::ptr::eq(next.stage, entry.stage));
-        let Some(export) = entry.stage.export.as_ref().filter(|_| stage_ends) else {
-            continue;
-        };
-        let image = format!("{}{}", job.config.img_filename, export.suffix);
-        let key = image_key(job, &schedule.stack(index + 1), export)?;
+    for found in &schedule.images {
+        let image = format!("{}{}", job.config.img_filename, found.export.suffix);
+        let key = image_key(job, &schedule.stack(found.tip), found.export)?;
         match deployed.current(&image, &key) {
             Some(there) => files.extend(there),
             None => return Ok(None),

@@ -142,6 +142,15 @@ impl Store {
         (record.key == *key).then_some(record)
     }
 
+    /// The layers up to and with `tip`, bottom first.
+    pub fn stack(&self, tip: &Key) -> Vec<Key> {
+        let parent = |key: &Key| self.record(key).and_then(|record| record.parent);
+        let mut stack: Vec<Key> =
+            std::iter::successors(Some(tip.clone()), |key| parent(key)).collect();
+        stack.reverse();
+        stack
+    }
+
     /// Where layers are made durable in the background from now on.
     pub fn durable(&self) -> Result<Durable> {
         Durable::start(&self.dir)
@@ -286,6 +295,13 @@ impl Store {
     /// Whether the half-done layer of this failed step is there.
     pub fn has_failed(&self, key: &Key) -> bool {
         self.failed_dir(key).is_dir()
+    }
+
+    /// The layers that the failed step stood on, bottom first.
+    pub fn stack_of_failed(&self, key: &Key) -> Result<Vec<Key>> {
+        let record: Option<Record> = work::load(&self.failed_dir(key).join("layer.json"))?;
+        let parent = record.and_then(|record| record.parent);
+        Ok(parent.map_or_else(Vec::new, |parent| self.stack(&parent)))
     }
 
     /// Where the half-done layer of a failed step is kept.

@@ -170,7 +170,9 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         }
     }
     let (config, plan) = check::everything(request)?;
-    check::notes(&config).iter().for_each(|text| note(text));
+    check::notes(&config, &plan)
+        .iter()
+        .for_each(|text| note(text));
     let (_held, mirrors, locked, state) = match ready {
         Some(ready) => ready,
         None => {
@@ -282,11 +284,10 @@ fn show_schedules(args: &ConfigArgs, text: impl Fn(&Schedule<'_>) -> Result<Stri
 fn check_only(args: &ConfigArgs) -> Result<u8> {
     for variant in variants::of(&request(args)?) {
         let (config, plan) = check::everything(&variant)?;
-        for note in check::notes(&config) {
+        for note in check::notes(&config, &plan) {
             println!("note: {note}");
         }
-        let stages = plan.stages.iter().filter(|stage| !stage.skip);
-        let steps: usize = stages.map(|stage| schedule::steps_of(stage).count()).sum();
+        let steps = plan.steps().count();
         println!(
             "nothing stands in the way of building {} for {} ({steps} steps)",
             config.img_name,
@@ -356,6 +357,7 @@ fn export_tree(args: &ExportArgs) -> Result<()> {
             deploy_url: config.deploy_url.clone(),
             signer: config.sign_with.clone(),
             record: serde_json::Value::Null,
+            beside: Vec::new(),
             disk: config.disk.clone(),
             mke2fs: "mke2fs".to_owned(),
             mkfs_root: match config.disk.root {

@@ -1,6 +1,7 @@
 //! Stages, sub-stages and steps in the order in which they will run. Runs no step.
 
 mod discover;
+mod export_tree;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod suffix;
@@ -12,10 +13,14 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
+pub use export_tree::ExportTree;
+
 /// The whole build before it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub stages: Vec<Stage>,
+    /// Steps that are run for each image before it is made, if the tree has some.
+    pub export_tree: Option<ExportTree>,
 }
 
 /// One stage directory.
@@ -55,13 +60,17 @@ impl Plan {
     /// then holds what could be understood.
     pub fn discover(config: &Config) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
-        let stages = discover::stages(config, &mut problems);
-        (Self { stages }, problems)
+        let plan = Self {
+            stages: discover::stages(config, &mut problems),
+            export_tree: ExportTree::discover(&config.export_config_dir, &mut problems),
+        };
+        (plan, problems)
     }
 
-    /// All steps in the order in which they run.
+    /// All steps, each once: those of the stages, then those of the export tree.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.stages.iter().flat_map(|stage| {
+        let exports = self.export_tree.iter().map(|tree| &tree.stage);
+        self.stages.iter().chain(exports).flat_map(|stage| {
             let subs = stage.sub_stages.iter().flat_map(|sub| &sub.steps);
             stage.prerun.iter().chain(subs)
         })
@@ -77,7 +86,11 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.stages
             .iter()
-            .try_for_each(|stage| write!(f, "{stage}"))
+            .try_for_each(|stage| write!(f, "{stage}"))?;
+        match &self.export_tree {
+            Some(tree) => write!(f, "for each image: {}", tree.stage),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,10 +4,14 @@ use crate::config::Config;
 use crate::layer::Key;
 use crate::work::{self, work_of};
 use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Lists of earlier builds' layers that are kept, for `clean --keep`.
 const EARLIER: usize = 20;
+
+/// Stands between the name of a stage and that of a step that is run for its image alone.
+pub(crate) const EXPORT_MARK: char = ':';
 
 /// Which layer each step made, written as the build goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -73,6 +77,16 @@ impl Progress {
             earlier,
             ..Self::default()
         }
+    }
+
+    /// The last layer of the stages, and that of the export steps of each image.
+    pub fn tips(&self) -> Vec<&Key> {
+        let mut tips = BTreeMap::new();
+        for (name, key) in &self.steps {
+            let image = name.split_once(EXPORT_MARK).map(|(stage, _)| stage);
+            tips.insert(image, key);
+        }
+        tips.into_values().collect()
     }
 
     /// Writes the progress for the next command to read.

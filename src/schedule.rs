@@ -7,8 +7,8 @@ use crate::key::Files;
 use crate::layer::{Inputs, Key, Record, Store};
 use crate::lockfile::{LockFile, Root};
 use crate::mirror::Mirrors;
-use crate::plan::{Plan, Stage};
-use crate::progress::Progress;
+use crate::plan::{Export, Plan, Stage};
+use crate::progress::{EXPORT_MARK, Progress};
 use crate::script::Env;
 use crate::script::env::{self, Place};
 use crate::step::Step;
@@ -55,14 +55,16 @@ impl Job<'_> {
             .unwrap_or(0)
     }
 
-    /// The variables of a script of `stage`.
-    pub fn env(&self, stage: &Stage, previous: Option<&Stage>, sub_stage: Option<&Path>) -> Env {
+    /// The variables of a script at `at`.
+    pub fn env(&self, at: &At<'_>) -> Env {
+        let export = at.exported.unwrap_or(at.stage).export.as_ref();
         let place = Place {
-            stage,
-            previous,
-            sub_stage,
+            stage: at.stage,
+            previous: at.previous,
+            sub_stage: at.sub_stage,
+            exported: at.exported,
             work: &self.work(),
-            img_suffix: stage.export.as_ref().map_or("", |export| &export.suffix),
+            img_suffix: export.map_or("", |export| &export.suffix),
         };
         let mut env = env::of(self.config, self.mirrors, &place);
         env.insert("SOURCE_DATE_EPOCH".to_owned(), self.epoch().to_string());
@@ -70,17 +72,34 @@ impl Job<'_> {
     }
 }
 
+/// Where in the tree a step is.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    pub stage: &'a Stage,
+    /// The stage before, unless this is the first; of the export tree, the one it exports.
+    pub previous: Option<&'a Stage>,
+    pub sub_stage: Option<&'a Path>,
+    /// The stage whose image an export step is for.
+    pub exported: Option<&'a Stage>,
+}
+
 /// A step and its layer.
 pub struct Entry<'a> {
     pub step: &'a Step,
-    pub stage: &'a Stage,
-    /// The stage before, unless this is the first.
-    pub previous: Option<&'a Stage>,
-    pub sub_stage: Option<&'a Path>,
-    /// Layers of the stages before this one.
-    pub below: usize,
+    pub at: At<'a>,
+    /// The entry whose layer this one stands on.
+    parent: Option<usize>,
+    /// The last entry of the stage before.
+    below: Option<usize>,
     pub record: Record,
     pub verdict: Verdict,
+}
+
+/// An image that is made of the layers up to an entry.
+pub struct Image<'a> {
+    pub export: &'a Export,
+    /// Its topmost layer.
+    pub tip: usize,
 }
 
 /// Whether a step runs.
@@ -123,9 +142,12 @@ impl fmt::Display for Reason {
     }
 }
 
-/// All steps of a build in their order.
+/// All steps of a build in their order. The stages stand on one another; the export tree's steps
+/// for an image stand on its stage, and nothing stands on them.
 pub struct Schedule<'a> {
     pub entries: Vec<Entry<'a>>,
+    /// In the order in which they are made: each as soon as its topmost layer is there.
+    pub images: Vec<Image<'a>>,
 }
 
 impl<'a> Schedule<'a> {
@@ -134,55 +156,43 @@ impl<'a> Schedule<'a> {
     /// # Errors
     /// When a file of the tree cannot be read.
     pub fn new(job: &Job<'a>, store: &Store, last: Option<&Progress>) -> Result<Self> {
-        let files = Files::default();
-        let resumed = last.filter(|last| job.config.resume && !last.complete);
-        let mut scheduled = Self {
-            entries: Vec::new(),
+        let mut found = Finding {
+            job,
+            store,
+            last,
+            resumed: last.filter(|last| job.config.resume && !last.complete),
+            files: Files::default(),
+            keeping: true,
+            schedule: Self {
+                entries: Vec::new(),
+                images: Vec::new(),
+            },
         };
-        let (mut previous, mut keeping) = (None, true);
+        let (mut previous, mut tip) = (None, None);
         for stage in job.plan.stages.iter().filter(|stage| !stage.skip) {
-            let below = scheduled.entries.len();
-            for (step, sub_stage) in steps_of(stage) {
-                let env = job.env(stage, previous, sub_stage);
-                let mut inputs = files.inputs(step, stage, &env)?;
-                let parent = scheduled.entries.last().map(|entry| &entry.record.key);
-                if parent.is_none() {
-                    // Every later layer stands on this one, so it carries it for all.
-                    inputs.insert(ARCHIVE.to_owned(), job.state.id.clone());
-                }
-                let kept = resumed
-                    .filter(|_| keeping)
-                    .and_then(|last| last.steps.get(scheduled.entries.len()))
-                    .filter(|(name, _)| *name == step.name)
-                    .and_then(|(_, key)| store.find(key));
-                keeping = kept.is_some();
-                let (record, verdict) = match kept {
-                    Some(record) => {
-                        let changes = differences(&record.inputs, &inputs);
-                        (record, Verdict::Kept(changes))
-                    }
-                    None => {
-                        let record = Record::new(&step.name, parent.cloned(), inputs);
-                        let verdict = scheduled.judge(&record, store, last);
-                        (record, verdict)
-                    }
-                };
-                scheduled.entries.push(Entry {
-                    step,
-                    stage,
-                    previous,
-                    sub_stage,
-                    below,
-                    record,
-                    verdict,
-                });
-            }
+            tip = found.stage(stage, (previous, tip), None)?;
             previous = Some(stage);
+            let Some(export) = &stage.export else {
+                continue;
+            };
+            let top = match &job.plan.export_tree {
+                Some(tree) => found.stage(&tree.stage, (previous, tip), previous)?,
+                None => tip,
+            };
+            if let Some(tip) = top {
+                found.schedule.images.push(Image { export, tip });
+            }
         }
-        Ok(scheduled)
+        Ok(found.schedule)
     }
 
-    fn judge(&self, record: &Record, store: &Store, last: Option<&Progress>) -> Verdict {
+    fn judge(
+        &self,
+        record: &Record,
+        parent: Option<usize>,
+        store: &Store,
+        last: Option<&Progress>,
+    ) -> Verdict {
         if store.find(&record.key).is_some() {
             return Verdict::Cached;
         }
@@ -196,15 +206,16 @@ impl<'a> Schedule<'a> {
         if !changes.is_empty() {
             return Verdict::Run(Reason::Changed(changes));
         }
-        // The first one that runs is the cause of all that follow.
-        let cause = self
-            .entries
-            .iter()
-            .find(|entry| matches!(entry.verdict, Verdict::Run(_)));
+        // The lowest one that runs is the cause of all that stand on it.
+        let down = std::iter::successors(parent, |index| self.entries[*index].parent);
+        let cause = down
+            .map(|index| &self.entries[index])
+            .filter(|entry| matches!(entry.verdict, Verdict::Run(_)))
+            .last();
         match cause {
             Some(entry) => Verdict::Run(Reason::Follows(entry.record.name.clone())),
             None if before.parent != record.parent => {
-                let step = self.entries.last().map(|entry| entry.record.name.clone());
+                let step = parent.map(|index| self.entries[index].record.name.clone());
                 Verdict::Run(Reason::Follows(step.unwrap_or_default()))
             }
             None => Verdict::Run(Reason::Gone),
@@ -219,12 +230,33 @@ impl<'a> Schedule<'a> {
             .any(|entry| matches!(entry.verdict, Verdict::Run(_)))
     }
 
-    /// The layers up to and with entry `end` - 1, bottom first.
-    pub fn stack(&self, end: usize) -> Vec<Key> {
-        self.entries[..end]
-            .iter()
-            .map(|entry| entry.record.key.clone())
-            .collect()
+    /// The layers up to and with that of entry `tip`, bottom first.
+    pub fn stack(&self, tip: usize) -> Vec<Key> {
+        self.stack_from(Some(tip))
+    }
+
+    /// The layers that entry `index` stands on, bottom first.
+    pub fn stack_below(&self, index: usize) -> Vec<Key> {
+        self.stack_from(self.entries[index].parent)
+    }
+
+    /// The layers of the stage before that of entry `index`, bottom first.
+    pub fn stack_before_stage(&self, index: usize) -> Vec<Key> {
+        self.stack_from(self.entries[index].below)
+    }
+
+    fn stack_from(&self, tip: Option<usize>) -> Vec<Key> {
+        let down = std::iter::successors(tip, |index| self.entries[*index].parent);
+        let mut stack: Vec<Key> = down
+            .map(|index| self.entries[index].record.key.clone())
+            .collect();
+        stack.reverse();
+        stack
+    }
+
+    /// The images that are made when entry `index` is there.
+    pub fn images_of(&self, index: usize) -> impl Iterator<Item = &Image<'a>> {
+        self.images.iter().filter(move |image| image.tip == index)
     }
 
     /// What differs for the stage or step `at` from the layers last built, for people.
@@ -272,25 +304,100 @@ impl fmt::Display for Schedule<'_> {
             .map(|entry| entry.record.name.len())
             .max()
             .unwrap_or(0);
-        for entry in &self.entries {
+        for (index, entry) in self.entries.iter().enumerate() {
             let name = &entry.record.name;
             match &entry.verdict {
                 Verdict::Cached => writeln!(f, "cached  {name}")?,
                 Verdict::Kept(_) => writeln!(f, "kept    {name}")?,
                 Verdict::Run(reason) => writeln!(f, "run     {name:width$}  {reason}")?,
             }
-            let last = |other: &Entry| std::ptr::eq(other.stage, entry.stage);
-            let export = entry.stage.export.as_ref();
-            let is_last = self
-                .entries
-                .iter()
-                .rfind(|other| last(other))
-                .is_some_and(|other| std::ptr::eq(other, entry));
-            if let Some(export) = export.filter(|_| is_last) {
-                writeln!(f, "        -> image {:?}", export.suffix)?;
+            for image in self.images_of(index) {
+                writeln!(f, "        -> image {:?}", image.export.suffix)?;
             }
         }
         Ok(())
+    }
+}
+
+/// A schedule in the making.
+struct Finding<'a, 'b> {
+    job: &'b Job<'a>,
+    store: &'b Store,
+    last: Option<&'b Progress>,
+    /// The interrupted build that this one goes on with.
+    resumed: Option<&'b Progress>,
+    /// Whether it has made every layer so far.
+    keeping: bool,
+    files: Files,
+    schedule: Schedule<'a>,
+}
+
+impl<'a> Finding<'a, '_> {
+    /// Appends the steps of `stage`, which stands on `below`: that stage and its last entry.
+    /// Returns the last entry now.
+    fn stage(
+        &mut self,
+        stage: &'a Stage,
+        below: (Option<&'a Stage>, Option<usize>),
+        exported: Option<&'a Stage>,
+    ) -> Result<Option<usize>> {
+        let mut parent = below.1;
+        for (step, sub_stage) in steps_of(stage) {
+            let at = At {
+                stage,
+                previous: below.0,
+                sub_stage,
+                exported,
+            };
+            let (record, verdict) = self.step(step, &at, parent)?;
+            self.schedule.entries.push(Entry {
+                step,
+                at,
+                parent,
+                below: below.1,
+                record,
+                verdict,
+            });
+            parent = Some(self.schedule.entries.len() - 1);
+        }
+        Ok(parent)
+    }
+
+    /// The layer of a step, and whether it is there.
+    fn step(
+        &mut self,
+        step: &Step,
+        at: &At<'a>,
+        parent: Option<usize>,
+    ) -> Result<(Record, Verdict)> {
+        let env = self.job.env(at);
+        let mut inputs = self.files.inputs(step, at.stage, &env)?;
+        let entries = &self.schedule.entries;
+        if parent.is_none() {
+            // Every later layer stands on this one, so it carries it for all.
+            inputs.insert(ARCHIVE.to_owned(), self.job.state.id.clone());
+        }
+        let mut name = step.name.clone();
+        if let Some(exported) = at.exported {
+            // Scripts know it by the variables of places, which do not count.
+            inputs.insert("exported stage".to_owned(), exported.name.clone());
+            name = format!("{}{EXPORT_MARK}{name}", exported.name);
+        }
+        let kept = self
+            .resumed
+            .filter(|_| self.keeping)
+            .and_then(|last| last.steps.get(entries.len()))
+            .filter(|(made, _)| *made == name)
+            .and_then(|(_, key)| self.store.find(key));
+        self.keeping = kept.is_some();
+        if let Some(record) = kept {
+            let changes = differences(&record.inputs, &inputs);
+            return Ok((record, Verdict::Kept(changes)));
+        }
+        let on = parent.map(|index| entries[index].record.key.clone());
+        let record = Record::new(&name, on, inputs);
+        let verdict = self.schedule.judge(&record, parent, self.store, self.last);
+        Ok((record, verdict))
     }
 }
 

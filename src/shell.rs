@@ -26,11 +26,17 @@ pub fn shell(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Resu
     let progress = Progress::load(config)?;
     let store = Store::open(&config.work_dir)?;
     let mount_point = work_of(config).join("shell");
-    let (name, stack) = stack_of(&progress, at)?;
+    let (name, mut stack) = match last_step(&progress, at)? {
+        Some((name, key)) => (name.clone(), store.stack(key)),
+        None => ("the beginning".to_owned(), Vec::new()),
+    };
     let failed = progress
         .failed
         .as_ref()
         .filter(|(_, key)| at.is_none() && store.has_failed(key));
+    if let Some((_, key)) = failed {
+        stack = store.stack_of_failed(key)?;
+    }
     let place = match failed {
         Some((step, _)) => format!("Inside {step}, as it failed"),
         None => format!("After {name}"),
@@ -47,6 +53,7 @@ pub fn shell(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Resu
         stage,
         previous: None,
         sub_stage: None,
+        exported: None,
         work: &work_of(config),
         img_suffix: "",
     };
@@ -98,31 +105,20 @@ fn emulated(config: &Config, env: &mut Env) -> Result<Option<Dispatch>> {
     Ok(Some(dispatch))
 }
 
-/// The layers up to and with the last step of stage `at`, or the step `at`.
-fn stack_of(progress: &Progress, at: Option<&str>) -> Result<(String, Vec<Key>)> {
-    let end = match at {
-        None => progress.steps.len(),
-        Some(at) => {
-            let at = at.trim_end_matches('/');
-            let of_stage = format!("{at}/");
-            let last = progress
-                .steps
-                .iter()
-                .rposition(|(name, _)| name == at || name.starts_with(&of_stage));
-            match last {
-                Some(index) => index + 1,
-                None => bail!(
-                    "the last build has no stage or step {at}; `westwork-gen plan` lists them"
-                ),
-            }
-        }
+/// The last step of stage `at`, or the step `at`, or the last one that was built.
+fn last_step<'a>(progress: &'a Progress, at: Option<&str>) -> Result<Option<&'a (String, Key)>> {
+    let Some(at) = at else {
+        return Ok(progress.steps.last());
     };
-    let steps = &progress.steps[..end];
-    let name = steps
-        .last()
-        .map_or("the beginning", |(name, _)| name)
-        .to_owned();
-    Ok((name, steps.iter().map(|(_, key)| key.clone()).collect()))
+    let at = at.trim_end_matches('/');
+    let of_stage = format!("{at}/");
+    let mut down = progress.steps.iter().rev();
+    match down.find(|(name, _)| name == at || name.starts_with(&of_stage)) {
+        Some(step) => Ok(Some(step)),
+        None => {
+            bail!("the last build has no stage or step {at}; `westwork-gen plan` lists them")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -141,12 +137,10 @@ mod tests {
                 .collect(),
             ..Progress::default()
         };
-        assert_eq!(stack_of(&progress, Some("s0")).unwrap().1.len(), 2);
-        assert_eq!(
-            stack_of(&progress, Some("s0/prerun.sh")).unwrap().1.len(),
-            1
-        );
-        assert_eq!(stack_of(&progress, None).unwrap().1.len(), 3);
-        assert!(stack_of(&progress, Some("s9")).is_err());
+        let last = |at| last_step(&progress, at).unwrap().unwrap().0.as_str();
+        assert_eq!(last(Some("s0")), "s0/00-a/00-run.sh");
+        assert_eq!(last(Some("s0/prerun.sh")), "s0/prerun.sh");
+        assert_eq!(last(None), "s1/00-b/00-run.sh");
+        assert!(last_step(&progress, Some("s9")).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! What package archives do wrong, out of apt's words for it: which file, why, and what to do.
+//! What a failed step's own words mean: what a package archive did wrong, by apt's messages, and
+//! what a build does not have, by those of mount and losetup.
 
 use crate::config::Config;
 use std::collections::BTreeSet;
@@ -53,8 +54,34 @@ const ALL: &[Known] = &[
     },
 ];
 
-/// What is to be said of the archives when these were the last lines of a step.
+/// How the programs begin their messages that want devices, and what is to be said then.
+const DEVICES: &[(&str, &str)] = &[
+    (
+        "losetup: ",
+        "a build has no loop devices: write into ROOTFS_DIR, and leave the image's partitions to the exporter",
+    ),
+    (
+        "mount: ",
+        "a build mounts directories (--bind), proc, sysfs and tmpfs, but no devices and no files with file systems in them; debugfs and mtools read those without a mount",
+    ),
+];
+
+/// What is to be said when these were the last lines of a step.
 pub fn explain(lines: &[String], config: &Config) -> Vec<String> {
+    let mut all = archives(lines, config);
+    all.extend(devices(lines));
+    all
+}
+
+fn devices(lines: &[String]) -> impl Iterator<Item = String> {
+    DEVICES
+        .iter()
+        .filter(|(start, _)| lines.iter().any(|line| line.starts_with(start)))
+        .map(|(_, advice)| (*advice).to_owned())
+}
+
+/// What is to be said of the archives.
+fn archives(lines: &[String], config: &Config) -> Vec<String> {
     let mut said = BTreeSet::new();
     let mut all = Vec::new();
     for (at, line) in lines.iter().enumerate() {

@@ -100,6 +100,7 @@ fn make_with(root: &Path, out: &Path, margin: u64, disk: Disk) -> anyhow::Result
         deploy_url: None,
         signer: None,
         record: serde_json::Value::Null,
+        beside: Vec::new(),
         mke2fs: "mke2fs".into(),
         mkfs_root,
     };

@@ -192,6 +192,7 @@ fn every_attribute_comes_through() {
         deploy_url: None,
         signer: None,
         record: serde_json::Value::Null,
+        beside: Vec::new(),
         level: None,
         boot_size: 40 << 20,
         root_margin: 0,

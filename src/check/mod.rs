@@ -4,6 +4,7 @@
 mod emulator;
 mod ids;
 mod kernel;
+mod pigen;
 mod storage;
 
 use crate::command::Command;
@@ -42,7 +43,7 @@ fn all(loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
 }
 
 /// What a user should know although it does not stand in the way.
-pub fn notes(config: &Config) -> Vec<String> {
+pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
     if is_foreign(config.arch)
         && kernel::version().is_some_and(|version| version < kernel::BINFMT_IN_NAMESPACE)
@@ -58,23 +59,7 @@ pub fn notes(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
-    for dir in config
-        .stage_list
-        .iter()
-        .filter(|dir| dir.join("EXPORT_NOOBS").exists())
-    {
-        notes.push(format!(
-            "{}: ignored, for NOOBS is gone; the manifest for Raspberry Pi Imager takes its place",
-            dir.join("EXPORT_NOOBS").display()
-        ));
-    }
-    if let Some(steps) = own_export(&config.export_config_dir) {
-        notes.push(format!(
-            "{}: its own steps ({steps}) are not run, for partitions, file systems and compression are \
-             the exporter's; move what else they do into the stage that is exported",
-            config.export_config_dir.display()
-        ));
-    }
+    notes.extend(pigen::notes(config, plan));
     notes.extend(
         config
             .stage_list
@@ -82,17 +67,6 @@ pub fn notes(config: &Config) -> Vec<String> {
             .flat_map(|stage| without_wheels(stage, config.arch)),
     );
     notes
-}
-
-/// Names of the steps in a directory such as pi-gen's export-image, if there are any.
-fn own_export(dir: &Path) -> Option<String> {
-    let entries = std::fs::read_dir(dir).ok()?.flatten();
-    let mut names: Vec<_> = entries
-        .filter(|entry| entry.path().is_dir() || entry.file_name() == "prerun.sh")
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort_unstable();
-    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// Sub-stages that have wheels for other architectures than `arch`.

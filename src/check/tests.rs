@@ -1,6 +1,6 @@
 //! The build machine, with a search path of the test's own.
 
-use super::{all, missing, missing_tools, notes};
+use super::{all, missing, missing_tools};
 use crate::config::{Arch, Loaded};
 use crate::plan::fixture::{config, tree};
 use crate::problem::{Problem, Problems};
@@ -67,16 +67,6 @@ fn settings_tree_and_machine_are_reported_together() {
     let emulator = "apt install qemu-user-static, or build --install-deps";
     assert_eq!(remedies.contains(&emulator), is_foreign(Arch::Arm64));
     assert!(!dir.path().join("work").exists());
-}
-
-#[test]
-fn an_export_for_noobs_is_noted() {
-    let dir = tree(&[("s/EXPORT_NOOBS", "")]);
-    assert!(
-        notes(&config(dir.path(), &["s"]))
-            .iter()
-            .any(|note| note.contains("NOOBS is gone"))
-    );
 }
 
 #[test]

@@ -309,6 +309,12 @@ impl<'a> Judge<'a> {
                 .to_owned();
             self.blame("STAGE_LIST", (what, remedy));
         }
+        let export = &config.export_config_dir;
+        if self.raw.settings.contains_key("EXPORT_CONFIG_DIR") && !export.is_dir() {
+            let what = format!("there is no directory {}", export.display());
+            let remedy = "correct the path; one that is relative starts where the stages are";
+            self.blame("EXPORT_CONFIG_DIR", (what, remedy.to_owned()));
+        }
         let paths = [
             &config.work_dir,
             &config.deploy_dir,

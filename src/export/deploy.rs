@@ -60,12 +60,12 @@ impl Deploy {
         self.artefacts.push(Artefact { file, name, sha256 });
     }
 
-    /// An artefact `name` with `text` in it.
-    pub(super) fn text(&mut self, name: String, text: &str) -> Result<()> {
+    /// An artefact `name` with these `contents`.
+    pub(super) fn file(&mut self, name: String, contents: impl AsRef<[u8]>) -> Result<()> {
         let mut file = self.create(&name)?;
-        file.write_all(text.as_bytes())
+        file.write_all(contents.as_ref())
             .with_context(|| format!("writing {name}"))?;
-        self.add(file, name, hex::encode(Sha256::digest(text)));
+        self.add(file, name, hex::encode(Sha256::digest(contents)));
         Ok(())
     }
 
@@ -92,14 +92,14 @@ impl Deploy {
             .map(|extension| format!("{SUMS}{extension}"))
             .collect();
         let own = self.artefacts.len();
-        self.text(SUMS.to_owned(), &sums)?;
+        self.file(SUMS.to_owned(), &sums)?;
         if let Some(signer) = signer {
             let name = format!("{SUMS}{}", signer.extension());
             unsigned.retain(|other| *other != name);
             let signature = signer
                 .sign(&sums, epoch)
                 .with_context(|| format!("signing {SUMS}"))?;
-            self.text(name, &signature)?;
+            self.file(name, &signature)?;
         }
         for artefact in &self.artefacts {
             let file = artefact.file.as_file();
@@ -183,7 +183,7 @@ mod tests {
         let sums = "11  a.img.xz\n22  b.img.xz\n33  gone.img.xz\n";
         fs::write(path("SHA256SUMS"), sums).unwrap();
         let mut deploy = Deploy::begin(dir.path()).unwrap();
-        deploy.text("a.img.zst".into(), "x").unwrap();
+        deploy.file("a.img.zst".into(), "x").unwrap();
         assert!(!path("a.img.zst").exists() && path("a.img.xz").exists());
         assert_eq!(fs::read_to_string(path("SHA256SUMS")).unwrap(), sums);
         deploy.publish(&["a"], None, 0).unwrap();

@@ -78,6 +78,8 @@ pub struct ExportRequest<'a> {
     pub signer: Option<Signer>,
     /// What the build record says of the build, [`without_secrets`].
     pub record: serde_json::Value,
+    /// Files that are published with the artefacts, under their own names.
+    pub beside: Vec<PathBuf>,
     /// The mke2fs program: `mke2fs`, or a path.
     pub mke2fs: String,
     /// The program that makes a read-only root, if `disk` has one.

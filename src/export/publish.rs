@@ -8,7 +8,7 @@ use super::{ExportRequest, Exported, dpkg, imager, info, pass, sbom};
 use crate::config::{Base, Compression};
 use anyhow::{Context, Result};
 use serde_json::json;
-use std::fs::File;
+use std::fs::{self, File};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
@@ -124,8 +124,8 @@ pub(super) fn publish(
         raw_sha256: &passed.raw_sha256,
         origin: &request.info_lines,
     };
-    deploy.text(beside(deploy::BMAP), &passed.bmap.to_xml())?;
-    deploy.text(beside(deploy::INFO), &info::info(&facts, &packages))?;
+    deploy.file(beside(deploy::BMAP), passed.bmap.to_xml())?;
+    deploy.file(beside(deploy::INFO), info::info(&facts, &packages))?;
 
     let identity = Identity::new(request.source_date_epoch, &request.name);
     let subject = sbom::Subject {
@@ -138,9 +138,15 @@ pub(super) fn publish(
     };
     let licences = sbom::licences(request.rootfs, &packages);
     let spdx = sbom::spdx(&subject, &packages, &licences)?;
-    deploy.text(beside(deploy::SPDX), &spdx)?;
+    deploy.file(beside(deploy::SPDX), &spdx)?;
     let cyclonedx = sbom::cyclonedx(&subject, &packages, &licences)?;
-    deploy.text(beside(deploy::CYCLONEDX), &cyclonedx)?;
+    deploy.file(beside(deploy::CYCLONEDX), &cyclonedx)?;
+
+    for path in &request.beside {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let contents = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        deploy.file(name.into_owned(), contents)?;
+    }
 
     let best = artefacts
         .iter()
@@ -163,7 +169,7 @@ pub(super) fn publish(
         url: request.deploy_url.as_deref(),
         dir: &dir,
     })?;
-    deploy.text(beside(deploy::MANIFEST), &manifest)?;
+    deploy.file(beside(deploy::MANIFEST), &manifest)?;
 
     let artefacts: Vec<_> = artefacts
         .iter()
@@ -188,7 +194,7 @@ pub(super) fn publish(
     });
     let mut record = serde_json::to_string_pretty(&record).context("writing the build record")?;
     record.push('\n');
-    deploy.text(beside(deploy::RECORD), &record)?;
+    deploy.file(beside(deploy::RECORD), &record)?;
 
     let (files, shared) = deploy.publish(
         &[&request.name, &request.archive_name],

@@ -6,7 +6,7 @@ use crate::pool::Known;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name, version and architecture of a package.
 pub(crate) type Id = (String, String, String);
@@ -21,19 +21,24 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
 }
 
-/// The packages that ever were in the root file system at `rootfs`: those that are there, and
+/// The packages that ever were in the root file systems at `roots`: those that are there, and
 /// those that a step took out again. Checksums are those of the files in the pool.
 ///
 /// # Errors
-/// When a package did not come from the pool, or no package index lists it.
+/// When a package did not come from the pool, or no package index of any root lists it.
 pub fn packages(
-    rootfs: &Path,
+    roots: &[PathBuf],
     pool: &BTreeMap<String, Known>,
     mirrors: &Mirrors,
 ) -> Result<Vec<Package>> {
-    let listed = listed(rootfs, mirrors)?;
+    let mut known_to_indexes = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for rootfs in roots {
+        known_to_indexes.extend(listed(rootfs, mirrors)?);
+        ids.extend(installed(rootfs)?);
+    }
     let mut packages = Vec::new();
-    for (name, version, architecture) in installed(rootfs)? {
+    for (name, version, architecture) in ids {
         let mut package = Package {
             name,
             version,
@@ -57,7 +62,9 @@ pub fn packages(
             package.version.clone(),
             package.architecture.clone(),
         );
-        let found = listed.get(&id).filter(|found| found.sha256 == known.sha256);
+        let found = known_to_indexes
+            .get(&id)
+            .filter(|found| found.sha256 == known.sha256);
         let Some(found) = found else {
             bail!(
                 "{} {} cannot be locked: no package index of the image lists it any more",
@@ -289,13 +296,14 @@ mod tests {
             ("a_1%3a2_all.deb".to_owned(), known("11", 3)),
             ("gone_1_arm64.deb".to_owned(), known("22", 4)),
         ]);
-        let found = packages(root.path(), &pool, &mirrors).unwrap();
+        let roots = [root.path().to_owned()];
+        let found = packages(&roots, &pool, &mirrors).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(
             (&*found[0].source, &*found[0].path),
             ("mirror", "pool/a.deb")
         );
         pool.remove("gone_1_arm64.deb");
-        assert!(packages(root.path(), &pool, &mirrors).is_err());
+        assert!(packages(&roots, &pool, &mirrors).is_err());
     }
 }

@@ -71,7 +71,8 @@ fn mentioned(plan: &Plan) -> BTreeSet<String> {
     const LARGEST: u64 = 1 << 20;
     let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
     let mut words = BTreeSet::new();
-    for stage in &plan.stages {
+    let exports = plan.export_tree.iter().map(|tree| &tree.stage);
+    for stage in plan.stages.iter().chain(exports) {
         let files = WalkDir::new(&stage.dir).into_iter().flatten();
         for file in files.filter(|file| file.file_type().is_file()) {
             if file.metadata().is_ok_and(|meta| meta.len() > LARGEST) {

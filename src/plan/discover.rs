@@ -63,6 +63,14 @@ fn same_image(stages: &[Stage], problems: &mut Vec<Problem>) {
 }
 
 fn stage(config: &Config, dir: &Path, problems: &mut Vec<Problem>) -> Stage {
+    Stage {
+        export: export(config, dir, problems),
+        ..steps(dir, problems)
+    }
+}
+
+/// The steps of `dir`, as a stage that is not exported.
+pub(super) fn steps(dir: &Path, problems: &mut Vec<Problem>) -> Stage {
     let name = last(dir);
     let skip = dir.join("SKIP").exists();
     let mut stage = Stage {
@@ -71,7 +79,7 @@ fn stage(config: &Config, dir: &Path, problems: &mut Vec<Problem>) -> Stage {
         skip,
         prerun: None,
         sub_stages: Vec::new(),
-        export: export(config, dir, problems),
+        export: None,
     };
     if skip {
         return stage;

@@ -13,6 +13,8 @@ pub struct Place<'a> {
     pub stage: &'a Stage,
     pub previous: Option<&'a Stage>,
     pub sub_stage: Option<&'a Path>,
+    /// The stage whose image an export step is for.
+    pub exported: Option<&'a Stage>,
     /// Directory of this image's build, with the log.
     pub work: &'a Path,
     pub img_suffix: &'a str,
@@ -29,6 +31,10 @@ impl Place<'_> {
 pub fn stage_work_dir(work: &Path, stage: &Stage) -> PathBuf {
     work.join(&stage.name)
 }
+
+/// `DEPLOY_DIR` of export steps, in the stage's work directory: what they leave there is published
+/// with the image.
+pub const EXPORT_DEPLOY: &str = "export-deploy";
 
 /// Variables that say where things are or how a build is run, but not what: they do not make
 /// a layer another one.
@@ -249,7 +255,6 @@ fn keyrings(config: &Config, set: &mut dyn FnMut(&str, &str)) {
 fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     let mut path = |name: &str, path: &Path| set(name, &path.to_string_lossy());
     let stage_work = stage_work_dir(place.work, place.stage);
-    let export = place.work.join("export-image");
     path("BASE_DIR", &config.base_dir);
     path("CACHE_DIR", &config.cache_dir);
     path(
@@ -258,14 +263,24 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     );
     path("SCRIPT_DIR", &config.base_dir.join("scripts"));
     path("WORK_DIR", place.work);
-    path("DEPLOY_DIR", &config.deploy_dir);
     path("LOG_FILE", &place.work.join("build.log"));
     path("EXPORT_CONFIG_DIR", &config.export_config_dir);
     path("STAGE_DIR", &place.stage.dir);
     path("STAGE_WORK_DIR", &stage_work);
     path("ROOTFS_DIR", &stage_work.join("rootfs"));
-    path("EXPORT_DIR", &export);
-    path("EXPORT_ROOTFS_DIR", &export.join("rootfs"));
+    match place.exported {
+        Some(exported) => {
+            path("EXPORT_DIR", &exported.dir);
+            let work = stage_work_dir(place.work, exported);
+            path("EXPORT_ROOTFS_DIR", &work.join("rootfs"));
+            path("DEPLOY_DIR", &stage_work.join(EXPORT_DEPLOY));
+        }
+        None => {
+            path("EXPORT_DIR", Path::new(""));
+            path("EXPORT_ROOTFS_DIR", Path::new(""));
+            path("DEPLOY_DIR", &config.deploy_dir);
+        }
+    }
     if let Some(dir) = place.sub_stage {
         path("SUB_STAGE_DIR", dir);
     }

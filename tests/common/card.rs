@@ -146,6 +146,7 @@ pub(crate) fn image(root: &Path, dir: &Path, name: &str) -> PathBuf {
         deploy_url: None,
         signer: None,
         record: serde_json::Value::Null,
+        beside: Vec::new(),
         level: None,
         boot_size: ROOT_AT - BOOT_AT,
         root_margin: 4 << 20,
