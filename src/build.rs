@@ -415,6 +415,9 @@ impl<'a> Build<'a> {
         }
         let env = self.env(entry);
         let mut output = self.output.step(name);
+        if patch::wants_shell(entry.step) {
+            output.leave_terminal();
+        }
         let result = carry_out(entry.step, &at, &env, &mut |line| output.line(line))
             .and_then(|()| self.archives.save());
         drop(before);
@@ -504,7 +507,9 @@ impl<'a> Build<'a> {
     /// new, or the script is.
     fn postrun(&mut self, schedule: &Schedule<'_>, exported: bool) -> Result<()> {
         let path = postrun_of(self.job.config);
-        let Some(entry) = schedule.entries.last().filter(|_| path.is_file()) else {
+        let mut stages = schedule.entries.iter().rev();
+        let last = stages.find(|entry| entry.at.exported.is_none());
+        let Some(entry) = last.filter(|_| path.is_file()) else {
             return Ok(());
         };
         let key = deployed::postrun_key(&path)?;

@@ -16,6 +16,8 @@ pub struct Output {
     log: File,
     path: PathBuf,
     bar: ProgressBar,
+    /// Somebody sees the bar.
+    terminal: bool,
     started: Instant,
 }
 
@@ -26,7 +28,8 @@ impl Output {
             std::fs::rename(path, path.with_extension("log.1")).context("keeping the last log")?;
         }
         let log = File::create(path).with_context(|| format!("making {}", path.display()))?;
-        let bar = if std::io::stderr().is_terminal() {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal {
             ProgressBar::new_spinner()
         } else {
             ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
@@ -40,6 +43,7 @@ impl Output {
             log,
             path: path.to_owned(),
             bar,
+            terminal,
             started: Instant::now(),
         })
     }
@@ -73,6 +77,9 @@ impl Output {
     pub fn step(&mut self, name: &str) -> StepOutput<'_> {
         let began = clock(self.started.elapsed());
         self.write_log(&format!("[{began}] begin {name}"));
+        if self.terminal {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
         self.bar.set_prefix(name.to_owned());
         self.bar.set_message("");
         self.bar.enable_steady_tick(Duration::from_millis(120));
@@ -108,6 +115,14 @@ impl StepOutput<'_> {
             self.last.pop_front();
         }
         self.last.push_back(line.to_owned());
+    }
+
+    /// Leaves the terminal to the step until it ends.
+    pub fn leave_terminal(&self) {
+        self.output.bar.disable_steady_tick();
+        self.output
+            .bar
+            .set_draw_target(ProgressDrawTarget::hidden());
     }
 
     /// Ends the step well. Returns how long it took.

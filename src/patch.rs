@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::script::Env;
+use crate::step::{Step, StepKind};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::IsTerminal;
@@ -42,6 +43,11 @@ pub fn apply(
         .dir(stage_work_dir)
         .stream(sink)
         .context("applying patches")
+}
+
+/// Whether carrying out `step` opens a shell for its user.
+pub fn wants_shell(step: &Step) -> bool {
+    step.kind == StepKind::Patches && step.path.join("EDIT").exists()
 }
 
 /// Opens the shell that `EDIT` asks for, where quilt's commands work on the series.

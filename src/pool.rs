@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
@@ -141,12 +141,20 @@ impl Archives {
         work::save(&self.pool.join(INDEX), &sound)
     }
 
-    /// Puts what was downloaded since into the pool.
+    /// Puts what was downloaded since into the pool, and takes back from it what `apt-get clean`
+    /// removed.
     pub fn save(&self) -> Result<()> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
         let (now, before) = (now(), index.len());
-        for name in packages(self.dir())? {
+        let there: BTreeSet<String> = packages(self.dir())?.into_iter().collect();
+        for name in index.keys().filter(|name| !there.contains(*name)) {
+            let path = self.pool.join(name);
+            if path.exists() {
+                link(&path, &self.dir().join(name))?;
+            }
+        }
+        for name in there {
             if !index.contains_key(&name) {
                 let path = self.dir().join(&name);
                 index.insert(name.clone(), Known::read(&path, now)?);
@@ -257,6 +265,9 @@ mod tests {
         assert!(two.dir().join("a_1_arm64.deb").exists());
         assert!(!two.dir().join("lock").exists());
         assert!(notes.is_empty(), "{notes:?}");
+        fs::remove_file(two.dir().join("a_1_arm64.deb")).unwrap();
+        two.save().unwrap();
+        assert!(two.dir().join("a_1_arm64.deb").exists(), "cleaned away");
     }
 
     #[test]

@@ -91,7 +91,12 @@ for __ww_name in $(compgen -v); do
 	__ww_flags=$(declare -p "$__ww_name" 2>/dev/null) || continue
 	__ww_flags=${__ww_flags#declare -}
 	case ${__ww_flags%% *} in
-	*a*|*A*) eval "__ww_value=\"\${$__ww_name[*]}\"" ;;
+	*a*|*A*)
+		# Paths may have spaces in them.
+		if [ "$__ww_name" = STAGE_LIST ]; then IFS=$'\n'; fi
+		eval "__ww_value=\"\${$__ww_name[*]}\""
+		unset IFS
+		;;
 	*) __ww_value=${!__ww_name} ;;
 	esac
 	printf '%s\0%s\0%s\0' "$__ww_name" "${__ww_flags%% *}" "$__ww_value" >&3

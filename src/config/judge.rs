@@ -238,12 +238,18 @@ impl<'a> Judge<'a> {
                 _ => own,
             };
         }
-        // A path with spaces can be listed when it is the only one.
+        // A path with spaces can be listed in an array, or when it is the only one.
         let whole = base.join(text);
+        let words: Vec<&str> = if text.contains('\n') {
+            text.lines().filter(|line| !line.is_empty()).collect()
+        } else {
+            text.split_whitespace().collect()
+        };
         let paths = if whole.is_dir() {
             vec![whole]
         } else {
-            text.split_whitespace()
+            words
+                .into_iter()
                 .map(|word| match base.join(word) {
                     path if path.is_dir() => path,
                     path => installed_dir()

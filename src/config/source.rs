@@ -175,7 +175,7 @@ fn read_toml(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<(Strin
     };
     for (name, value) in table {
         let line = assignment(text, &name);
-        let Some(value) = toml_text(&value) else {
+        let Some(value) = toml_text(&name, &value) else {
             let problem = Problem::new(
                 format!("{name} is a table or a date"),
                 "write a text, a number, true or false, or a list of texts",
@@ -194,16 +194,17 @@ fn read_toml(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<(Strin
     settings
 }
 
-fn toml_text(value: &toml::Value) -> Option<String> {
+fn toml_text(name: &str, value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Boolean(flag) => Some(if *flag { "1" } else { "0" }.to_owned()),
         toml::Value::Array(items) => items
             .iter()
-            .map(toml_text)
+            .map(|item| toml_text(name, item))
             .collect::<Option<Vec<_>>>()
-            .map(|items| items.join(" ")),
+            // Paths may have spaces in them.
+            .map(|items| items.join(if name == "STAGE_LIST" { "\n" } else { " " })),
         _ => None,
     }
 }
@@ -359,7 +360,7 @@ mod tests {
         );
         assert_eq!(
             [value("TEMP_REPO"), value("STAGE_LIST"), value("CLEAN")],
-            ["c", "x y", "1"]
+            ["c", "x\ny", "1"]
         );
         assert!(!raw.settings.contains_key("SHELL"));
     }

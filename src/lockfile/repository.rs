@@ -23,8 +23,8 @@ const BATCH: usize = 100;
 
 /// Sees to it that every package of `root` is in `archives`, and makes the archive's index.
 ///
-/// The directory returned is an apt source for `copy:`. The packages themselves are not in it:
-/// apt finds them where it keeps what it has downloaded. With `offline` nothing is fetched.
+/// The directory returned is an apt source for `copy:`. apt finds the packages first where it keeps
+/// what it has downloaded, and does not copy them then. With `offline` nothing is fetched.
 /// Names that `plan` mentions are known to apt even if they are not locked, so that taking out
 /// a package that is not there is no error, as it is none with the whole archive.
 ///
@@ -62,7 +62,7 @@ pub fn prepare(
         archives.save()?;
     }
     let mentioned = plan.map(mentioned).unwrap_or_default();
-    index_of(root, archives.dir(), &mentioned)
+    index_of(root, archives, &mentioned)
 }
 
 /// Every word in the stages' files that could be a package's name.
@@ -158,8 +158,10 @@ fn fetch(
 
 /// Writes `dists/SUITE` of the archive: one component, no signature, for it is only ever used
 /// as trusted.
-fn index_of(root: &Root, debs: &Path, mentioned: &BTreeSet<String>) -> Result<TempDir> {
-    let dir = TempDir::new().context("making a directory for the locked index")?;
+fn index_of(root: &Root, archives: &Archives, mentioned: &BTreeSet<String>) -> Result<TempDir> {
+    let dir = archives.scratch()?;
+    let pool = dir.path().join("pool");
+    fs::create_dir(&pool).with_context(|| format!("making {}", pool.display()))?;
     let suite = dir.path().join("dists").join(&root.suite);
     let list = format!("main/binary-{}/Packages", root.architecture);
     let path = suite.join(&list);
@@ -167,7 +169,11 @@ fn index_of(root: &Root, debs: &Path, mentioned: &BTreeSet<String>) -> Result<Te
         .with_context(|| format!("making {}", path.display()))?;
     let mut text = String::new();
     for package in &root.packages {
-        text += &stanza(package, &debs.join(package.file_name()))?;
+        let name = package.file_name();
+        let deb = archives.dir().join(&name);
+        text += &stanza(package, &deb)?;
+        // For apt after `apt-get clean`, which a step may say.
+        fs::hard_link(&deb, pool.join(&name)).with_context(|| format!("linking {name}"))?;
     }
     let provided: BTreeSet<String> = text
         .lines()

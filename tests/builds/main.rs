@@ -9,6 +9,8 @@ mod failing;
 mod fixture;
 mod killed;
 mod locked;
+mod ordinary;
+mod pigen;
 mod proof;
 mod shared;
 mod user;
