@@ -8,7 +8,7 @@ use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
 use crate::durable::Durable;
 use crate::export::{self, ExportRequest, without_secrets};
 use crate::layer::{Key, Record, Store, remove};
-use crate::lockfile::{self, LockFile, Package, Root, Use, collect, repository};
+use crate::lockfile::{self, LockFile, Package, Root, Use, Which, collect, repository};
 use crate::output::Output;
 use crate::plan::Export;
 use crate::pool::{self, Archives};
@@ -316,7 +316,7 @@ impl<'a> Build<'a> {
         let runs = layers < wanted.len();
         let packages = if runs {
             let config = self.job.config;
-            let known = lockfile::packages_of(config, Use::Image, config.arch.debian());
+            let known = lockfile::packages_of(config, Use::Image);
             self.share.fetch_packages(&known, &self.archives)?
         } else {
             0
@@ -344,11 +344,8 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         let native = dispatch::native::debian_arch();
-        for (purpose, arch, pool) in [
-            (Use::Image, config.arch.debian(), config.pool()),
-            (Use::Tools, native, native),
-        ] {
-            for package in lockfile::packages_of(config, purpose, arch) {
+        for (purpose, pool) in [(Use::Image, config.pool()), (Use::Tools, native)] {
+            for package in lockfile::packages_of(config, purpose) {
                 let path = pool::path_of(&config.cache_dir, pool, &package.file_name());
                 if path.exists() {
                     self.share.give_package(path, &package.sha256);
@@ -450,11 +447,10 @@ impl<'a> Build<'a> {
         let path = lockfile::path_of(config);
         let _turn = lockfile::turn(&path)?;
         let mut file = LockFile::load(&path)?.unwrap_or_default();
-        let (suite, arch) = (&config.release, config.arch.debian());
         let Some(date) = self.job.state.date else {
             return Ok(());
         };
-        if !again && file.root(Use::Image, suite, arch).is_some() {
+        if !again && file.root(Which::of(config, Use::Image)).is_some() {
             return Ok(());
         }
         let (mut views, mut roots) = (Vec::new(), Vec::new());
@@ -478,20 +474,23 @@ impl<'a> Build<'a> {
         };
         self.output
             .log(&format!("locked {} packages", packages.len()));
-        let root = |purpose, architecture: &str, packages| Root {
-            purpose,
-            suite: suite.clone(),
-            architecture: architecture.to_owned(),
-            archive: self.job.state.id.clone(),
-            date,
-            packages,
+        let root = |purpose, packages| {
+            let which = Which::of(config, purpose);
+            Root {
+                purpose,
+                distribution: which.distribution.to_owned(),
+                suite: which.suite.to_owned(),
+                architecture: which.architecture.to_owned(),
+                archive: self.job.state.id.clone(),
+                date,
+                packages,
+            }
         };
-        file.set(root(Use::Image, arch, packages));
+        file.set(root(Use::Image, packages));
         if !self.tools.is_empty() {
-            let native = dispatch::native::debian_arch();
             file.set(Root {
                 archive: self.job.state.of_tools().to_owned(),
-                ..root(Use::Tools, native, self.tools.clone())
+                ..root(Use::Tools, self.tools.clone())
             });
         }
         file.save(&path)

@@ -217,11 +217,7 @@ fn stand_on(
         return Ok((mirrors, None, state));
     }
     let (file, image) = lockfile::of_image(config)?;
-    let tools = file.root(
-        lockfile::Use::Tools,
-        &config.release,
-        dispatch::native::debian_arch(),
-    );
+    let tools = file.root(lockfile::Which::of(config, lockfile::Use::Tools));
     let state = State {
         tools: tools.map(|tools| tools.archive.clone()),
         ..image.state()

@@ -3,7 +3,7 @@
 
 use crate::command::Command;
 use crate::config::Arch;
-use crate::lockfile::{self, Package, Use, collect, repository};
+use crate::lockfile::{self, Package, Use, Which, collect, repository};
 use crate::pool::Archives;
 use crate::schedule::Job;
 use crate::share::Share;
@@ -112,12 +112,10 @@ fn unpack(
     let (root, debs) = (dir.join("root"), dir.join("debs"));
     fs::create_dir_all(&debs).with_context(|| format!("making {}", debs.display()))?;
     let archives = Archives::open(&config.cache_dir, debian_arch(), sink)?;
-    let known = lockfile::packages_of(config, Use::Tools, debian_arch());
+    let known = lockfile::packages_of(config, Use::Tools);
     share.fetch_packages(&known, &archives)?;
     let locked = job.locked.and_then(|locked| {
-        let tools = locked
-            .file
-            .root(Use::Tools, &config.release, debian_arch())?;
+        let tools = locked.file.root(Which::of(config, Use::Tools))?;
         Some((tools, locked.offline))
     });
     let mut command = Command::new("mmdebstrap")

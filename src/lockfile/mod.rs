@@ -5,6 +5,7 @@
 //!
 //! [[root]]
 //! use = "image"                 # or "tools": the native programs that build it
+//! distribution = "debian"
 //! suite = "trixie"
 //! architecture = "arm64"
 //! archive = "9f2c…"             # state of the package index, and its date in seconds
@@ -22,7 +23,8 @@ pub mod repository;
 pub mod update;
 
 use crate::archive::State;
-use crate::config::Config;
+use crate::config::{Config, Distro};
+use crate::dispatch::native::debian_arch;
 use crate::work;
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
@@ -48,7 +50,7 @@ pub struct LockFile {
 }
 
 /// What a root is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Use {
     Image,
@@ -61,6 +63,9 @@ pub enum Use {
 pub struct Root {
     #[serde(rename = "use")]
     pub purpose: Use,
+    /// `DISTRO`'s word; native tools are always Debian's.
+    #[serde(default = "debian")]
+    pub distribution: String,
     pub suite: String,
     /// Debian's name.
     pub architecture: String,
@@ -68,6 +73,35 @@ pub struct Root {
     pub archive: String,
     pub date: i64,
     pub packages: Vec<Package>,
+}
+
+fn debian() -> String {
+    Distro::Debian.word().to_owned()
+}
+
+/// What tells the roots of a lock file apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Which<'a> {
+    pub suite: &'a str,
+    pub distribution: &'a str,
+    pub architecture: &'a str,
+    pub purpose: Use,
+}
+
+impl<'a> Which<'a> {
+    /// The root that a build of `config` uses for `purpose`.
+    pub fn of(config: &'a Config, purpose: Use) -> Self {
+        let (distro, architecture) = match purpose {
+            Use::Image => (config.distro, config.arch.debian()),
+            Use::Tools => (Distro::Debian, debian_arch()),
+        };
+        Self {
+            suite: &config.release,
+            distribution: distro.word(),
+            architecture,
+            purpose,
+        }
+    }
 }
 
 /// One package file.
@@ -114,11 +148,11 @@ pub fn path_of(config: &Config) -> PathBuf {
 }
 
 /// The packages that the tree's lock file has for `purpose`; none when there is no such file.
-pub fn packages_of(config: &Config, purpose: Use, architecture: &str) -> Vec<Package> {
+pub fn packages_of(config: &Config, purpose: Use) -> Vec<Package> {
     let file = LockFile::load(&path_of(config)).ok().flatten();
     let root = file
         .as_ref()
-        .and_then(|file| file.root(purpose, &config.release, architecture));
+        .and_then(|file| file.root(Which::of(config, purpose)));
     root.map_or_else(Vec::new, |root| root.packages.clone())
 }
 
@@ -166,28 +200,16 @@ impl LockFile {
         Ok(Some(lock))
     }
 
-    /// The root for `purpose` of `suite` and `architecture`.
-    pub fn root(&self, purpose: Use, suite: &str, architecture: &str) -> Option<&Root> {
-        self.roots.iter().find(|root| {
-            root.purpose == purpose && root.suite == suite && root.architecture == architecture
-        })
+    /// The root that is `which`.
+    pub fn root(&self, which: Which<'_>) -> Option<&Root> {
+        self.roots.iter().find(|root| root.which() == which)
     }
 
     /// Puts `root` in the place of the one it is a new state of.
     pub fn set(&mut self, root: Root) {
-        self.roots.retain(|old| {
-            old.purpose != root.purpose
-                || old.suite != root.suite
-                || old.architecture != root.architecture
-        });
+        self.roots.retain(|old| old.which() != root.which());
         self.roots.push(root);
-        self.roots.sort_by_key(|root| {
-            (
-                root.suite.clone(),
-                root.architecture.clone(),
-                root.purpose == Use::Tools,
-            )
-        });
+        self.roots.sort_by(|a, b| a.which().cmp(&b.which()));
     }
 
     /// Writes the file, a line for each package, so that changes read well.
@@ -207,7 +229,8 @@ impl LockFile {
             };
             write!(
                 text,
-                "\n[[root]]\nuse = \"{purpose}\"\nsuite = {}\narchitecture = {}\narchive = {}\ndate = {}\npackages = [\n",
+                "\n[[root]]\nuse = \"{purpose}\"\ndistribution = {}\nsuite = {}\narchitecture = {}\narchive = {}\ndate = {}\npackages = [\n",
+                quoted(&root.distribution),
                 quoted(&root.suite),
                 quoted(&root.architecture),
                 quoted(&root.archive),
@@ -237,6 +260,16 @@ impl LockFile {
 }
 
 impl Root {
+    /// What tells it from the other roots.
+    pub fn which(&self) -> Which<'_> {
+        Which {
+            suite: &self.suite,
+            distribution: &self.distribution,
+            architecture: &self.architecture,
+            purpose: self.purpose,
+        }
+    }
+
     /// The state of the archive that the root stands for.
     pub fn state(&self) -> State {
         State {
@@ -254,20 +287,21 @@ fn quoted(text: &str) -> String {
 /// The image's root in the tree's lock file.
 ///
 /// # Errors
-/// When there is none for this suite and architecture.
+/// When there is none for this distribution, suite and architecture.
 pub fn of_image(config: &Config) -> Result<(LockFile, Root)> {
     let path = path_of(config);
     let arch = config.arch.debian();
     let lock = LockFile::load(&path)?;
     let root = lock
         .as_ref()
-        .and_then(|lock| lock.root(Use::Image, &config.release, arch))
+        .and_then(|lock| lock.root(Which::of(config, Use::Image)))
         .cloned();
     match (lock, root) {
         (Some(lock), Some(root)) => Ok((lock, root)),
         (Some(_), None) => bail!(
-            "{} has no packages for {} {arch}; `westwork-gen lock` after a build adds them",
+            "{} has no packages for {} {} {arch}; `westwork-gen lock` after a build adds them",
             path.display(),
+            config.distro.word(),
             config.release
         ),
         (None, _) => bail!(
@@ -302,6 +336,7 @@ pub(crate) mod tests {
         let mut lock = LockFile::default();
         let root = |purpose, version| Root {
             purpose,
+            distribution: debian(),
             suite: "trixie".to_owned(),
             architecture: "arm64".to_owned(),
             archive: "ff".to_owned(),

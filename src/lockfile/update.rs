@@ -83,7 +83,7 @@ pub fn update(config: &Config, mirrors: &Mirrors, package: Option<&str>) -> Resu
 /// Image and tools are built from one state: they carry the image's name for it.
 fn align(file: &mut LockFile, image: &Root) {
     let state = file
-        .root(Use::Image, &image.suite, &image.architecture)
+        .root(image.which())
         .map(|root| (root.archive.clone(), root.date));
     if let Some((archive, date)) = state {
         let tools = file
