@@ -1,63 +1,38 @@
 //! Running a plan: one layer a step, an image for each stage that wants one.
 
-use crate::apt::{self, Recommends};
-use crate::config::{Config, Distro, RootKind};
+mod failure;
+mod image;
+mod locked;
+mod native;
+mod shared;
+mod step;
+
+pub use failure::StepFailure;
+pub use locked::lock;
+
+use crate::apt;
+use crate::config::Config;
 use crate::deployed::{self, Deployed};
-use crate::dispatch::table::Versions;
-use crate::dispatch::{self, Dispatch, EMULATOR_VAR, Mode};
+use crate::dispatch::{Dispatch, EMULATOR_VAR, Mode};
 use crate::durable::Durable;
-use crate::export::{self, ExportRequest, without_secrets};
-use crate::layer::{Key, Record, Store, remove};
-use crate::lockfile::{self, LockFile, Package, Root, Use, Which, collect, repository};
+use crate::layer::{Key, Store, remove};
+use crate::lockfile::{Package, repository};
 use crate::output::Output;
-use crate::plan::Export;
-use crate::pool::{self, Archives};
+use crate::pool::Archives;
 use crate::progress::Progress;
 use crate::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, LOCKED_VAR, TOOLS_VAR};
 use crate::schedule::{Entry, Job, Schedule, Verdict};
-use crate::script::env::{EXPORT_DEPLOY, stage_work_dir};
+use crate::script::env::stage_work_dir;
 use crate::script::{self, Env};
 use crate::share::Share;
-use crate::step::{Step, StepKind};
-use crate::timings::{Row, Timings, disk_usage};
-use crate::tool::Tool;
-use crate::{disk, finalise, patch, tool, trouble, work};
-use anyhow::{Context, Result, ensure};
-use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use crate::timings::{Timings, disk_usage};
+use crate::{patch, tool};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use step::carry_out;
 use tempfile::TempDir;
-use walkdir::WalkDir;
-
-/// A step that did not succeed, with what one needs to mend it.
-#[derive(Debug)]
-pub struct StepFailure {
-    step: String,
-    last_lines: Vec<String>,
-    log: PathBuf,
-    /// What is known of the reason: file systems without room, what the archive did.
-    reasons: Vec<String>,
-    cause: anyhow::Error,
-}
-
-impl fmt::Display for StepFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.last_lines {
-            writeln!(f, "  | {line}")?;
-        }
-        writeln!(f, "{} failed: {:#}", self.step, self.cause)?;
-        for text in &self.reasons {
-            writeln!(f, "  {text}")?;
-        }
-        writeln!(f, "  the whole log:   {}", self.log.display())?;
-        writeln!(f, "  to look inside:  westwork-gen shell")?;
-        write!(f, "  once mended:     westwork-gen build --continue")
-    }
-}
-
-impl std::error::Error for StepFailure {}
 
 /// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
 /// work directory held.
@@ -102,25 +77,6 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
             build.output.say(&format!("emulated: {left_out}"));
         }
     }
-    Ok(())
-}
-
-/// Writes the packages of the last build, which made `last`, to the lock file. Runs in the
-/// sandbox, the work directory held.
-///
-/// # Errors
-/// When that build is not complete, or a package of it cannot be found again.
-pub fn lock(job: &Job<'_>, last: &Progress) -> Result<()> {
-    ensure!(
-        last.complete,
-        "the last build is not complete; `westwork-gen build --continue` finishes it"
-    );
-    let store = Store::open(&job.config.work_dir)?;
-    let mut build = Build::new(job, &store, last.clone(), "lock.log")?;
-    build.prepare_dispatch(Mode::Native)?;
-    build.lock_packages(true)?;
-    let path = lockfile::path_of(job.config);
-    build.output.say(&format!("wrote {}", path.display()));
     Ok(())
 }
 
@@ -178,83 +134,6 @@ impl<'a> Build<'a> {
         })
     }
 
-    /// Makes target programs runnable, and natively where that is allowed.
-    fn prepare_dispatch(&mut self, mode: Mode) -> Result<()> {
-        if !script::env::is_foreign(self.job.config.arch) {
-            return Ok(());
-        }
-        let emulator = tool::emulator(self.job.config.arch).context("finding the emulator")?;
-        let dispatch = Dispatch::new(self.job.config, &emulator, &self.work.join("tools"));
-        let mut dispatch = match dispatch {
-            Ok(dispatch) => dispatch,
-            // Before Linux 6.7. The host's own handler counts inside the sandbox too.
-            Err(error) => {
-                self.output.say(&format!(
-                    "note: the host's binfmt handler is used, and everything emulated ({error:#})"
-                ));
-                return Ok(());
-            }
-        };
-        if mode == Mode::Native {
-            let mark = self.timings.begin();
-            let mut packages = dispatch::table::packages()?;
-            match self.job.config.disk.root {
-                RootKind::Ext4 => {}
-                RootKind::Squashfs => drop(packages.insert(Tool::Mksquashfs.package().to_owned())),
-                RootKind::Erofs => drop(packages.insert(Tool::MkfsErofs.package().to_owned())),
-            }
-            let mut output = self.output.step("native tools");
-            let made =
-                dispatch::native::tools_root(self.job, &self.share, &packages, &mut |line| {
-                    output.line(line);
-                });
-            match made {
-                Ok(tools) => {
-                    output.done();
-                    self.timings.end(&mark, "native tools", 0);
-                    self.tools.clone_from(&tools.packages);
-                    let offered = self.offered(&packages)?;
-                    dispatch.use_tools(tools, offered)?;
-                }
-                // Without them the image's file system would be made by other programs.
-                Err(error) if self.job.locked.is_some() => {
-                    output.failed();
-                    return Err(error);
-                }
-                Err(error) => {
-                    output.failed();
-                    self.output
-                        .say(&format!("note: everything is emulated ({error:#})"));
-                }
-            }
-        }
-        self.dispatch = Some(dispatch);
-        Ok(())
-    }
-
-    /// The versions of `packages` that the image would install, where it has archives besides
-    /// those that the native tools come from.
-    fn offered(&self, packages: &BTreeSet<String>) -> Result<Option<Versions>> {
-        let job = self.job;
-        if job.config.distro == Distro::Debian {
-            return Ok(None);
-        }
-        if let Some(locked) = job.locked {
-            let all = locked.image.packages.iter();
-            let versions = all.map(|package| (package.name.clone(), package.version.clone()));
-            return Ok(Some(versions.collect()));
-        }
-        // Of one state of the archives, so that it is asked for once.
-        let path = self.work.join("offered.json");
-        let kept: Option<(String, Versions)> = work::load(&path)?;
-        if let Some((_, versions)) = kept.filter(|(state, _)| *state == job.state.id) {
-            return Ok(Some(versions));
-        }
-        let versions = lockfile::update::offered(job.config, job.mirrors, packages)?;
-        work::save(&path, &(&job.state.id, &versions))?;
-        Ok(Some(versions))
-    }
-
     fn run(&mut self, schedule: &Schedule<'_>, options: &Options) -> Result<()> {
         for entry in &schedule.entries {
             if matches!(&entry.verdict, Verdict::Kept(changes) if !changes.is_empty()) {
@@ -291,68 +170,6 @@ impl<'a> Build<'a> {
         self.progress.complete = true;
         self.progress.save(&self.work)?;
         self.postrun(schedule, exported)
-    }
-
-    /// Fetches from the shared cache the layers that are not here, and if a step is left to run,
-    /// packages. Whether one is.
-    fn fetch(&mut self, schedule: &Schedule<'_>) -> Result<bool> {
-        let missing = |store: &Store| -> Vec<&Record> {
-            let records = schedule.entries.iter().map(|entry| &entry.record);
-            records
-                .filter(|record| store.find(&record.key).is_none())
-                .collect()
-        };
-        let wanted = missing(self.store);
-        if self.job.config.cache_from.is_none() || wanted.is_empty() {
-            return Ok(!wanted.is_empty());
-        }
-        let mark = self.timings.begin();
-        let layers = self.share.fetch_layers(self.store, &wanted);
-        for record in &wanted {
-            if self.store.find(&record.key).is_some() {
-                self.durable.committed(record.key.clone());
-            }
-        }
-        let runs = layers < wanted.len();
-        let packages = if runs {
-            let config = self.job.config;
-            let known = lockfile::packages_of(config, Use::Image);
-            self.share.fetch_packages(&known, &self.archives)?
-        } else {
-            0
-        };
-        self.timings.end(&mark, "from the shared cache", 0);
-        self.output.say(&format!(
-            "fetched {layers} of {} layers and {packages} packages from the shared cache, {} MiB",
-            wanted.len(),
-            self.share.fetched() >> 20
-        ));
-        self.share_notes();
-        Ok(runs)
-    }
-
-    fn share_notes(&mut self) {
-        for note in self.share.notes() {
-            self.output.say(&format!("note: {note}"));
-        }
-    }
-
-    /// Gives the packages of the lock file to the shared cache.
-    fn give_packages(&self) -> Result<()> {
-        let config = self.job.config;
-        if config.cache_to.is_none() {
-            return Ok(());
-        }
-        let native = dispatch::native::debian_arch();
-        for (purpose, pool) in [(Use::Image, config.pool()), (Use::Tools, native)] {
-            for package in lockfile::packages_of(config, purpose) {
-                let path = pool::path_of(&config.cache_dir, pool, &package.file_name());
-                if path.exists() {
-                    self.share.give_package(path, &package.sha256);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The variables of a step, with what its commands find the tools by.
@@ -440,62 +257,6 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Writes the packages of the finished build to the lock file: with `again` in any case,
-    /// else if it has none of them yet.
-    fn lock_packages(&mut self, again: bool) -> Result<()> {
-        let config = self.job.config;
-        let path = lockfile::path_of(config);
-        let _turn = lockfile::turn(&path)?;
-        let mut file = LockFile::load(&path)?.unwrap_or_default();
-        let Some(date) = self.job.state.date else {
-            return Ok(());
-        };
-        if !again && file.root(Which::of(config, Use::Image)).is_some() {
-            return Ok(());
-        }
-        let (mut views, mut roots) = (Vec::new(), Vec::new());
-        for tip in self.progress.tips() {
-            let at = self.work.join("lock").join(tip.id());
-            views.push(self.store.view(&self.store.stack(tip), &at)?);
-            roots.push(at.join("rootfs"));
-        }
-        let found = collect::packages(&roots, &self.archives.index()?, self.job.mirrors);
-        drop(views);
-        let packages = match found {
-            Ok(packages) => packages,
-            Err(error) if again => return Err(error),
-            Err(error) => {
-                self.output.say(&format!(
-                    "note: {} is not written: {error:#}",
-                    path.display()
-                ));
-                return Ok(());
-            }
-        };
-        self.output
-            .log(&format!("locked {} packages", packages.len()));
-        let root = |purpose, packages| {
-            let which = Which::of(config, purpose);
-            Root {
-                purpose,
-                distribution: which.distribution.to_owned(),
-                suite: which.suite.to_owned(),
-                architecture: which.architecture.to_owned(),
-                archive: self.job.state.id.clone(),
-                date,
-                packages,
-            }
-        };
-        file.set(root(Use::Image, packages));
-        if !self.tools.is_empty() {
-            file.set(Root {
-                archive: self.job.state.of_tools().to_owned(),
-                ..root(Use::Tools, self.tools.clone())
-            });
-        }
-        file.save(&path)
-    }
-
     fn reached(&mut self, step: &str, key: &Key) -> Result<()> {
         self.share.give_layer(key, self.store.layer(key));
         self.progress.steps.push((step.to_owned(), key.clone()));
@@ -531,238 +292,9 @@ impl<'a> Build<'a> {
             }
         }
     }
-
-    /// The error that ends the build when `step` did not succeed.
-    fn failure(&self, step: &str, last_lines: Vec<String>, cause: anyhow::Error) -> anyhow::Error {
-        StepFailure {
-            step: step.to_owned(),
-            reasons: self
-                .full(&last_lines, &cause)
-                .into_iter()
-                .chain(trouble::explain(&last_lines, self.job.config))
-                .collect(),
-            last_lines,
-            log: self.output.log_path().to_owned(),
-            cause,
-        }
-        .into()
-    }
-
-    /// What is to be said of file systems without room, if that may be why a step failed.
-    fn full(&self, last_lines: &[String], cause: &anyhow::Error) -> Vec<String> {
-        const NO_ROOM: &str = "No space left on device";
-        let config = self.job.config;
-        let places = [
-            ("WORK_DIR", config.work_dir.as_path()),
-            ("CACHE_DIR", &config.cache_dir),
-            ("DEPLOY_DIR", &config.deploy_dir),
-        ];
-        let certain = last_lines.iter().any(|line| line.contains(NO_ROOM))
-            || format!("{cause:#}").contains(NO_ROOM);
-        let mut full = disk::full(&places, certain);
-        if !full.is_empty() {
-            let written = self.progress.failed.as_ref();
-            let written = written.map_or(0, |(_, key)| disk_usage(&self.store.failed_dir(key)));
-            full.push(format!(
-                "the step had written {} MiB by then; make room and say --continue",
-                written >> 20
-            ));
-        }
-        full
-    }
-
-    /// What the `.info` file says of where the image comes from.
-    fn origin(&self, stack: &[Key]) -> Vec<String> {
-        let config = self.job.config;
-        vec![
-            format!("builder: westwork-gen {}", env!("CARGO_PKG_VERSION")),
-            format!(
-                "suite: {:?} {} {}",
-                config.distro,
-                config.release,
-                config.arch.debian()
-            ),
-            format!("archive state: {}", self.job.state.id),
-            format!("layer: {}", stack.last().map_or("", Key::id)),
-        ]
-    }
-
-    /// What the build record says of the build so far.
-    fn record(&self) -> serde_json::Value {
-        let step = |row: &Row| {
-            json!({
-                "step": row.name,
-                "seconds": row.wall.as_secs_f64(),
-                "processor_seconds": row.processor.as_secs_f64(),
-                "emulated_seconds": row.emulated.as_secs_f64(),
-                "bytes_written": row.written,
-            })
-        };
-        json!({
-            "builder": {"name": "westwork-gen", "version": env!("CARGO_PKG_VERSION")},
-            "config": without_secrets(json!(self.job.config)),
-            "archive": self.job.state,
-            "layers": self.progress.steps,
-            // Steps that were kept from an earlier build took no time in this one.
-            "timings": self.timings.rows().iter().map(step).collect::<Vec<_>>(),
-        })
-    }
-
-    /// The target suite's own `tool`, at `path` of the tools root; else the host's.
-    fn suites_own(&self, tool: Tool, path: &str) -> Result<String> {
-        let found = match &self.dispatch {
-            Some(dispatch) => dispatch.host_tool(path)?,
-            None => None,
-        };
-        Ok(found.map_or_else(
-            || tool.program(),
-            |path| path.to_string_lossy().into_owned(),
-        ))
-    }
-
-    /// Makes the image of the layers in `stack`, unless it lies in the deploy directory already.
-    /// Says whether it was made.
-    fn export(&mut self, stack: &[Key], export: &Export) -> Result<bool> {
-        let config = self.job.config;
-        let image = format!("{}{}", config.img_filename, export.suffix);
-        let key = deployed::image_key(self.job, stack, export)?;
-        if let Some(files) = self.deployed.current(&image, &key) {
-            self.output.say(&format!("cached  {image}"));
-            files
-                .iter()
-                .for_each(|file| self.output.say(&format!("        {}", file.display())));
-            return Ok(false);
-        }
-        let mark = self.timings.begin();
-        let at = self.work.join("export-image");
-        // Of its own name: another build of the same command may be exporting too.
-        let scratch_name = format!("export-{}-{}", config.img_name, config.arch.debian());
-        let scratch = self.store.scratch(&scratch_name, stack, &at)?;
-        let rootfs = at.join("rootfs");
-        finalise::finalise(&rootfs, config, self.job.mirrors)?;
-        let name = format!("export{}", export.suffix);
-        let request = ExportRequest {
-            rootfs: &rootfs,
-            scratch: &scratch.directory()?,
-            deploy_dir: &config.deploy_dir,
-            name: image.clone(),
-            archive_name: format!("{}{}", config.archive_filename, export.suffix),
-            formats: config.compression.clone(),
-            level: config.compression_level,
-            boot_size: config.boot_size,
-            root_margin: config.root_margin,
-            disk: config.disk.clone(),
-            arch: config.arch,
-            distro: config.distro,
-            release: config.release.clone(),
-            source_date_epoch: self.job.epoch(),
-            info_lines: self.origin(stack),
-            init_format: export::init_format(&rootfs, &config.disk),
-            deploy_url: config.deploy_url.clone(),
-            signer: config.sign_with.clone(),
-            record: self.record(),
-            beside: left_to_deploy(&at.join(EXPORT_DEPLOY), &image, config)?,
-            mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
-            mkfs_root: match config.disk.root {
-                RootKind::Ext4 => None,
-                RootKind::Squashfs => {
-                    Some(self.suites_own(Tool::Mksquashfs, "usr/bin/mksquashfs")?)
-                }
-                RootKind::Erofs => Some(self.suites_own(Tool::MkfsErofs, "usr/bin/mkfs.erofs")?),
-            },
-        };
-        let mut output = self.output.step(&name);
-        match export::export(&request, &mut |line| output.line(line)) {
-            Ok(exported) => {
-                output.done();
-                let written = exported.files.iter().map(|file| disk_usage(file)).sum();
-                self.timings.end(&mark, &request.name, written);
-                for file in exported.files.iter().chain(&exported.shared) {
-                    self.output.say(&format!("        {}", file.display()));
-                }
-                self.deployed.record(&image, key, &exported.files)?;
-                self.deployed.save(&self.work)?;
-                Ok(true)
-            }
-            Err(cause) => {
-                let last_lines = output.failed();
-                Err(self.failure(&name, last_lines, cause))
-            }
-        }
-    }
-}
-
-/// What export steps left in `dir` for the deploy directory. What is called as the exporter's own
-/// artefacts of `image` is not: it was made of an empty image file.
-fn left_to_deploy(dir: &Path, image: &str, config: &Config) -> Result<Vec<PathBuf>> {
-    let archive = image.replacen(&config.img_filename, &config.archive_filename, 1);
-    let own = |name: &str| {
-        [image, archive.as_str()].iter().any(|stem| {
-            let rest = name.strip_prefix(stem);
-            rest.is_some_and(|rest| rest.starts_with('.'))
-        })
-    };
-    let mut files = Vec::new();
-    for entry in WalkDir::new(dir).max_depth(1).sort_by_file_name() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            // No step has made the directory.
-            Err(_) if !dir.exists() => break,
-            Err(error) => return Err(error).context("reading what the export steps left"),
-        };
-        if entry.file_type().is_file() && !own(&entry.file_name().to_string_lossy()) {
-            files.push(entry.into_path());
-        }
-    }
-    Ok(files)
 }
 
 /// The script that a tree wants run when all images are there.
 pub(crate) fn postrun_of(config: &Config) -> PathBuf {
     config.base_dir.join("postrun.sh")
-}
-
-/// Does what the step's kind says, in the mounted work directory of its stage.
-fn carry_out(step: &Step, stage_work: &Path, env: &Env, sink: &mut dyn FnMut(&str)) -> Result<()> {
-    let root = stage_work.join("rootfs");
-    // What is not a script of the tree sees no settings, so that they need not be in its key.
-    let narrow = &script::env::without_settings(env);
-    match step.kind {
-        StepKind::Prerun | StepKind::RunHost => script::host(&step.path, env)?.stream(sink),
-        StepKind::RunChroot => script::chroot(&root, &read(&step.path)?, env)?.stream(sink),
-        StepKind::Debconf => {
-            let answers = apt::expand(&read(&step.path)?, env);
-            script::chroot_program(&root, &["debconf-set-selections"], narrow)?
-                .input(answers)
-                .stream(sink)
-        }
-        StepKind::PackagesNoRecommends => install(step, &root, narrow, Recommends::No, sink),
-        StepKind::Packages | StepKind::PackagesNonInteractive => {
-            install(step, &root, narrow, Recommends::Yes, sink)
-        }
-        StepKind::Patches => {
-            let name = step.name.replace('/', "-");
-            patch::apply(&step.path, stage_work, &name, narrow, sink)
-        }
-    }
-}
-
-fn install(
-    step: &Step,
-    root: &Path,
-    env: &Env,
-    recommends: Recommends,
-    sink: &mut dyn FnMut(&str),
-) -> Result<()> {
-    let packages = apt::parse_list(&read(&step.path)?);
-    if packages.is_empty() {
-        return Ok(());
-    }
-    let argv = apt::install(&packages, recommends);
-    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    script::chroot_program(root, &argv, env)?.stream(sink)
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
