@@ -10,12 +10,14 @@ COPY westwork westwork
 RUN cargo build --release --locked --features remote-cache --bin westwork-gen
 
 FROM debian:trixie
-# Of the emulators, only ARM's are kept.
+# The last line of packages is for host scripts, which find them in pi-gen's container too. Of the
+# emulators, only ARM's are kept.
 RUN apt-get update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 		ca-certificates debian-archive-keyring debootstrap dosfstools e2fsprogs erofs-utils gpg \
-		gpg-agent hostname minisign mmdebstrap mtools openssl qemu-user quilt rsync squashfs-tools tini \
-		uidmap xz-utils zstd \
+		gpg-agent hostname minisign mmdebstrap mount mtools openssl qemu-user quilt rsync squashfs-tools \
+		tini uidmap xz-utils zstd \
+		bc curl file git jq libcap2-bin unzip xxd \
 	&& find /usr/bin -name 'qemu-*' ! -name qemu-aarch64 ! -name qemu-arm -delete \
 	&& rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
 COPY --from=compile /src/target/release/westwork-gen /usr/local/bin/
