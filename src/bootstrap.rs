@@ -1,5 +1,6 @@
 //! The first root file system: what the function `bootstrap` of a stage's `prerun.sh` does.
 
+use crate::finalise;
 use crate::mirror::Mirrors;
 use crate::rootfs::{
     ARCHIVES_VAR, LOCKED_DIR, LOCKED_VAR, TOOLS_DIR, bind, locked_source, mount_locked,
@@ -70,11 +71,15 @@ pub fn bootstrap(request: &Request) -> Result<()> {
             command.get_program().to_string_lossy()
         );
     }
-    // Both tools copy the build machine's; a stage that wants another name writes it.
+    // Both tools copy the build machine's, with its mode; a stage that wants another name writes it.
     let name = request.dir.join("etc/hostname");
     if name.is_file() {
         fs::write(&name, "localhost\n").with_context(|| format!("writing {}", name.display()))?;
+        fs::set_permissions(&name, fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("setting the mode of {}", name.display()))?;
     }
+    // A layer may be taken to other machines. Commands in the root get a stand-in.
+    finalise::forget_resolver(&request.dir)?;
     if plain.path().join("usr").is_dir() {
         crate::sandbox::unmount(plain.path())?;
     }

@@ -79,7 +79,7 @@ pub fn finalise(rootfs: &Path, config: &Config, mirrors: &Mirrors) -> Result<()>
 }
 
 /// The bootstrap tool copies the build host's resolver configuration.
-fn forget_resolver(rootfs: &Path) -> Result<()> {
+pub(crate) fn forget_resolver(rootfs: &Path) -> Result<()> {
     let path = rootfs.join("etc/resolv.conf");
     let is_hosts = path.is_file()
         && !path.is_symlink()

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use walkdir::WalkDir;
 
 /// Raised when a change of this program changes what steps make of the same input.
-const ENGINE: &str = "3";
+const ENGINE: &str = "4";
 
 /// A line of a host script that begins so names the files it reads, relative to its own
 /// directory, in place of everything in its stage.

@@ -85,6 +85,8 @@ check test -e tmp/seen-by-the-image
 check test ! -e tmp/gone
 check test ! -e run/gone
 check test ! -e usr/sbin/policy-rc.d
+check test ! -e etc/resolv.conf
+check test "$(stat -c %a etc/hostname)" = 644
 check test ! -e .westwork-gen
 cat etc/machine
 for name in IMG_NAME IMG_DATE RELEASE ARCH STAGE STAGE_DIR STAGE_WORK_DIR SUB_STAGE_DIR PREV_STAGE ROOTFS_DIR BASE_DIR WORK_DIR LOG_FILE; do
