@@ -113,11 +113,27 @@ kpartx() {
 if [ -n "$EXPORT_DIR" ]; then
 	mkdir -p "$DEPLOY_DIR"
 	: >"$STAGE_WORK_DIR/$IMG_FILENAME$IMG_SUFFIX.img"
+
+	# on_image PROGRAM ARG…: calls it, unless it is for the image or, but for archivers, not for a
+	# file in the root file system.
+	on_image() {
+		local name=$1
+		shift
+		case "$name:$*" in
+		*"$IMG_FILENAME"*) ;;
+		zip:?* | pigz:?* | *"$ROOTFS_DIR"/*)
+			command "$name" "$@"
+			return
+			;;
+		esac
+		echo "$name: not called, the image is the exporter's" >&2
+	}
 	for name in bmaptool e2fsck fdisk kpartx losetup mkdosfs mkfs mkfs.ext4 mkfs.fat mkfs.vfat parted \
 		partprobe pigz resize2fs sfdisk tune2fs zerofree zip; do
-		eval "$name() { echo \"$name: not called, the image is the exporter's\"; }; export -f $name"
+		eval "$name() { on_image $name \"\$@\"; }; export -f $name"
 	done
 	unset name
+	export -f on_image
 fi
 
 export -f losetup kpartx

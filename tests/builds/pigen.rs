@@ -124,6 +124,9 @@ unmount_image "${IMG_FILE}"
 bmaptool create -o "${STAGE_WORK_DIR}/x.bmap" "${IMG_FILE}"
 pigz --force "$IMG_FILE" --stdout > "${DEPLOY_DIR}/${ARCHIVE_FILENAME}${IMG_SUFFIX}.img.gz"
 cp "$INFO_FILE" "$DEPLOY_DIR/"
+mkfs.ext4 -q -U clear -E hash_seed=00000000-0000-0000-0000-000000000001 "${ROOTFS_DIR}/etc/spare.ext4" 1M
+test -s "${ROOTFS_DIR}/etc/spare.ext4"
+rm "${ROOTFS_DIR}/etc/spare.ext4"
 echo 'of the tree' > "${DEPLOY_DIR}/release-notes${IMG_SUFFIX}.txt"
 "#;
 
