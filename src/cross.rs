@@ -18,7 +18,8 @@ use std::process::Command;
 /// What `cross_build PACKAGE OUT [OPTION OF cargo build…]` was called with.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Request {
-    /// A package of the cargo workspace in `BASE_DIR`, whose program has the same name
+    /// A package of the cargo workspace that the stage or `BASE_DIR` is in, whose program has the
+    /// same name
     package: String,
     /// Where the program goes
     out: PathBuf,
@@ -74,18 +75,7 @@ impl Target {
 /// When the toolchain cannot be made, or cargo fails; cargo has said why then.
 pub fn cross_build(request: &Request) -> Result<()> {
     let variable = |name: &str| env::var(name).with_context(|| format!("reading {name}"));
-    let base = PathBuf::from(variable("BASE_DIR")?);
-    // Links out of the tree lead nowhere in the toolchain's root, so it is their target's.
-    let workspace = fs::canonicalize(base.join("Cargo.lock"))
-        .ok()
-        .and_then(|lock| Some(lock.parent()?.to_owned()));
-    let Some(workspace) = workspace else {
-        bail!(
-            "{} has no Cargo.lock: {} cannot be compiled; set WESTWORK_BIN to a ready one",
-            base.display(),
-            request.package
-        );
-    };
+    let workspace = workspace_of(&request.package, &variable("BASE_DIR")?)?;
     let arch = match variable("ARCH")?.as_str() {
         "arm64" => Arch::Arm64,
         "armhf" => Arch::Armhf,
@@ -118,6 +108,29 @@ pub fn cross_build(request: &Request) -> Result<()> {
         .with_context(|| format!("copying to {}", request.out.display()))?;
     fs::set_permissions(&request.out, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("setting the mode of {}", request.out.display()))
+}
+
+/// The directory whose Cargo.lock knows `package`: the tree at `base`, or the one that the running
+/// stage is a part of, which may be an installed one.
+fn workspace_of(package: &str, base: &str) -> Result<PathBuf> {
+    let stage = env::var_os("STAGE_DIR").map(PathBuf::from);
+    let of_stage = stage
+        .as_deref()
+        .and_then(Path::parent)
+        .and_then(Path::parent);
+    let line = format!("name = \"{package}\"");
+    let found = [Some(Path::new(base)), of_stage]
+        .into_iter()
+        .flatten()
+        // Links out of the tree lead nowhere in the toolchain's root, so it is their target's.
+        .filter_map(|dir| fs::canonicalize(dir.join("Cargo.lock")).ok())
+        .find(|lock| fs::read_to_string(lock).is_ok_and(|text| text.lines().any(|l| l == line)));
+    match found.as_deref().and_then(Path::parent) {
+        Some(dir) => Ok(dir.to_owned()),
+        None => bail!(
+            "{base} has no Cargo.lock with {package} in it, so it cannot be compiled; set WESTWORK_BIN to a ready one"
+        ),
+    }
 }
 
 /// Runs cargo in the toolchain's `root`.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     Bash,
+    Mount,
     Mmdebstrap,
     Debootstrap,
     /// Not a program but the file with Debian's signing keys.
@@ -40,6 +41,7 @@ impl Tool {
     pub fn program(self) -> String {
         let fixed = match self {
             Self::Bash => "bash",
+            Self::Mount => "mount",
             Self::Mmdebstrap => "mmdebstrap",
             Self::Debootstrap => "debootstrap",
             Self::DebianKeyring => "/usr/share/keyrings/debian-archive-keyring.gpg",
@@ -64,6 +66,7 @@ impl Tool {
     pub fn package(self) -> &'static str {
         match self {
             Self::Bash => "bash",
+            Self::Mount => "mount",
             Self::Mmdebstrap => "mmdebstrap",
             Self::Debootstrap => "debootstrap",
             Self::DebianKeyring => "debian-archive-keyring",
@@ -86,6 +89,7 @@ impl Tool {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Bash => "run the stages' scripts",
+            Self::Mount => "show the package cache to the bootstrap tool",
             Self::Mmdebstrap | Self::Debootstrap => "make the first root file system",
             Self::DebianKeyring => "verify Debian's signatures",
             Self::Emulator(_) => "run the image's programs on this machine",
@@ -148,7 +152,7 @@ pub fn needed_to_build(config: &Config, plan: &Plan) -> Vec<Tool> {
 
 /// What every build calls for, whatever its settings.
 pub fn needed_by_all() -> Vec<Tool> {
-    let mut tools = vec![Tool::Bash];
+    let mut tools = vec![Tool::Bash, Tool::Mount];
     if !nix::unistd::getuid().is_root() {
         tools.extend([Tool::Newuidmap, Tool::Newgidmap]);
     }

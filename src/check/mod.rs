@@ -164,8 +164,10 @@ fn judged(input: Option<(Config, Plan)>, problems: Vec<Problem>) -> Result<(Conf
 fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
     let mut problems = missing_tools(&needed(input), dirs);
     problems.extend(kernel::judge());
-    let namespaces = ids::namespaces();
-    let sandbox = namespaces.is_none();
+    // A missing mount has been told of, and is no word on namespaces.
+    let can_try = Tool::Mount.find_in(dirs).is_some();
+    let namespaces = can_try.then(ids::namespaces).flatten();
+    let sandbox = can_try && namespaces.is_none();
     problems.extend(namespaces);
     problems.extend(ids::ranges());
     if let Some((config, _)) = input {

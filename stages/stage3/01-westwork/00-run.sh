@@ -12,6 +12,6 @@ on_chroot << 'EOF'
 westwork --version
 EOF
 
-for unit in "${BASE_DIR}"/westwork/dist/systemd/westwork*; do
+for unit in ../../../westwork/dist/systemd/westwork*; do
 	install -m 644 "${unit}" "${ROOTFS_DIR}/usr/lib/systemd/system/"
 done

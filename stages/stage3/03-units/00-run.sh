@@ -4,7 +4,7 @@
 # Services read /data/conf by drop-ins, and run on a configured box only, as parts of
 # westwork.target; the access point runs on one that is not.
 units="${ROOTFS_DIR}/etc/systemd/system"
-service="${BASE_DIR}/westwork/dist/systemd/service.conf"
+service="../../../westwork/dist/systemd/service.conf"
 
 found=("${ROOTFS_DIR}"/usr/lib/systemd/system/php*-fpm.service)
 [ -f "${found[0]}" ] || { echo "php-fpm has no unit" >&2; exit 1; }
