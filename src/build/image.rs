@@ -113,7 +113,13 @@ impl Build<'_> {
                 for file in exported.files.iter().chain(&exported.shared) {
                     self.output.say(&format!("        {}", file.display()));
                 }
-                self.deployed.record(&image, key, &exported.files)?;
+                // Other images may publish files of the tree's own under the same names.
+                let mut own = exported.files;
+                own.retain(|file| {
+                    let same = |other: &PathBuf| other.file_name() == file.file_name();
+                    !request.beside.iter().any(same)
+                });
+                self.deployed.record(&image, key, &own)?;
                 self.deployed.save(&self.work)?;
                 Ok(true)
             }

@@ -128,6 +128,7 @@ mkfs.ext4 -q -U clear -E hash_seed=00000000-0000-0000-0000-000000000001 "${ROOTF
 test -s "${ROOTFS_DIR}/etc/spare.ext4"
 rm "${ROOTFS_DIR}/etc/spare.ext4"
 echo 'of the tree' > "${DEPLOY_DIR}/release-notes${IMG_SUFFIX}.txt"
+echo "${IMG_SUFFIX}" > "${DEPLOY_DIR}/latest"
 "#;
 
 const PARTUUID: &str = r#"#!/bin/bash -e
@@ -472,6 +473,8 @@ fn looks_right(f: &Fixture, plain: &Path) {
     }
     assert_eq!(installed, packages(plain));
     assert_eq!(f.read("deploy/release-notes-full64.txt"), "of the tree\n");
+    // The last image's, as with pi-gen.
+    assert_eq!(f.read("deploy/latest"), "-full64\n");
     let after = f.read("after");
     assert!(after.contains("small-full64.img\n") && after.contains("release-notes-lite.txt"));
     assert!(!after.contains(".img.gz"), "{after}");
