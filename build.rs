@@ -1,6 +1,6 @@
 //! Compiles the two small parts that the main program carries in itself, both for the build
-//! machine: the dispatcher (src/dispatch/dispatcher.rs), a static program, and the library
-//! that makes mke2fs faster (src/export/mke2fs_io.rs).
+//! machine: the dispatcher (src/native/dispatch/dispatcher.rs), a static program, and the library
+//! that makes mke2fs faster (src/export/disk/mke2fs_io.rs).
 
 use std::env;
 use std::fs;
@@ -10,7 +10,7 @@ use std::process::Command;
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     compile(
-        "src/dispatch/dispatcher.rs",
+        "src/native/dispatch/dispatcher.rs",
         &[
             "--crate-type=bin",
             "-Copt-level=2",
@@ -24,7 +24,7 @@ fn main() {
     let known = ["x86_64", "aarch64"].contains(&variable("CARGO_CFG_TARGET_ARCH").as_str());
     if known && variable("CARGO_CFG_TARGET_ENV") == "gnu" {
         compile(
-            "src/export/mke2fs_io.rs",
+            "src/export/disk/mke2fs_io.rs",
             &[
                 "--crate-type=cdylib",
                 "-Copt-level=3",

@@ -1,6 +1,12 @@
 //! The command line.
 
-use crate::{bootstrap, clean, cross, python};
+use crate::images::boot::args::BootArgs;
+use crate::images::diff::args::DiffArgs;
+use crate::images::flash::args::FlashArgs;
+use crate::images::inspect::args::InspectArgs;
+use crate::layers::clean;
+use crate::native::{cross, python};
+use crate::steps::bootstrap;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -120,105 +126,6 @@ pub struct ConfigArgs {
     /// Set one key, over everything else
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct BootArgs {
-    /// `.img`, or one of its compressed forms
-    pub image: PathBuf,
-    /// Wait for the login prompt and for systemd's verdict, then exit 0 or 1
-    #[arg(long)]
-    pub test: bool,
-    /// Give up after so many seconds (with --test)
-    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
-    pub timeout: u64,
-    /// Size of the card the image is put on, a power of two
-    #[arg(long, default_value = "8G", value_name = "SIZE")]
-    pub size: String,
-    /// Keep the card as the machine leaves it, in this file
-    #[arg(long, value_name = "FILE")]
-    pub keep: Option<PathBuf>,
-    /// Write the console's output here as well
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct FlashArgs {
-    /// `.img`, or one of its compressed forms; a `.bmap` beside it is used
-    pub image: PathBuf,
-    /// Whole disk such as /dev/sdb, or a file; without it, removable disks are listed
-    pub device: Option<PathBuf>,
-    /// Do not ask before overwriting
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Also write to a disk that is not removable, if it is this one (such as nvme0n1)
-    #[arg(long, value_name = "NAME")]
-    pub fixed_disk: Option<String>,
-    /// Make the file this large (for a file that is not there yet)
-    #[arg(long, value_name = "SIZE")]
-    pub size: Option<String>,
-    #[command(flatten)]
-    pub settings: SettingsArgs,
-}
-
-/// What the first boot sets.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "First boot")]
-pub struct SettingsArgs {
-    /// Host name
-    #[arg(long, value_name = "NAME")]
-    pub hostname: Option<String>,
-    /// Name of the first user
-    #[arg(long, value_name = "NAME")]
-    pub user: Option<String>,
-    /// Ask for the user's password
-    #[arg(long, requires = "user", conflicts_with = "password_file")]
-    pub password: bool,
-    /// Read the user's password from a file's first line
-    #[arg(long, value_name = "FILE", requires = "user")]
-    pub password_file: Option<PathBuf>,
-    /// Public key(s) for the first user; SSH is enabled, for keys only
-    #[arg(long, value_name = "FILE")]
-    pub ssh_key: Option<PathBuf>,
-    /// Wi-Fi network; its password is asked for
-    #[arg(long, value_name = "SSID")]
-    pub wifi: Option<String>,
-    /// Read the Wi-Fi password from a file's first line; empty: an open network
-    #[arg(long, value_name = "FILE", requires = "wifi")]
-    pub wifi_password_file: Option<PathBuf>,
-    /// Country whose rules Wi-Fi follows, such as GB
-    #[arg(long, value_name = "CC")]
-    pub country: Option<String>,
-    /// Time zone, such as Europe/London
-    #[arg(long, value_name = "ZONE")]
-    pub timezone: Option<String>,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct InspectArgs {
-    /// `.img`, or one of its compressed forms; only read
-    pub image: PathBuf,
-    /// List the packages, too
-    #[arg(long)]
-    pub packages: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Exit code: 0 if nothing differs, 1 if something does, 2 if that cannot be said."
-)]
-pub struct DiffArgs {
-    /// `.img`, or one of its compressed forms; only read
-    pub a: PathBuf,
-    /// The same; what it has more is shown as added
-    pub b: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

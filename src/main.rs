@@ -2,9 +2,9 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use westwork_gen::build::StepFailure;
+use westwork_gen::base::problem::Problems;
 use westwork_gen::cli::Cli;
-use westwork_gen::problem::Problems;
+use westwork_gen::pipeline::StepFailure;
 
 fn main() -> ExitCode {
     match westwork_gen::run(Cli::parse()) {

@@ -1,9 +1,9 @@
 //! Whether the emulator really runs a program of the target architecture: tried out with the
 //! smallest one there is.
 
-use crate::command::Command;
+use crate::base::command::Command;
+use crate::base::problem::Problem;
 use crate::config::Arch;
-use crate::problem::Problem;
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -132,8 +132,8 @@ impl Elf {
 #[cfg(test)]
 mod tests {
     use super::{exits_with_0, judge};
+    use crate::base::tool::emulator;
     use crate::config::Arch;
-    use crate::tool::emulator;
     use std::fs;
     use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! User namespaces, and the ids an ordinary user may have in one.
 
 use super::first_line;
-use crate::command::Command;
-use crate::problem::Problem;
+use crate::base::command::Command;
+use crate::base::problem::Problem;
 use nix::unistd::{User, getgid, getuid};
 use std::fs;
 use std::path::Path;

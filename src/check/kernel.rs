@@ -1,8 +1,8 @@
 //! What the running Linux must be able to do.
 
 use super::first_line;
+use crate::base::problem::Problem;
 use crate::config::Arch;
-use crate::problem::Problem;
 use std::fs;
 use std::path::Path;
 

@@ -4,17 +4,18 @@
 mod emulator;
 mod ids;
 mod kernel;
+pub mod needs;
 mod pigen;
 mod storage;
 
-use crate::command::Command;
+use crate::archives::keyring::Signed;
+use crate::base::arch::is_foreign;
+use crate::base::command::Command;
+use crate::base::problem::{Problem, Problems};
+use crate::base::tool::{self, Tool};
+use crate::config::Signer;
 use crate::config::{Arch, Config, ConfigRequest, Loaded};
-use crate::export::Signer;
-use crate::keyring::Signed;
 use crate::plan::Plan;
-use crate::problem::{Problem, Problems};
-use crate::script::env::is_foreign;
-use crate::tool::{self, Tool};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -209,9 +210,9 @@ fn signing(config: &Config, dirs: &[PathBuf]) -> Option<Problem> {
 /// Without settings the architecture is not known, but one package has every emulator.
 fn needed(input: Option<&(Config, Plan)>) -> Vec<Tool> {
     if let Some((config, plan)) = input {
-        return tool::needed_to_build(config, plan);
+        return needs::needed_to_build(config, plan);
     }
-    let mut tools = tool::needed_by_all();
+    let mut tools = needs::needed_by_all();
     if is_foreign(Arch::Arm64) {
         tools.push(Tool::Emulator(Arch::Arm64));
     }

@@ -1,9 +1,9 @@
 //! What is done differently with a tree that was written for pi-gen, and why: a line each.
 
+use crate::base::tool;
 use crate::config::{Arch, Config, Distro};
 use crate::plan::Plan;
-use crate::step::StepKind;
-use crate::tool;
+use crate::plan::step::StepKind;
 use std::fs;
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! The file system that the work directory is, or will be, on.
 
-use crate::disk::free;
-use crate::problem::Problem;
+use crate::base::disk::free;
+use crate::base::problem::Problem;
 use nix::sys::statfs::statfs;
 use nix::unistd::{AccessFlags, access};
 use std::path::{Path, PathBuf};

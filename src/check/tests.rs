@@ -1,11 +1,11 @@
 //! The build machine, with a search path of the test's own.
 
 use super::{all, missing, missing_tools};
+use crate::base::arch::is_foreign;
+use crate::base::problem::{Problem, Problems};
+use crate::base::tool::{Tool, search_path};
 use crate::config::{Arch, Loaded};
 use crate::plan::fixture::{config, tree};
-use crate::problem::{Problem, Problems};
-use crate::script::env::is_foreign;
-use crate::tool::{Tool, search_path};
 
 #[test]
 fn a_hidden_emulator_is_reported_with_its_package() {

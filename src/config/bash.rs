@@ -1,9 +1,9 @@
 //! Settings in bash: fragments are sourced by bash itself and read back.
 
 use super::ConfigRequest;
-use super::source::{Setting, assignment};
-use crate::command::Command;
-use crate::problem::Problem;
+use super::setting::{Setting, assignment};
+use crate::base::command::Command;
+use crate::base::problem::Problem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -114,7 +114,7 @@ pub(super) fn source(
     if fragments.is_empty() {
         return settings;
     }
-    let mut env = BTreeMap::from([("PATH".to_owned(), crate::script::PATH.to_owned())]);
+    let mut env = BTreeMap::from([("PATH".to_owned(), crate::base::command::PATH.to_owned())]);
     if let Some(home) = request.env.get("HOME") {
         env.insert("HOME".to_owned(), home.clone());
     }

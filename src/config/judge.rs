@@ -1,10 +1,11 @@
 //! From raw settings to a [`Config`]: every fault is noted, and a default stands in for it.
 
 use super::keys::{PASSED_ON, default, is_known, nearest};
-use super::source::{Raw, Setting};
+use super::setting::Setting;
+use super::source::Raw;
 use super::values::{self, Fault};
 use super::{Compression, Config, ConfigRequest, Disk, Distro, disk};
-use crate::problem::Problem;
+use crate::base::problem::Problem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,18 +1,22 @@
 //! The build's settings, judged once and typed from then on.
 
+mod address;
 mod bash;
 mod disk;
 mod judge;
 mod keys;
+mod setting;
+mod signer;
 mod source;
 mod values;
 
+pub use crate::base::arch::Arch;
+pub use address::Address;
 pub use disk::{Disk, Extra, ExtraFormat, RootKind, TableKind};
 pub use keys::known_keys;
+pub use signer::Signer;
 
-use crate::export::Signer;
-use crate::problem::Problem;
-use crate::share::Address;
+use crate::base::problem::Problem;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -164,6 +168,12 @@ impl Config {
         Loaded { config, problems }
     }
 
+    /// Where this image's build keeps its log and its mount points.
+    pub fn work(&self) -> PathBuf {
+        self.work_dir
+            .join(format!("{}-{}", self.img_name, self.arch.debian()))
+    }
+
     /// The core that qemu-user emulates, by its name there: the chosen one, else the
     /// architecture's.
     pub fn qemu_cpu(&self) -> &str {
@@ -234,14 +244,6 @@ pub fn architectures(request: &ConfigRequest) -> Vec<String> {
         .collect()
 }
 
-/// Reads a number of bytes with K, M or G after it, as the config has it.
-///
-/// # Errors
-/// When the text is not such a number.
-pub fn parse_size(text: &str) -> anyhow::Result<u64> {
-    values::size(text).map_err(|(what, remedy)| anyhow::anyhow!("{what}; {remedy}"))
-}
-
 /// `DISTRO`: whose packages the image is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Distro {
@@ -291,50 +293,6 @@ impl Base {
         match self {
             Self::Debian => "debian",
             Self::Raspbian => "raspbian",
-        }
-    }
-}
-
-/// `ARCH`: Debian's name of the target architecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Arch {
-    /// 64-bit ARM (Pi 3 and newer).
-    Arm64,
-    /// 32-bit ARM hard float (ARMv7; Pi 2 and newer).
-    Armhf,
-}
-
-impl Arch {
-    /// Debian's name, e.g. `arm64`.
-    pub fn debian(self) -> &'static str {
-        match self {
-            Self::Arm64 => "arm64",
-            Self::Armhf => "armhf",
-        }
-    }
-
-    /// GNU's name, as in library directories.
-    pub fn triplet(self) -> &'static str {
-        match self {
-            Self::Arm64 => "aarch64-linux-gnu",
-            Self::Armhf => "arm-linux-gnueabihf",
-        }
-    }
-
-    /// QEMU's name, e.g. `aarch64`.
-    pub fn qemu(self) -> &'static str {
-        match self {
-            Self::Arm64 => "aarch64",
-            Self::Armhf => "arm",
-        }
-    }
-
-    /// The oldest core the image supports. Leaving QEMU's default would emulate
-    /// pointer authentication, which makes a perl loop eighteen times slower.
-    pub fn qemu_cpu(self) -> &'static str {
-        match self {
-            Self::Arm64 => "cortex-a53",
-            Self::Armhf => "cortex-a7",
         }
     }
 }

@@ -3,21 +3,11 @@
 use super::ConfigRequest;
 use super::bash::{source, unquoted_lists};
 use super::keys::is_known;
-use crate::problem::Problem;
+use super::setting::{Setting, assignment};
+use crate::base::problem::Problem;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// One setting before it is judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Setting {
-    pub value: String,
-    /// The file it is from; `None` for command line and environment.
-    pub file: Option<PathBuf>,
-    pub line: Option<usize>,
-    /// The fragment exports it, so it is meant for scripts.
-    pub exported: bool,
-}
 
 /// Settings by name, and the files they were read from.
 #[derive(Debug, Default)]
@@ -207,25 +197,6 @@ fn toml_text(name: &str, value: &toml::Value) -> Option<String> {
             .map(|items| items.join(if name == "STAGE_LIST" { "\n" } else { " " })),
         _ => None,
     }
-}
-
-/// Line (from 1) of the last assignment to `name`.
-pub(super) fn assignment(text: &str, name: &str) -> Option<usize> {
-    let assigns = |line: &str| {
-        let line = line.trim_start();
-        let line = ["export ", "declare -x ", "declare ", "readonly "]
-            .iter()
-            .find_map(|word| line.strip_prefix(word))
-            .unwrap_or(line);
-        line.trim_start()
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.trim_start().starts_with(['=', '+', '[']))
-    };
-    text.lines()
-        .enumerate()
-        .filter(|(_, line)| assigns(line))
-        .last()
-        .map(|(index, _)| index + 1)
 }
 
 fn place(problem: Problem, path: &Path, line: Option<usize>) -> Problem {

@@ -4,38 +4,18 @@
 //! layout → placeholders → image (partition, fat, ext4) → pass (checksum, block map,
 //! compress) → publish → deploy
 
-mod bmap;
-mod compress;
-mod copyright;
-mod deflate;
-mod deploy;
-mod dpkg;
-mod ext4;
-mod ext4_canonical;
-mod ext4_times;
-pub(crate) mod fat;
-mod imager;
-mod info;
-mod layout;
-pub(crate) mod partition;
-mod pass;
-mod placeholders;
-mod publish;
-mod read_only;
-mod record;
-pub(crate) mod run;
-mod sbom;
-mod sign;
-pub(crate) mod sparse;
-mod tree;
+pub mod disk;
+pub mod finalise;
+pub mod publish;
 
-pub use record::without_secrets;
-pub use sign::Signer;
+pub use publish::record::without_secrets;
 
-use crate::config::{Arch, Compression, Disk, Distro};
+use crate::base::run::Log;
+use crate::base::sparse;
+use crate::config::{Arch, Compression, Disk, Distro, Signer};
 use anyhow::{Context, Result};
-use layout::{FileSystem, Identity, Layout, Partition, Role};
-use run::Log;
+use disk::layout::{FileSystem, Identity, Layout, Partition, Role};
+use disk::{ext4, fat, partition, placeholders, read_only, tree};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,9 +1,9 @@
 //! From stage directories to a plan.
 
 use super::{Export, Stage, SubStage, suffix};
+use crate::base::problem::Problem;
 use crate::config::Config;
-use crate::problem::Problem;
-use crate::step::{Step, StepKind, StepName};
+use crate::plan::step::{Step, StepKind, StepName};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -259,4 +259,5 @@ fn last(path: &Path) -> String {
 }
 
 #[cfg(test)]
+#[path = "discover_tests.rs"]
 mod tests;

@@ -3,8 +3,8 @@
 //! layers of their own.
 
 use super::{Stage, discover};
-use crate::problem::Problem;
-use crate::step::{Step, StepKind};
+use crate::base::problem::Problem;
+use crate::plan::step::{Step, StepKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,8 +1,8 @@
 //! What `EXPORT_IMAGE` says: the suffix of the image's name.
 
-use crate::command::Command;
+use crate::base::command::Command;
+use crate::base::problem::Problem;
 use crate::config::{Compression, Config};
-use crate::problem::Problem;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

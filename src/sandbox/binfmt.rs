@@ -1,6 +1,6 @@
 //! Running ARM programs: binfmt_misc handlers that exist in the build's namespace only.
 
-use crate::config::Arch;
+use crate::base::arch::Arch;
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 use std::fs;

@@ -8,6 +8,8 @@
 
 pub mod binfmt;
 mod idmap;
+pub mod isolate;
+pub mod rootfs;
 mod supervise;
 
 use anyhow::{Context, Result};

@@ -1,0 +1,309 @@
+//! Which packages a root was made of, with where each can be had.
+
+use super::Package;
+use crate::archives::mirror::Mirrors;
+use crate::archives::pool::Known;
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Name, version and architecture of a package.
+pub(crate) type Id = (String, String, String);
+
+/// What a package index says of a package.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) source: String,
+    pub(crate) path: String,
+    pub(crate) priority: String,
+    pub(crate) sha256: String,
+    pub(crate) size: u64,
+}
+
+/// The packages that ever were in the root file systems at `roots`: those that are there, and
+/// those that a step took out again. Checksums are those of the files in the pool.
+///
+/// # Errors
+/// When a package did not come from the pool, or no package index of any root lists it.
+pub fn packages(
+    roots: &[PathBuf],
+    pool: &BTreeMap<String, Known>,
+    mirrors: &Mirrors,
+) -> Result<Vec<Package>> {
+    let mut known_to_indexes = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for rootfs in roots {
+        known_to_indexes.extend(listed(rootfs, mirrors)?);
+        ids.extend(installed(rootfs)?);
+    }
+    let mut packages = Vec::new();
+    for (name, version, architecture) in ids {
+        let mut package = Package {
+            name,
+            version,
+            architecture,
+            size: 0,
+            sha256: String::new(),
+            source: String::new(),
+            path: String::new(),
+            priority: String::new(),
+        };
+        let Some(known) = pool.get(&package.file_name()) else {
+            bail!(
+                "{} {} cannot be locked: it was not installed by apt from an archive",
+                package.name,
+                package.version
+            );
+        };
+        (package.size, package.sha256) = (known.size, known.sha256.clone());
+        let id = (
+            package.name.clone(),
+            package.version.clone(),
+            package.architecture.clone(),
+        );
+        let found = known_to_indexes
+            .get(&id)
+            .filter(|found| found.sha256 == known.sha256);
+        let Some(found) = found else {
+            bail!(
+                "{} {} cannot be locked: no package index of the image lists it any more",
+                package.name,
+                package.version
+            );
+        };
+        package.source.clone_from(&found.source);
+        package.path.clone_from(&found.path);
+        package.priority.clone_from(&found.priority);
+        packages.push(package);
+    }
+    Ok(packages)
+}
+
+/// The packages whose files are in `debs`, with what the indexes of the root file system at
+/// `rootfs` say of them.
+pub(crate) fn files(
+    debs: &Path,
+    rootfs: &Path,
+    pool: &BTreeMap<String, Known>,
+    mirrors: &Mirrors,
+) -> Result<Vec<Package>> {
+    let listed = listed(rootfs, mirrors)?;
+    let mut packages = Vec::new();
+    for entry in fs::read_dir(debs).with_context(|| format!("reading {}", debs.display()))? {
+        let name = entry
+            .with_context(|| format!("reading {}", debs.display()))?
+            .file_name();
+        let name = name.to_string_lossy();
+        let (Some(id), Some(known)) = (id_of(&name), pool.get(&*name)) else {
+            continue;
+        };
+        let found = listed.get(&id).cloned().unwrap_or_default();
+        packages.push(Package {
+            name: id.0,
+            version: id.1,
+            architecture: id.2,
+            size: known.size,
+            sha256: known.sha256.clone(),
+            source: found.source,
+            path: found.path,
+            priority: found.priority,
+        });
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+/// `NAME_VERSION_ARCH.deb`, with `:` of an epoch written as `%3a`.
+pub(crate) fn id_of(file: &str) -> Option<Id> {
+    let mut parts = file.strip_suffix(".deb")?.splitn(3, '_');
+    let (name, version, architecture) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((
+        name.to_owned(),
+        version.replace("%3a", ":"),
+        architecture.to_owned(),
+    ))
+}
+
+/// Every package that dpkg's database or its log knows to have been installed.
+fn installed(rootfs: &Path) -> Result<BTreeSet<Id>> {
+    let status = rootfs.join("var/lib/dpkg/status");
+    let text =
+        fs::read_to_string(&status).with_context(|| format!("reading {}", status.display()))?;
+    let mut found = BTreeSet::new();
+    for stanza in stanzas(&text) {
+        let field = |name: &str| stanza.get(name).map(|value| (*value).to_owned());
+        if field("Status").is_some_and(|status| status.ends_with(" installed")) {
+            if let (Some(name), Some(version), Some(architecture)) =
+                (field("Package"), field("Version"), field("Architecture"))
+            {
+                found.insert((name, version, architecture));
+            }
+        }
+    }
+    // Not every root has one.
+    let log = fs::read_to_string(rootfs.join("var/log/dpkg.log")).unwrap_or_default();
+    for line in log.lines() {
+        // dpkg(1): date time action name:arch old new. What a bootstrap installed is not in the
+        // log, but its removal is.
+        let words: Vec<&str> = line.split(' ').skip(2).collect();
+        let (package, version) = match words.as_slice() {
+            ["install" | "upgrade", package, _, new] => (package, new),
+            ["remove" | "purge", package, old, _] if *old != "<none>" => (package, old),
+            _ => continue,
+        };
+        if let Some((name, architecture)) = package.rsplit_once(':') {
+            found.insert((
+                name.to_owned(),
+                (*version).to_owned(),
+                architecture.to_owned(),
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// What the package indexes in the root say.
+pub(crate) fn listed(rootfs: &Path, mirrors: &Mirrors) -> Result<BTreeMap<Id, Listed>> {
+    let sources = sources(rootfs, mirrors);
+    let dir = rootfs.join("var/lib/apt/lists");
+    let mut listed = BTreeMap::new();
+    for entry in fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))? {
+        let path = entry
+            .with_context(|| format!("reading {}", dir.display()))?
+            .path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some((base, _)) = name
+            .split_once("_dists_")
+            .filter(|_| name.ends_with("_Packages"))
+        else {
+            continue;
+        };
+        let source = sources.get(base).cloned().unwrap_or_default();
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        for stanza in stanzas(&text) {
+            let field = |name: &str| stanza.get(name).map_or("", |value| value).to_owned();
+            let id = (field("Package"), field("Version"), field("Architecture"));
+            listed.insert(
+                id,
+                Listed {
+                    source: source.clone(),
+                    path: field("Filename"),
+                    priority: field("Priority"),
+                    sha256: field("SHA256"),
+                    size: field("Size").parse().unwrap_or(0),
+                },
+            );
+        }
+    }
+    Ok(listed)
+}
+
+/// Archives by the name that apt gives their lists: address, or `mirror` and `security`.
+fn sources(rootfs: &Path, mirrors: &Mirrors) -> BTreeMap<String, String> {
+    let mut sources = BTreeMap::new();
+    let dir = rootfs.join("etc/apt/sources.list.d");
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = files
+        .map(|entry| entry.path())
+        .chain([rootfs.join("etc/apt/sources.list")]);
+    for file in files {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        for word in text.split_whitespace().filter(|word| word.contains("://")) {
+            let address = word.trim_end_matches('/');
+            sources.insert(list_name(address), address.to_owned());
+        }
+    }
+    for (alias, address) in [("security", &mirrors.security), ("mirror", &mirrors.build)] {
+        sources.insert(list_name(address), alias.to_owned());
+    }
+    sources
+}
+
+/// The beginning of a list's file name for an archive's address (apt's `URItoFileName`).
+fn list_name(address: &str) -> String {
+    let path = address.split_once("://").map_or(address, |(_, path)| path);
+    let path = path.rsplit_once('@').map_or(path, |(_, path)| path);
+    path.trim_end_matches('/')
+        .replace('_', "%5f")
+        .replace('/', "_")
+}
+
+/// The one-line fields of each stanza of a control file.
+fn stanzas(text: &str) -> impl Iterator<Item = BTreeMap<&str, &str>> {
+    const WANTED: [&str; 8] = [
+        "Package",
+        "Version",
+        "Architecture",
+        "Status",
+        "Filename",
+        "Priority",
+        "SHA256",
+        "Size",
+    ];
+    text.split("\n\n").map(|stanza| {
+        stanza
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(name, _)| WANTED.contains(name))
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_told_by_their_file_names() {
+        let (name, version, architecture) = id_of("libc6_2%3a2.41-12_amd64.deb").unwrap();
+        assert_eq!(
+            (&*name, &*version, &*architecture),
+            ("libc6", "2:2.41-12", "amd64")
+        );
+        assert_eq!(id_of("lock"), None);
+    }
+
+    #[test]
+    fn what_is_there_and_what_was_there_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write(
+            "var/lib/dpkg/status",
+            "Package: a\nStatus: install ok installed\nVersion: 1:2\nArchitecture: all\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: arm64\n",
+        );
+        write(
+            "var/log/dpkg.log",
+            "2026-01-01 00:00:00 startup archives unpack\n2026-01-01 00:00:00 purge gone:arm64 1 <none>\n2026-01-01 00:00:00 purge gone:arm64 <none> <none>\n2026-01-01 00:00:00 status installed gone:arm64 1\n",
+        );
+        write(
+            "var/lib/apt/lists/mirror.example_a%5fb_dists_trixie_main_binary-arm64_Packages",
+            "Package: a\nVersion: 1:2\nArchitecture: all\nFilename: pool/a.deb\nPriority: optional\nSize: 3\nSHA256: 11\n\nPackage: gone\nVersion: 1\nArchitecture: arm64\nFilename: pool/g.deb\nSize: 4\nSHA256: 22\n",
+        );
+        let mirrors = Mirrors::of_debian("http://mirror.example/a_b/".to_owned(), String::new());
+        let known = |sha256: &str, size| {
+            serde_json::from_value(
+                serde_json::json!({"sha256": sha256, "size": size, "modified": 0, "verified": 0}),
+            )
+            .unwrap()
+        };
+        let mut pool = BTreeMap::from([
+            ("a_1%3a2_all.deb".to_owned(), known("11", 3)),
+            ("gone_1_arm64.deb".to_owned(), known("22", 4)),
+        ]);
+        let roots = [root.path().to_owned()];
+        let found = packages(&roots, &pool, &mirrors).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            (&*found[0].source, &*found[0].path),
+            ("mirror", "pool/a.deb")
+        );
+        pool.remove("gone_1_arm64.deb");
+        assert!(packages(&roots, &pool, &mirrors).is_err());
+    }
+}

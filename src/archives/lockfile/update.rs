@@ -1,0 +1,383 @@
+//! `lock --update`: what the archive has now in place of what is locked.
+
+use super::collect::{Id, Listed, id_of, listed};
+use super::{LockFile, Package, Root, Use, of_image, path_of};
+use crate::archives::keyring::Signed;
+use crate::archives::mirror::Mirrors;
+use crate::archives::state::State;
+use crate::base::command::Command;
+use crate::config::Config;
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Brings the locked packages up to date, or only `package` and what its new version needs,
+/// says what changes, and writes the lock file.
+///
+/// The native tools follow the image, so that their programs are of the same versions.
+///
+/// # Errors
+/// When apt finds no set of packages that fits together; its words are in the message.
+pub fn update(config: &Config, mirrors: &Mirrors, package: Option<&str>) -> Result<()> {
+    let (mut file, image) = of_image(config)?;
+    if let Some(name) = package {
+        if !image.packages.iter().any(|locked| locked.name == name) {
+            bail!(
+                "{} has no package {name} for {} {}",
+                path_of(config).display(),
+                image.suite,
+                image.architecture
+            );
+        }
+    }
+    let state = State::now(config, mirrors, &config.work());
+    let Some(date) = state.date else {
+        bail!("the package archive {} cannot be reached", mirrors.build);
+    };
+    for signed in Signed::of(config) {
+        signed.find(config, false)?;
+    }
+    let mut changed = false;
+    let tools: Vec<Root> = file
+        .roots
+        .iter()
+        .filter(|root| root.purpose == Use::Tools && root.suite == image.suite)
+        .cloned()
+        .collect();
+    for root in std::iter::once(&image).chain(&tools) {
+        let packages = resolve(config, mirrors, root, package)?;
+        if root.packages == packages {
+            continue;
+        }
+        changed = true;
+        println!(
+            "{} ({:?}, {}):",
+            root.suite, root.purpose, root.architecture
+        );
+        for line in changes(&root.packages, &packages) {
+            println!("  {line}");
+        }
+        // With one package updated the set is none that the archive ever had as a whole.
+        let archive = match package {
+            None => state.id.clone(),
+            Some(_) => fingerprint(&packages),
+        };
+        file.set(Root {
+            archive,
+            date,
+            packages,
+            ..root.clone()
+        });
+    }
+    if !changed {
+        println!("nothing has changed");
+        return Ok(());
+    }
+    align(&mut file, &image);
+    file.save(&path_of(config))
+}
+
+/// Image and tools are built from one state: they carry the image's name for it.
+fn align(file: &mut LockFile, image: &Root) {
+    let state = file
+        .root(image.which())
+        .map(|root| (root.archive.clone(), root.date));
+    if let Some((archive, date)) = state {
+        let tools = file
+            .roots
+            .iter_mut()
+            .filter(|root| root.purpose == Use::Tools && root.suite == image.suite);
+        for root in tools {
+            (root.archive, root.date) = (archive.clone(), date);
+        }
+    }
+}
+
+fn fingerprint(packages: &[Package]) -> String {
+    use sha2::{Digest, Sha256};
+    let sums: Vec<&str> = packages
+        .iter()
+        .map(|package| package.sha256.as_str())
+        .collect();
+    hex::encode(Sha256::digest(sums.join("\n")))
+}
+
+/// Lines of what changes from `old` to `new`.
+fn changes(old: &[Package], new: &[Package]) -> Vec<String> {
+    let by_name = |packages: &[Package]| -> BTreeMap<String, String> {
+        packages
+            .iter()
+            .map(|package| (package.name.clone(), package.version.clone()))
+            .collect()
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| match (old.get(name), new.get(name)) {
+            (Some(old), Some(new)) if old != new => Some(format!("{name} {old} -> {new}")),
+            (Some(old), None) => Some(format!("{name} {old} is no longer needed")),
+            (None, Some(new)) => Some(format!("{name} {new} is new")),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The packages of `root` as the archive has them now, with everything they need.
+fn resolve(
+    config: &Config,
+    mirrors: &Mirrors,
+    root: &Root,
+    only: Option<&str>,
+) -> Result<Vec<Package>> {
+    let dir = tempfile::tempdir().context("making a directory for apt")?;
+    let (lines, mirrors) = match root.purpose {
+        Use::Image => (image_sources(dir.path(), config, mirrors)?, mirrors),
+        Use::Tools => (tools_sources(config, mirrors), mirrors.debian()),
+    };
+    let apt = Apt::new(dir.path(), config, &lines, &root.architecture)?;
+    apt.run(
+        "apt-get",
+        &["update".to_owned(), "--error-on=any".to_owned()],
+    )?;
+    let listed = listed(dir.path(), mirrors)?;
+    if listed.is_empty() {
+        bail!("apt brought no package index from {}", mirrors.build);
+    }
+    let mut args = vec![
+        "install".to_owned(),
+        "--yes".to_owned(),
+        "--no-install-recommends".to_owned(),
+        "--print-uris".to_owned(),
+    ];
+    for package in &root.packages {
+        let id: Id = (
+            package.name.clone(),
+            package.version.clone(),
+            package.architecture.clone(),
+        );
+        let pinned = only.is_some_and(|only| only != package.name) && listed.contains_key(&id);
+        if pinned {
+            args.push(format!("{}={}", package.name, package.version));
+        } else if listed.keys().any(|(name, ..)| *name == package.name) {
+            args.push(package.name.clone());
+        } else {
+            eprintln!("note: the archive has no {} any more", package.name);
+        }
+    }
+    let text = apt.run("apt-get", &args)?;
+    let chosen = chosen(&text, &listed);
+    let mut packages: Vec<Package> = chosen
+        .into_iter()
+        .map(|((name, version, architecture), found)| Package {
+            name,
+            version,
+            architecture,
+            size: found.size,
+            sha256: found.sha256.clone(),
+            source: found.source.clone(),
+            path: found.path.clone(),
+            priority: found.priority.clone(),
+        })
+        .collect();
+    if let Some(only) = only {
+        // What is gone from the archive but locked may still be in the package cache.
+        let found: BTreeSet<String> = packages.iter().map(|p| p.name.clone()).collect();
+        let kept = root
+            .packages
+            .iter()
+            .filter(|package| package.name != only && !found.contains(&package.name));
+        packages.extend(kept.cloned());
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+/// The index entries of the files that apt would download: lines of `'URI' FILE SIZE SUM`.
+fn chosen(text: &str, listed: &BTreeMap<Id, Listed>) -> BTreeMap<Id, Listed> {
+    text.lines()
+        .filter(|line| line.starts_with('\''))
+        .filter_map(|line| id_of(line.split(' ').nth(1)?))
+        .filter_map(|id| Some((id.clone(), listed.get(&id)?.clone())))
+        .collect()
+}
+
+/// Lines of apt sources for the image, with the keys they name below `dir`.
+fn image_sources(dir: &Path, config: &Config, mirrors: &Mirrors) -> Result<Vec<String>> {
+    // Debian's archives are judged by the keys that this machine trusts.
+    let mut base = None;
+    let mut raspberrypi = Vec::new();
+    for signed in Signed::of(config) {
+        let from = signed
+            .known(config)
+            .with_context(|| format!("finding the key of {}", signed.name()))?;
+        let key = dir.join(format!("{signed:?}.pgp"));
+        fs::copy(&from, &key).with_context(|| format!("copying {}", from.display()))?;
+        match signed {
+            Signed::Raspbian => base = Some(key),
+            Signed::RaspberryPi => raspberrypi.push(format!(
+                "deb [signed-by={}] {} {} main",
+                key.display(),
+                mirrors.raspberrypi,
+                config.release
+            )),
+        }
+    }
+    let mut lines = mirrors.sources(
+        &config.release,
+        config.components(),
+        &config.extra_suites(),
+        base.as_deref(),
+    );
+    lines.append(&mut raspberrypi);
+    Ok(lines)
+}
+
+/// Lines of apt sources for the native tools.
+fn tools_sources(config: &Config, mirrors: &Mirrors) -> Vec<String> {
+    let suites = config.debian_suites();
+    mirrors
+        .debian()
+        .sources(&config.release, "main", &suites, None)
+}
+
+/// The version of each of `packages` that apt would install in the image.
+///
+/// # Errors
+/// When the archives' indexes cannot be had.
+pub fn offered(
+    config: &Config,
+    mirrors: &Mirrors,
+    packages: &BTreeSet<String>,
+) -> Result<BTreeMap<String, String>> {
+    let dir = tempfile::tempdir().context("making a directory for apt")?;
+    let lines = image_sources(dir.path(), config, mirrors)?;
+    let apt = Apt::new(dir.path(), config, &lines, config.arch.debian())?;
+    apt.run(
+        "apt-get",
+        &["update".to_owned(), "--error-on=any".to_owned()],
+    )?;
+    let names = packages.iter().cloned();
+    let args: Vec<String> = std::iter::once("policy".to_owned()).chain(names).collect();
+    Ok(candidates(&apt.run("apt-cache", &args)?))
+}
+
+/// Name and candidate of each package that apt-cache(8) `policy` tells of.
+fn candidates(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines() {
+        if let Some(version) = line.strip_prefix("  Candidate: ") {
+            if version != "(none)" {
+                found.insert(name.to_owned(), version.to_owned());
+            }
+        } else if !line.starts_with(' ') {
+            name = line.trim_end_matches(':');
+        }
+    }
+    found
+}
+
+/// apt of the build machine with directories of its own, for another architecture.
+struct Apt {
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn new(dir: &Path, config: &Config, lines: &[String], architecture: &str) -> Result<Self> {
+        // apt reads the keys as a user of its own.
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("opening {}", dir.display()))?;
+        for path in [
+            "etc/apt/apt.conf.d",
+            "etc/apt/preferences.d",
+            "etc/apt/sources.list.d",
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+            "var/lib/dpkg",
+        ] {
+            fs::create_dir_all(dir.join(path)).with_context(|| format!("making {path}"))?;
+        }
+        fs::write(dir.join("var/lib/dpkg/status"), "").context("making an empty status")?;
+        fs::write(dir.join("etc/apt/sources.list"), lines.join("\n") + "\n")
+            .context("writing apt's sources")?;
+        let mut options = vec![
+            format!("-oDir={}", dir.display()),
+            format!(
+                "-oDir::State::status={}",
+                dir.join("var/lib/dpkg/status").display()
+            ),
+            format!("-oDir::Etc::TrustedParts={}", keys(dir)?.display()),
+            format!("-oAPT::Architecture={architecture}"),
+            format!("-oAPT::Architectures={architecture}"),
+            "-oAcquire::Languages=none".to_owned(),
+            // Containers keep the lists compressed, which apt alone can read.
+            "-oAcquire::GzipIndexes=false".to_owned(),
+            "-oAPT::Sandbox::User=root".to_owned(),
+            "-oAcquire::Retries=3".to_owned(),
+            format!("-oAcquire::http::Timeout={}", config.apt_timeout),
+            format!("-oAcquire::https::Timeout={}", config.apt_timeout),
+        ];
+        if let Some(proxy) = &config.apt_proxy {
+            options.push(format!("-oAcquire::http::Proxy={proxy}"));
+        }
+        Ok(Self { options })
+    }
+
+    /// apt-get, or another program of apt, with what it prints.
+    fn run(&self, program: &str, args: &[String]) -> Result<String> {
+        Command::new(program).args(&self.options).args(args).read()
+    }
+}
+
+/// A directory in `dir` with the archive keys that this machine has, wherever they lie.
+fn keys(dir: &Path) -> Result<PathBuf> {
+    let keys = dir.join("keys");
+    fs::create_dir(&keys).context("making a directory for keys")?;
+    for place in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"] {
+        for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let known = [".gpg", ".asc", ".pgp"]
+                .iter()
+                .any(|end| name.to_string_lossy().ends_with(end));
+            if known && !name.to_string_lossy().contains("removed") {
+                fs::copy(entry.path(), keys.join(&name))
+                    .with_context(|| format!("copying {}", entry.path().display()))?;
+            }
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::package;
+    use super::*;
+
+    #[test]
+    fn apt_names_files_whose_names_say_all() {
+        let id: Id = ("g++".into(), "4:14.2.0-1".into(), "arm64".into());
+        let listed = BTreeMap::from([(id.clone(), Listed::default())]);
+        let text = "Reading package lists...\n'http://mirror.example/pool/main/g/g%2b%2b_14.2.0-1_arm64.deb' g++_4%3a14.2.0-1_arm64.deb 1234 SHA256:00\n";
+        assert!(chosen(text, &listed).contains_key(&id));
+    }
+
+    #[test]
+    fn candidates_are_what_would_be_installed() {
+        let text = "sed:\n  Installed: (none)\n  Candidate: 4.9-2+rpt1\n  Version table:\n     4.9-2 500\nnone:\n  Installed: (none)\n  Candidate: (none)\n";
+        let sed = ("sed".to_owned(), "4.9-2+rpt1".to_owned());
+        assert_eq!(candidates(text), BTreeMap::from([sed]));
+    }
+
+    #[test]
+    fn changes_are_told_package_by_package() {
+        let old = [package("a", "1"), package("b", "1"), package("c", "1")];
+        let new = [package("a", "2"), package("b", "1"), package("d", "3")];
+        assert_eq!(
+            changes(&old, &new),
+            ["a 1 -> 2", "c 1 is no longer needed", "d 3 is new"]
+        );
+    }
+}

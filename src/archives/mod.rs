@@ -1,0 +1,11 @@
+//! Package archives: mirrors, keys, state, downloads, the shared pool, the lock file.
+//!
+//! May import `base`, `config`, `sandbox`, `plan`.
+
+pub mod download;
+pub mod keyring;
+pub mod lockfile;
+pub mod mirror;
+pub mod pool;
+pub mod state;
+pub mod trouble;

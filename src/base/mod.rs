@@ -1,0 +1,16 @@
+//! What everything else stands on: programs, output, files written whole, problems, sizes.
+//!
+//! Imports nothing of ours.
+
+pub mod arch;
+pub(crate) mod bytes;
+pub mod command;
+pub mod disk;
+pub mod output;
+pub mod problem;
+pub mod run;
+pub mod size;
+pub mod sparse;
+pub mod timings;
+pub mod tool;
+pub mod work;

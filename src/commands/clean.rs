@@ -1,0 +1,17 @@
+//! `clean`: removes layers.
+
+use super::{in_sandbox, request, variants};
+use crate::base::work;
+use crate::check;
+use crate::cli::ConfigArgs;
+use crate::layers::clean::{self, What};
+use crate::sandbox::Terminal;
+use anyhow::Result;
+
+pub(super) fn clean(args: &ConfigArgs, what: What) -> Result<u8> {
+    let (config, _) = check::plan(&variants::only(&request(args)?, "clean")?)?;
+    let _held = work::hold(&config.work_dir, "clean")?;
+    in_sandbox(&config, Terminal::Detached, || {
+        clean::clean(&config.work_dir, what).map(|()| 0)
+    })
+}

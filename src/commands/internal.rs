@@ -1,0 +1,90 @@
+//! `internal`: parts of a build that this program runs in processes of their own.
+
+use super::request;
+use crate::base::problem;
+use crate::cli::{ExportArgs, Internal};
+use crate::config::{self, Config};
+use crate::export;
+use crate::native::{cross, python};
+use crate::sandbox::isolate;
+use crate::steps::{bootstrap, script};
+use anyhow::{Context, Result};
+
+pub(super) fn run_internal(internal: Internal) -> Result<u8> {
+    let code = match internal {
+        Internal::Host { argv } => isolate::isolate(&isolate::Isolation {
+            root: None,
+            argv,
+            script: None,
+        })?,
+        Internal::Chroot { script, root, argv } => {
+            script::run_in_chroot(root, script.is_some(), argv)?
+        }
+        Internal::Bootstrap(request) => {
+            bootstrap::bootstrap(&request)?;
+            0
+        }
+        Internal::CrossBuild(request) => {
+            cross::cross_build(&request)?;
+            0
+        }
+        Internal::PythonEnv(request) => {
+            python::environment(&request)?;
+            0
+        }
+        Internal::Export(args) => {
+            export_tree(&args)?;
+            0
+        }
+    };
+    u8::try_from(code).context("reading an exit code")
+}
+
+/// Exports `args.root` with the settings of `args.config` that concern an export.
+fn export_tree(args: &ExportArgs) -> Result<()> {
+    let mut request = request(&args.config)?;
+    request.set.push(format!("IMG_NAME={}", args.name));
+    // The stages do not matter, but a config has some.
+    request
+        .set
+        .push(format!("STAGE_LIST={}", args.root.display()));
+    let loaded = Config::load(&request);
+    problem::Problems(loaded.problems).into_result()?;
+    let config = loaded.config.context("reading the settings")?;
+    let scratch = tempfile::tempdir_in(&args.deploy_dir).context("making a directory")?;
+    let exported = export::export(
+        &export::ExportRequest {
+            rootfs: &args.root,
+            scratch: scratch.path(),
+            deploy_dir: &args.deploy_dir,
+            name: args.name.clone(),
+            archive_name: args.name.clone(),
+            formats: config.compression.clone(),
+            level: config.compression_level,
+            boot_size: config.boot_size,
+            root_margin: config.root_margin,
+            arch: config.arch,
+            distro: config.distro,
+            release: config.release.clone(),
+            source_date_epoch: config.source_date_epoch.unwrap_or(0),
+            info_lines: Vec::new(),
+            init_format: "none",
+            deploy_url: config.deploy_url.clone(),
+            signer: config.sign_with.clone(),
+            record: serde_json::Value::Null,
+            beside: Vec::new(),
+            disk: config.disk.clone(),
+            mke2fs: "mke2fs".to_owned(),
+            mkfs_root: match config.disk.root {
+                config::RootKind::Ext4 => None,
+                config::RootKind::Squashfs => Some("mksquashfs".to_owned()),
+                config::RootKind::Erofs => Some("mkfs.erofs".to_owned()),
+            },
+        },
+        &mut |line| eprintln!("{line}"),
+    )?;
+    for file in exported.files.iter().chain(&exported.shared) {
+        println!("{}", file.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! One file a subcommand.
+//!
+//! May import everything.
+
+mod build;
+mod check;
+mod clean;
+mod internal;
+mod lock;
+mod plan;
+mod shell;
+mod variants;
+
+use crate::cli::{Cli, Command, ConfigArgs};
+use crate::config::{Config, ConfigRequest};
+use crate::images::{boot, diff, flash, inspect};
+use crate::sandbox::{self, Role, Terminal};
+use anyhow::{Context, Result};
+
+/// Carries out one command. Returns the process's exit code.
+///
+/// # Errors
+/// [`crate::base::problem::Problems`] for bad input or an unfit host (exit code 2); anything else is a
+/// build that failed (exit code 1).
+pub fn run(cli: Cli) -> Result<u8> {
+    match cli.command {
+        Command::Build(args) => build::build(&args),
+        Command::Plan { config } => {
+            plan::show_schedules(&config, |schedule| Ok(schedule.to_string()))
+        }
+        Command::Why { config, step } => {
+            plan::show_schedules(&config, |schedule| schedule.why(&step))
+        }
+        Command::Check { config } => check::check_only(&config),
+        Command::Clean { config, what } => clean::clean(&config, what),
+        Command::Shell { config, at, keep } => shell::shell(&config, at.as_deref(), keep),
+        Command::Lock { config, update } => lock::lock(&config, update),
+        Command::Boot(args) => boot::run(&args),
+        Command::Diff(args) => Ok(diff::run(&args)),
+        Command::Flash(args) => flash::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Internal(internal) => internal::run_internal(internal),
+    }
+}
+
+/// Runs `work` as root of fresh namespaces.
+fn in_sandbox(
+    config: &Config,
+    terminal: Terminal,
+    work: impl FnOnce() -> Result<u8>,
+) -> Result<u8> {
+    match sandbox::enter(&config.target_hostname, terminal)? {
+        Role::Supervisor(code) => {
+            if code == sandbox::INTERRUPTED {
+                eprintln!(
+                    "\ninterrupted; `westwork-gen build --continue` goes on where it stopped"
+                );
+            }
+            u8::try_from(code).context("reading the build's exit code")
+        }
+        Role::Builder => work(),
+    }
+}
+
+fn request(args: &ConfigArgs) -> Result<ConfigRequest> {
+    Ok(ConfigRequest {
+        cwd: std::env::current_dir().context("finding the working directory")?,
+        files: args.files.clone(),
+        set: args.set.clone(),
+        env: std::env::vars().collect(),
+    })
+}

@@ -1,0 +1,222 @@
+//! Several images in one run: each `-c FILE`, and each architecture of `ARCH`, is a variant.
+//!
+//! A variant is a build in a process of its own. They share layers through the store: of two
+//! that come to the same step, one makes its layer and the other waits for it.
+
+use crate::base::work::{self, Held};
+use crate::check;
+use crate::cli;
+use crate::cli::BuildArgs;
+use crate::config::{self, Config, ConfigRequest};
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// The variants that `request` asks for, at least one: for every file and every architecture.
+pub(super) fn of(request: &ConfigRequest) -> Vec<ConfigRequest> {
+    let files: Vec<Vec<PathBuf>> = match request.files.as_slice() {
+        [] => vec![Vec::new()],
+        files => files.iter().map(|file| vec![file.clone()]).collect(),
+    };
+    let mut variants = Vec::new();
+    for files in files {
+        let variant = ConfigRequest {
+            files,
+            ..request.clone()
+        };
+        let architectures = config::architectures(&variant);
+        if architectures.len() < 2 {
+            variants.push(variant);
+            continue;
+        }
+        for architecture in architectures {
+            let mut variant = variant.clone();
+            variant.set.push(format!("ARCH={architecture}"));
+            // The names of files need not have the architecture in them, so it is added.
+            if let Some(config) = Config::load(&variant).config {
+                for (key, name) in [
+                    ("IMG_FILENAME", &config.img_filename),
+                    ("ARCHIVE_FILENAME", &config.archive_filename),
+                ] {
+                    variant.set.push(format!("{key}={name}-{architecture}"));
+                }
+            }
+            variants.push(variant);
+        }
+    }
+    variants
+}
+
+/// The one variant that `request` asks for.
+///
+/// # Errors
+/// When it asks for several and `what` can only be done for one.
+pub(super) fn only(request: &ConfigRequest, what: &str) -> Result<ConfigRequest> {
+    let mut variants = of(request);
+    match (variants.pop(), variants.is_empty()) {
+        (Some(one), true) => Ok(one),
+        _ => bail!("{what} is for one image: choose it with -c FILE and --set ARCH=…"),
+    }
+}
+
+/// Builds all of `variants`, as many at a time as there are processors. Returns the exit code:
+/// that of a failed one, if one fails; the others are finished all the same.
+///
+/// # Errors
+/// Before anything is built: bad input, or two variants of one name.
+pub(super) fn build(variants: &[ConfigRequest], args: &BuildArgs) -> Result<u8> {
+    let mut jobs = VecDeque::new();
+    let mut work_dirs = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for variant in variants {
+        let (config, _) = check::everything(variant)?;
+        let work = config.work();
+        let name = format!("{}-{}", config.img_name, config.arch.debian());
+        if !taken.insert(work) || !taken.insert(config.deploy_dir.join(&config.img_filename)) {
+            bail!("two variants would both be called {name}; give each an IMG_NAME of its own");
+        }
+        if config.clean {
+            work_dirs.insert(config.work_dir.clone(), true);
+        } else {
+            work_dirs.entry(config.work_dir.clone()).or_insert(false);
+        }
+        jobs.push_back((name, variant));
+    }
+    let _held = hold(work_dirs)?;
+    let width = jobs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(jobs);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| {
+                while let Some((name, variant)) = take(&queue) {
+                    let prefix = format!("{name:width$} | ");
+                    let code = run(variant, args, &prefix).unwrap_or_else(|error| {
+                        eprintln!("{prefix}{error:#}");
+                        1
+                    });
+                    if code != 0 {
+                        failed
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push((name, code));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (name, _) in &failed {
+        eprintln!("{name} failed");
+    }
+    Ok(failed.first().map_or(0, |(_, code)| *code))
+}
+
+fn take<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
+    queue.lock().ok()?.pop_front()
+}
+
+/// Takes every work directory, and empties those that are to be, before any variant begins.
+fn hold(work_dirs: BTreeMap<PathBuf, bool>) -> Result<Vec<Held>> {
+    let mut held = Vec::new();
+    for (dir, clean) in work_dirs {
+        if clean {
+            let own = std::env::current_exe().context("finding the program itself")?;
+            let status = Command::new(own)
+                .args(["clean", "--all", "--set"])
+                .arg(format!("WORK_DIR={}", dir.display()))
+                .status()
+                .context("emptying the work directory")?;
+            if !status.success() {
+                bail!("the work directory {} cannot be emptied", dir.display());
+            }
+        }
+        held.push(work::hold(&dir, "build of several variants")?);
+    }
+    Ok(held)
+}
+
+/// Builds one variant in a process of its own, its output passed on with `prefix`.
+fn run(variant: &ConfigRequest, args: &BuildArgs, prefix: &str) -> Result<u8> {
+    let own = std::env::current_exe().context("finding the program itself")?;
+    let mut command = Command::new(own);
+    command.arg("build").arg(cli::ONE_OF_SEVERAL);
+    for (flag, given) in [
+        ("--emulate", args.emulate),
+        ("--timings", args.timings),
+        ("--locked", args.locked),
+        ("--offline", args.offline),
+    ] {
+        if given {
+            command.arg(flag);
+        }
+    }
+    for file in &variant.files {
+        command.arg("-c").arg(file);
+    }
+    // Emptied already, and for all.
+    for set in variant.set.iter().map(String::as_str).chain(["CLEAN=0"]) {
+        command.arg("--set").arg(set);
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("starting a variant's build")?;
+    pass_on(&mut child, prefix);
+    let status = child.wait().context("waiting for a variant's build")?;
+    Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
+}
+
+fn pass_on(child: &mut Child, prefix: &str) {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        scope.spawn(|| lines_of(stderr).for_each(|line| eprintln!("{prefix}{line}")));
+        lines_of(stdout).for_each(|line| println!("{prefix}{line}"));
+    });
+}
+
+fn lines_of(stream: Option<impl Read>) -> impl Iterator<Item = String> {
+    stream
+        .into_iter()
+        .flat_map(|stream| BufReader::new(stream).lines().map_while(Result::ok))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_architectures_multiply() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "ARCH='arm64 armhf'\n").unwrap();
+        std::fs::write(dir.path().join("b"), "IMG_NAME=B\n").unwrap();
+        let request = |files: &[&str]| ConfigRequest {
+            cwd: dir.path().to_owned(),
+            files: files.iter().map(PathBuf::from).collect(),
+            set: vec!["IMG_NAME=X".to_owned()],
+            env: BTreeMap::new(),
+        };
+        let sets = |files: &[&str]| -> Vec<String> {
+            of(&request(files))
+                .into_iter()
+                .map(|variant| variant.set[1..].join(" "))
+                .collect()
+        };
+        assert_eq!(sets(&[]), [""]);
+        let both = sets(&["a", "b"]);
+        assert!(both[0].starts_with("ARCH=arm64 IMG_FILENAME="), "{both:?}");
+        assert!(both[0].ends_with("-X-arm64"), "{both:?}");
+        assert!(
+            both[1].ends_with("-X-armhf") && both[2].is_empty(),
+            "{both:?}"
+        );
+        assert!(only(&request(&["a"]), "shell").is_err());
+        assert!(only(&request(&["b"]), "shell").is_ok());
+    }
+}

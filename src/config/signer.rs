@@ -1,0 +1,79 @@
+//! Signing the checksums, by minisign or gpg.
+
+use crate::base::command::Command;
+use crate::base::tool::Tool;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::PathBuf;
+
+/// `SIGN_WITH`: who signs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Signer {
+    /// `minisign:FILE`: a secret key without a pass phrase, as `minisign -G -W` makes it.
+    Minisign(PathBuf),
+    /// `gpg:KEY`: a key of the user's key ring, as `gpg --local-user` takes it.
+    Gpg(String),
+}
+
+impl Signer {
+    /// Of the signature files, after the name of the signed file.
+    pub(crate) const EXTENSIONS: [&'static str; 2] = [".minisig", ".asc"];
+
+    pub(crate) fn extension(&self) -> &'static str {
+        match self {
+            Self::Minisign(_) => Self::EXTENSIONS[0],
+            Self::Gpg(_) => Self::EXTENSIONS[1],
+        }
+    }
+
+    /// The program that signs.
+    pub fn tool(&self) -> Tool {
+        match self {
+            Self::Minisign(_) => Tool::Minisign,
+            Self::Gpg(_) => Tool::Gpg,
+        }
+    }
+
+    /// Signs something of no meaning, so that a build does not end in vain.
+    ///
+    /// # Errors
+    /// The program or the key is missing, or it cannot be used without being asked.
+    pub fn try_out(&self) -> Result<()> {
+        self.sign("", 0).map(|_| ())
+    }
+
+    /// The detached signature of `text`. `epoch` is the time that a minisign signature
+    /// speaks of; gpg's always has the time of the signing.
+    pub(crate) fn sign(&self, text: &str, epoch: i64) -> Result<String> {
+        match self {
+            Self::Minisign(key) => {
+                let dir = tempfile::tempdir().context("making a temporary directory")?;
+                let [file, signature] =
+                    ["SHA256SUMS", "signature"].map(|name| dir.path().join(name));
+                fs::write(&file, text).context("writing what is to be signed")?;
+                // Standard input is empty: a key with a pass phrase fails, and does not wait.
+                Command::new("minisign")
+                    .args(["-S", "-t", &format!("timestamp:{epoch}\tfile:SHA256SUMS")])
+                    .arg("-s")
+                    .arg(key)
+                    .arg("-m")
+                    .arg(&file)
+                    .arg("-x")
+                    .arg(&signature)
+                    .read()?;
+                fs::read_to_string(&signature).context("reading minisign's signature")
+            }
+            Self::Gpg(key) => {
+                let signature = Command::new("gpg")
+                    .args(["--batch", "--no-tty", "--armor", "--local-user", key])
+                    .args(["--detach-sign", "--output", "-"])
+                    .input(text)
+                    .read()?;
+                if !signature.contains("BEGIN PGP SIGNATURE") {
+                    bail!("gpg made no signature");
+                }
+                Ok(signature)
+            }
+        }
+    }
+}

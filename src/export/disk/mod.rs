@@ -1,0 +1,11 @@
+//! From a tree to a raw disk: layout, file systems, partition table.
+
+pub mod ext4;
+pub mod ext4_canonical;
+pub mod ext4_times;
+pub mod fat;
+pub mod layout;
+pub mod partition;
+pub mod placeholders;
+pub mod read_only;
+pub mod tree;

@@ -1,0 +1,210 @@
+//! Putting the partitions' names into the files that mount them.
+//!
+//! Stages write `BOOTDEV` and `ROOTDEV`, pi-gen's words for partitions whose
+//! identifiers are known only now.
+
+use super::layout::{FileSystem, Layout, Role};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Replaces the words in `/etc/fstab`, `/boot/firmware/cmdline.txt` and
+/// `/etc/default/raspi*` of `rootfs`; fstab gets a line for each further partition,
+/// and both know the root's format.
+///
+/// An error if cmdline.txt is missing or names another root partition.
+pub(crate) fn fix(rootfs: &Path, layout: &Layout) -> Result<()> {
+    let named = |role| layout.find(role).map(|found| layout.source(found));
+    let boot = named(Role::Boot).unwrap_or_default();
+    let root = named(Role::Root).unwrap_or_default();
+    for file in files(rootfs)? {
+        let old = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        let new = replace_word(
+            &replace_word(&old, b"BOOTDEV", boot.as_bytes()),
+            b"ROOTDEV",
+            root.as_bytes(),
+        );
+        if new != old {
+            fs::write(&file, new).with_context(|| format!("writing {}", file.display()))?;
+        }
+    }
+    rewrite(&rootfs.join("etc/fstab"), |text| fstab(text, layout))?;
+    let cmdline = rootfs.join("boot/firmware/cmdline.txt");
+    rewrite(&cmdline, |text| command_line(text, layout))?;
+    let text =
+        fs::read_to_string(&cmdline).with_context(|| format!("reading {}", cmdline.display()))?;
+    let wanted = format!("root={root}");
+    if !text.split_whitespace().any(|word| word == wanted) {
+        let found = text
+            .split_whitespace()
+            .rfind(|word| word.starts_with("root="));
+        bail!(
+            "boot/firmware/cmdline.txt has {} where the image needs `{wanted}`; \
+             write `root=ROOTDEV` there, which the export replaces",
+            found.map_or_else(|| "no `root=`".to_owned(), |word| format!("`{word}`"))
+        );
+    }
+    Ok(())
+}
+
+/// Rewrites a text file, if it is there and `change` changes it.
+fn rewrite(file: &Path, change: impl Fn(&str) -> String) -> Result<()> {
+    if !file.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+        return Ok(());
+    }
+    let old = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let new = change(&old);
+    if new != old {
+        fs::write(file, new).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether the root is mounted by the initramfs, below a layer in memory.
+fn has_read_only_root(layout: &Layout) -> bool {
+    layout.find(Role::Root).is_some_and(|root| {
+        matches!(
+            root.file_system,
+            FileSystem::Squashfs | FileSystem::Erofs { .. }
+        )
+    })
+}
+
+/// fstab(5) with the partitions of `layout`. One that does not come up must not keep
+/// the system from starting, but what needs local file systems waits for it.
+fn fstab(text: &str, layout: &Layout) -> String {
+    let field = |line: &str, n: usize| line.split_whitespace().nth(n).map(str::to_owned);
+    let mut new = String::new();
+    for line in text.split_inclusive('\n') {
+        let is_root = !line.starts_with('#') && field(line, 1).as_deref() == Some("/");
+        if is_root && has_read_only_root(layout) {
+            new.push_str("# / can only be read; the initramfs puts a layer in memory over it.\n");
+        } else {
+            new.push_str(line);
+        }
+    }
+    if !new.is_empty() && !new.ends_with('\n') {
+        new.push('\n');
+    }
+    let others = layout.partitions.iter().filter(|p| p.role == Role::Other);
+    for partition in others {
+        let place = &partition.mount_point;
+        let there = text
+            .lines()
+            .any(|line| !line.starts_with('#') && field(line, 1).as_ref() == Some(place));
+        if !there {
+            let (source, format) = (layout.source(partition), partition.file_system.name());
+            new.push_str(&format!(
+                "{source}  {place}  {format}  defaults,noatime,nofail,x-systemd.before=local-fs.target  0  2\n"
+            ));
+        }
+    }
+    new
+}
+
+/// The kernel's command line; a root that can only be read is not tried otherwise.
+fn command_line(text: &str, layout: &Layout) -> String {
+    if !has_read_only_root(layout) {
+        return text.to_owned();
+    }
+    let format = layout
+        .find(Role::Root)
+        .map_or("", |root| root.file_system.name());
+    let given = |word: &&str| !matches!(*word, "rw" | "ro") && !word.starts_with("rootfstype=");
+    let words: Vec<&str> = text.split_whitespace().filter(given).collect();
+    format!("{} ro rootfstype={format}\n", words.join(" "))
+}
+
+/// The files to look at: those of the three that exist as plain files.
+fn files(rootfs: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![
+        rootfs.join("etc/fstab"),
+        rootfs.join("boot/firmware/cmdline.txt"),
+    ];
+    let defaults = rootfs.join("etc/default");
+    if defaults.is_dir() {
+        for entry in
+            fs::read_dir(&defaults).with_context(|| format!("listing {}", defaults.display()))?
+        {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("raspi") {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.retain(|f| f.symlink_metadata().is_ok_and(|m| m.is_file()));
+    Ok(files)
+}
+
+/// Replaces `word` where it is not part of a longer word.
+fn replace_word(text: &[u8], word: &[u8], by: &[u8]) -> Vec<u8> {
+    let part = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let inside = at
+            .checked_sub(1)
+            .is_some_and(|before| part(text.get(before)));
+        if text[at..].starts_with(word) && !inside && !part(text.get(at + word.len())) {
+            out.extend_from_slice(by);
+            at += word.len();
+        } else {
+            out.push(text[at]);
+            at += 1;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{command_line, fstab, replace_word};
+    use crate::config::{Disk, RootKind, TableKind};
+    use crate::export::disk::layout::{Identity, Layout};
+
+    #[test]
+    fn a_read_only_root_is_left_to_the_initramfs() {
+        let disk = Disk {
+            table: TableKind::Gpt,
+            root: RootKind::Squashfs,
+            data_size: Some(1 << 24),
+            ..Disk::default()
+        };
+        let layout = Layout::new(&Identity::new(1, "a"), &disk, 1 << 26);
+        let line = command_line("root=X rw rootwait\n", &layout);
+        assert_eq!(line, "root=X rootwait ro rootfstype=squashfs\n");
+        let table = fstab(
+            "# c\nX / ext4 defaults 0 1\nY /boot/firmware vfat x 0 2",
+            &layout,
+        );
+        let lines: Vec<_> = table.lines().collect();
+        assert!(lines[1].starts_with("# / can only"), "{table}");
+        assert_eq!(lines[2], "Y /boot/firmware vfat x 0 2");
+        assert!(
+            lines[3].starts_with("PARTUUID=") && lines[3].contains("  /data  ext4  "),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn a_mount_point_that_is_there_stays() {
+        let disk = Disk {
+            data_size: Some(1 << 24),
+            ..Disk::default()
+        };
+        let layout = Layout::new(&Identity::new(1, "a"), &disk, 1 << 26);
+        let own = "LABEL=data /data ext4 ro 0 2\n";
+        assert_eq!(fstab(own, &layout), own);
+        assert_eq!(command_line("root=X rw\n", &layout), "root=X rw\n");
+    }
+
+    #[test]
+    fn only_whole_words_change() {
+        let replaced = replace_word(
+            b"root=ROOTDEV MYROOTDEV ROOTDEVS\nROOTDEV",
+            b"ROOTDEV",
+            b"X",
+        );
+        assert_eq!(replaced, b"root=X MYROOTDEV ROOTDEVS\nX");
+    }
+}

@@ -1,0 +1,223 @@
+//! From the raw image to the files in the deploy directory.
+
+mod bmap;
+mod compress;
+mod copyright;
+mod deflate;
+mod deploy;
+mod dpkg;
+mod imager;
+mod info;
+mod pass;
+mod piece;
+pub mod record;
+mod sbom;
+
+use super::{ExportRequest, Exported};
+use crate::base::run::Log;
+use crate::config::{Base, Compression};
+use crate::export::disk::layout::Identity;
+use anyhow::{Context, Result};
+use compress::Format;
+use deploy::Deploy;
+use serde_json::json;
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
+
+/// The export's place for a raw image: in the deploy directory when it will stay there,
+/// so that it is not written twice.
+pub(super) fn raw_image(request: &ExportRequest<'_>) -> Result<NamedTempFile> {
+    if request.formats.contains(&Compression::None) {
+        return Deploy::begin(request.deploy_dir)?.create(&artefact(request, Compression::None));
+    }
+    tempfile::Builder::new()
+        .prefix("image.")
+        .tempfile_in(request.scratch)
+        .with_context(|| format!("making a file in {}", request.scratch.display()))
+}
+
+/// Name of the artefact in one format.
+fn artefact(request: &ExportRequest<'_>, compression: Compression) -> String {
+    let stem = match compression {
+        Compression::None => &request.name,
+        _ => &request.archive_name,
+    };
+    format!("{stem}{}", compress::extension(compression))
+}
+
+/// A root file system that is still to be made.
+pub(super) struct Root<'a> {
+    /// Its first byte in the image.
+    pub(super) start: u64,
+    pub(super) make: &'a mut dyn FnMut(Log<'_>) -> Result<()>,
+}
+
+/// Makes the `root` file system, compresses the image of `raw_size` bytes meanwhile and
+/// puts everything into the deploy directory. `began` is when the export began.
+pub(super) fn publish(
+    request: &ExportRequest<'_>,
+    raw_size: u64,
+    image: NamedTempFile,
+    root: Root<'_>,
+    began: Instant,
+    log: Log<'_>,
+) -> Result<Exported> {
+    let mut deploy = Deploy::begin(request.deploy_dir)?;
+    let member = format!("{}.img", request.name);
+    let names: Vec<String> = request
+        .formats
+        .iter()
+        .map(|f| artefact(request, *f))
+        .collect();
+    log(&format!("compressing to {}", names.join(", ")));
+    let source = File::open(image.path()).context("opening the image")?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut files = Vec::new();
+    let mut outputs = Vec::new();
+    for (compression, name) in request.formats.iter().zip(&names) {
+        if *compression == Compression::None {
+            continue;
+        }
+        let file = deploy.create(name)?;
+        let format = Format {
+            compression: *compression,
+            level: request.level,
+            member: &member,
+            epoch: request.source_date_epoch,
+            arch: request.arch,
+            threads,
+        };
+        outputs.push((file.reopen().context("opening the artefact")?, format));
+        files.push(file);
+    }
+    let mut assembled = Duration::ZERO;
+    let rest = pass::Rest {
+        start: root.start,
+        make: &mut || {
+            (root.make)(log)?;
+            assembled = began.elapsed();
+            if request.formats.contains(&Compression::None) {
+                // The deploy directory waits for the disk later, and then not for long; it
+                // sees any error, too.
+                let image = source.try_clone().context("opening the image once more")?;
+                std::thread::spawn(move || image.sync_data());
+            }
+            Ok(())
+        },
+    };
+    let passed = pass::run(&source, raw_size, outputs, rest)?;
+    let compressed = began.elapsed();
+
+    // Name, compression, size and checksum of each artefact.
+    let mut artefacts = Vec::new();
+    let mut image = Some(image);
+    let mut packed = passed.packed.into_iter().zip(files);
+    for (compression, name) in request.formats.iter().zip(names) {
+        let (size, sha256) = if *compression == Compression::None {
+            if let Some(file) = image.take() {
+                deploy.add(file, name.clone(), passed.raw_sha256.clone());
+            }
+            (raw_size, passed.raw_sha256.clone())
+        } else {
+            let (packed, file) = packed.next().context("matching artefacts to their files")?;
+            deploy.add(file, name.clone(), packed.sha256.clone());
+            (packed.size, packed.sha256)
+        };
+        artefacts.push((name, *compression, size, sha256));
+    }
+
+    let beside = |extension: &str| format!("{}{extension}", request.name);
+    let packages = dpkg::packages(request.rootfs)?;
+    let facts = info::Facts {
+        name: &request.name,
+        release: &request.release,
+        architecture: request.arch.debian(),
+        raw_size,
+        raw_sha256: &passed.raw_sha256,
+        origin: &request.info_lines,
+    };
+    deploy.file(beside(deploy::BMAP), passed.bmap.to_xml())?;
+    deploy.file(beside(deploy::INFO), info::info(&facts, &packages))?;
+
+    let identity = Identity::new(request.source_date_epoch, &request.name);
+    let subject = sbom::Subject {
+        name: &request.name,
+        identity: &identity,
+        epoch: request.source_date_epoch,
+        base: Base::of(request.distro, request.arch),
+        release: &request.release,
+        raw_sha256: &passed.raw_sha256,
+    };
+    let licences = sbom::licences(request.rootfs, &packages);
+    let spdx = sbom::spdx(&subject, &packages, &licences)?;
+    deploy.file(beside(deploy::SPDX), &spdx)?;
+    let cyclonedx = sbom::cyclonedx(&subject, &packages, &licences)?;
+    deploy.file(beside(deploy::CYCLONEDX), &cyclonedx)?;
+
+    for path in &request.beside {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let contents = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        deploy.file(name.into_owned(), contents)?;
+    }
+
+    let best = artefacts
+        .iter()
+        .max_by_key(|(_, compression, ..)| imager::preference(*compression))
+        .context("exporting to no format at all")?;
+    let dir = std::path::absolute(request.deploy_dir).context("finding the deploy directory")?;
+    let manifest = imager::manifest(&imager::Entry {
+        name: &request.name,
+        release: &request.release,
+        arch: request.arch,
+        distro: request.distro,
+        artefact: &best.0,
+        artefact_size: best.2,
+        artefact_sha256: &best.3,
+        bmap: &beside(deploy::BMAP),
+        raw_size,
+        raw_sha256: &passed.raw_sha256,
+        epoch: request.source_date_epoch,
+        init_format: request.init_format,
+        url: request.deploy_url.as_deref(),
+        dir: &dir,
+    })?;
+    deploy.file(beside(deploy::MANIFEST), &manifest)?;
+
+    let artefacts: Vec<_> = artefacts
+        .iter()
+        .map(|(name, _, size, sha256)| json!({"name": name, "size": size, "sha256": sha256}))
+        .collect();
+    let record = json!({
+        "image": {
+            "name": request.name,
+            "architecture": request.arch.debian(),
+            "release": request.release,
+            "source_date_epoch": request.source_date_epoch,
+            "raw_size": raw_size,
+            "raw_sha256": passed.raw_sha256,
+            "data_size": passed.bmap.mapped() * bmap::BLOCK,
+        },
+        "artefacts": artefacts,
+        "export_seconds": {
+            "image": assembled.as_secs_f64(),
+            "compression": (compressed - assembled).as_secs_f64(),
+        },
+        "build": request.record,
+    });
+    let mut record = serde_json::to_string_pretty(&record).context("writing the build record")?;
+    record.push('\n');
+    deploy.file(beside(deploy::RECORD), &record)?;
+
+    let (files, shared) = deploy.publish(
+        &[&request.name, &request.archive_name],
+        request.signer.as_ref(),
+        request.source_date_epoch,
+    )?;
+    Ok(Exported {
+        files,
+        shared,
+        raw_size,
+        raw_sha256: passed.raw_sha256,
+    })
+}

@@ -1,0 +1,25 @@
+//! What `boot` is called with.
+
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, Args)]
+pub struct BootArgs {
+    /// `.img`, or one of its compressed forms
+    pub image: PathBuf,
+    /// Wait for the login prompt and for systemd's verdict, then exit 0 or 1
+    #[arg(long)]
+    pub test: bool,
+    /// Give up after so many seconds (with --test)
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub timeout: u64,
+    /// Size of the card the image is put on, a power of two
+    #[arg(long, default_value = "8G", value_name = "SIZE")]
+    pub size: String,
+    /// Keep the card as the machine leaves it, in this file
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
+    /// Write the console's output here as well
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}

@@ -1,0 +1,124 @@
+//! Kernel, initrd, device tree and command line from the boot partition.
+
+use super::BootFiles;
+use crate::base::arch::Arch;
+use crate::images::image::Image;
+use crate::images::image::fat::Fat;
+use crate::images::image::probe::probe;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Takes the boot files of the card in `file` into a directory below `dir`.
+pub(super) fn extract(file: &File, dir: &Path) -> Result<BootFiles> {
+    let card = Image::of_raw(file.try_clone().context("opening the card again")?)?;
+    let boot = card.table.partitions.iter().find(|partition| {
+        let slice = card.slice(partition).and_then(probe);
+        slice.is_ok_and(|found| found.kind == "vfat")
+    });
+    let boot = boot.context("the image has no FAT boot partition")?;
+    let fat = Fat::open(card.slice(boot)?)?;
+    let files = dir.join("boot");
+    for name in fat.files()?.keys() {
+        let to = files.join(name);
+        let parent = to.parent().context("finding a directory")?;
+        fs::create_dir_all(parent).context("making a directory for the boot files")?;
+        let bytes = fat.read(name)?.unwrap_or_default();
+        fs::write(&to, bytes).with_context(|| format!("writing {}", to.display()))?;
+    }
+    choose(&files)
+}
+
+/// Follows config.txt, else takes the newest kernel by name.
+fn choose(dir: &Path) -> Result<BootFiles> {
+    let config = fs::read_to_string(dir.join("config.txt")).unwrap_or_default();
+    let kernel = match setting(&config, "kernel") {
+        Some(name) => dir.join(name),
+        None => newest(dir, &["vmlinuz-", "kernel8", "kernel7", "kernel"])?
+            .context("the boot partition has no kernel")?,
+    };
+    let initrd = match setting(&config, "initramfs") {
+        Some(name) => Some(dir.join(name)),
+        None => newest(dir, &["initrd.img-", "initramfs"])?,
+    };
+    let arch = architecture(&kernel)?;
+    let names: &[&str] = match arch {
+        Arch::Arm64 => &["bcm2837-rpi-3-b.dtb", "bcm2710-rpi-3-b.dtb"],
+        Arch::Armhf => &["bcm2836-rpi-2-b.dtb", "bcm2709-rpi-2-b.dtb"],
+    };
+    let dtb = names
+        .iter()
+        .map(|name| dir.join(name))
+        .find(|path| path.exists())
+        .with_context(|| format!("the boot partition has none of {}", names.join(", ")))?;
+    let cmdline = fs::read_to_string(dir.join("cmdline.txt")).context("reading cmdline.txt")?;
+    Ok(BootFiles {
+        arch,
+        kernel,
+        initrd,
+        dtb,
+        cmdline: cmdline.split_whitespace().collect::<Vec<_>>().join(" "),
+    })
+}
+
+/// The last value of `kernel=NAME` or `initramfs NAME [ADDRESS]` that holds for all
+/// models: sections other than `[all]` are left out.
+fn setting<'a>(config: &'a str, key: &str) -> Option<&'a str> {
+    let mut all = true;
+    let mut value = None;
+    for line in config.lines().map(str::trim) {
+        if line.starts_with('[') {
+            all = line == "[all]";
+        } else if all {
+            let rest = line.strip_prefix(key).unwrap_or_default();
+            if rest.starts_with(['=', ' ']) {
+                value = rest[1..].split_whitespace().next();
+            }
+        }
+    }
+    value
+}
+
+/// The last file by name with the first prefix that any file has.
+fn newest(dir: &Path, prefixes: &[&str]) -> Result<Option<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    let found = prefixes
+        .iter()
+        .find_map(|prefix| names.iter().rfind(|name| name.starts_with(prefix)));
+    Ok(found.map(|name| dir.join(name)))
+}
+
+/// By the magic numbers of the kernel's boot protocols: "ARM\x64" at 56 for arm64
+/// (or a gzip or EFI-zboot image), 0x016f2818 at 36 for arm zImages.
+fn architecture(kernel: &Path) -> Result<Arch> {
+    let mut head = [0; 64];
+    File::open(kernel)
+        .and_then(|mut file| file.read_exact(&mut head))
+        .with_context(|| format!("reading {}", kernel.display()))?;
+    if head[36..40] == [0x18, 0x28, 0x6f, 0x01] {
+        return Ok(Arch::Armhf);
+    }
+    let arm64 = head[56..60] == *b"ARM\x64" || head[..2] == [0x1f, 0x8b] || head[..2] == *b"MZ";
+    ensure!(head.len() == 64, "the kernel is too short");
+    if !arm64 {
+        bail!("{} is neither an arm nor an arm64 kernel", kernel.display());
+    }
+    Ok(Arch::Arm64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::setting;
+
+    #[test]
+    fn settings_of_other_models_do_not_count() {
+        let config = "kernel=a\n[pi4]\nkernel=b\n[all]\ninitramfs c followkernel\n";
+        assert_eq!(setting(config, "kernel"), Some("a"));
+        assert_eq!(setting(config, "initramfs"), Some("c"));
+    }
+}

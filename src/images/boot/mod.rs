@@ -1,0 +1,184 @@
+//! Starting an image in QEMU, to look at or to judge it.
+
+pub mod args;
+mod files;
+mod qemu;
+mod watch;
+
+use crate::base::arch::Arch;
+use crate::images::image::stream::{self, Form};
+use anyhow::{Context, Result, ensure};
+use args::BootArgs;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What to boot, and how.
+pub struct BootRequest<'a> {
+    /// `.img`, or one of its compressed forms; only read.
+    pub image: &'a Path,
+    /// Directory for the copy the machine writes to; keeps holes.
+    pub scratch: &'a Path,
+    /// Size of the card, bytes; rounded up to a power of two.
+    pub size: u64,
+    /// Judge the boot instead of handing over the terminal.
+    pub test: bool,
+    /// For the judgement.
+    pub limit: Duration,
+    /// Where the console's output is recorded, if wanted.
+    pub record: Option<PathBuf>,
+    /// Where the card is left afterwards, if wanted.
+    pub keep: Option<PathBuf>,
+}
+
+/// A system may restart itself at first boot; more often than this it is a loop.
+const STARTS: usize = 3;
+
+/// How a boot went. Without `test` nothing was watched and all is empty.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub reached_login: bool,
+    /// What `systemctl is-system-running` said; `None` if it never did.
+    pub state: Option<String>,
+    /// Units systemd calls failed.
+    pub failed: Vec<String>,
+    /// Bytes of the mounted root file system.
+    pub root_size: Option<u64>,
+    pub elapsed: Duration,
+}
+
+impl Verdict {
+    /// Whether the image passed.
+    pub fn good(&self) -> bool {
+        self.reached_login && self.failed.is_empty() && self.state.as_deref() == Some("running")
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let yes = |b| if b { "yes" } else { "no" };
+        writeln!(f, "login prompt: {}", yes(self.reached_login))?;
+        writeln!(
+            f,
+            "system state: {}",
+            self.state.as_deref().unwrap_or("not reported")
+        )?;
+        writeln!(f, "failed units: {}", self.failed.join(" "))?;
+        if let Some(size) = self.root_size {
+            writeln!(f, "root file system: {} MiB", size >> 20)?;
+        }
+        write!(f, "after {} s", self.elapsed.as_secs())
+    }
+}
+
+/// Carries out `westwork-gen boot`. Returns 0, or 1 when a tested image did not pass.
+pub fn run(args: &BootArgs) -> Result<u8> {
+    let size = crate::base::size::parse_size(&args.size)?;
+    let scratch = args
+        .image
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty());
+    let verdict = boot(&BootRequest {
+        image: &args.image,
+        scratch: &scratch
+            .unwrap_or(Path::new("."))
+            .canonicalize()
+            .context("finding the image's directory")?,
+        size,
+        test: args.test,
+        limit: Duration::from_secs(args.timeout),
+        record: args.log.clone(),
+        keep: args.keep.clone(),
+    })?;
+    if !args.test {
+        return Ok(0);
+    }
+    println!("{verdict}");
+    println!(
+        "{}",
+        if verdict.good() {
+            "passed"
+        } else {
+            "did not pass"
+        }
+    );
+    Ok(u8::from(!verdict.good()))
+}
+
+/// Boots a copy of the image. With `test` an error is a fault of the host or the
+/// image's make-up; a system that does not come up is a [`Verdict`].
+pub fn boot(request: &BootRequest<'_>) -> Result<Verdict> {
+    let card = tempfile::Builder::new()
+        .prefix("card.")
+        .tempdir_in(request.scratch)
+        .context("making a directory for the card")?;
+    let image = card.path().join("card.img");
+    unpack(request.image, &image)?;
+    let file = File::options().read(true).write(true).open(&image)?;
+    let size = request
+        .size
+        .max(file.metadata()?.len())
+        .checked_next_power_of_two();
+    file.set_len(size.context("sizing the card")?)
+        .context("growing the card")?;
+    let verdict = start(request, &file, &image, card.path())?;
+    if let Some(keep) = &request.keep {
+        let to = File::create(keep).with_context(|| format!("making {}", keep.display()))?;
+        crate::base::sparse::copy(&file, &to, file.metadata()?.len())
+            .with_context(|| format!("keeping the card as {}", keep.display()))?;
+    }
+    Ok(verdict)
+}
+
+/// Starts the machine, and starts it again when it restarts itself, as a Pi's
+/// firmware would: with what is on the boot partition by then.
+fn start(request: &BootRequest<'_>, file: &File, image: &Path, dir: &Path) -> Result<Verdict> {
+    let begin = Instant::now();
+    let record = request.record.as_ref().map(File::create).transpose();
+    let mut record = record.context("making the console record")?;
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        let boot = files::extract(file, &dir.join(format!("start{starts}")))?;
+        let command = qemu::command(&boot, image, request.test);
+        if request.test {
+            let left = request.limit.saturating_sub(begin.elapsed());
+            let (mut verdict, restarts) = watch::watch(&command, left, record.as_mut())?;
+            if restarts && starts < STARTS {
+                continue;
+            }
+            verdict.elapsed = begin.elapsed();
+            return Ok(verdict);
+        }
+        let status = duct::cmd(&command[0], &command[1..])
+            .unchecked()
+            .run()
+            .context("starting QEMU")?
+            .status;
+        ensure!(status.success(), "QEMU ended with {status}");
+        return Ok(Verdict::default());
+    }
+}
+
+/// Writes the raw image to `to`, whatever form it comes in; holes stay or become holes.
+fn unpack(from: &Path, to: &Path) -> Result<()> {
+    let mut target = File::create(to).context("making the card")?;
+    if Form::of(from)? == Form::Raw {
+        let source = File::open(from).with_context(|| format!("opening {}", from.display()))?;
+        let size = source.metadata()?.len();
+        crate::base::sparse::copy(&source, &target, size)
+    } else {
+        stream::with(from, |reader| stream::write_sparse(reader, &mut target)).map(|_| ())
+    }
+    .with_context(|| format!("unpacking {}", from.display()))
+}
+
+/// What the firmware would load, taken from the boot partition.
+struct BootFiles {
+    arch: Arch,
+    kernel: PathBuf,
+    initrd: Option<PathBuf>,
+    dtb: PathBuf,
+    cmdline: String,
+}

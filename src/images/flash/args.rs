@@ -1,0 +1,56 @@
+//! What `flash` is called with.
+
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, Args)]
+pub struct FlashArgs {
+    /// `.img`, or one of its compressed forms; a `.bmap` beside it is used
+    pub image: PathBuf,
+    /// Whole disk such as /dev/sdb, or a file; without it, removable disks are listed
+    pub device: Option<PathBuf>,
+    /// Do not ask before overwriting
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Also write to a disk that is not removable, if it is this one (such as nvme0n1)
+    #[arg(long, value_name = "NAME")]
+    pub fixed_disk: Option<String>,
+    /// Make the file this large (for a file that is not there yet)
+    #[arg(long, value_name = "SIZE")]
+    pub size: Option<String>,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// What the first boot sets.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "First boot")]
+pub struct SettingsArgs {
+    /// Host name
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Name of the first user
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Ask for the user's password
+    #[arg(long, requires = "user", conflicts_with = "password_file")]
+    pub password: bool,
+    /// Read the user's password from a file's first line
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+    /// Public key(s) for the first user; SSH is enabled, for keys only
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Option<PathBuf>,
+    /// Wi-Fi network; its password is asked for
+    #[arg(long, value_name = "SSID")]
+    pub wifi: Option<String>,
+    /// Read the Wi-Fi password from a file's first line; empty: an open network
+    #[arg(long, value_name = "FILE", requires = "wifi")]
+    pub wifi_password_file: Option<PathBuf>,
+    /// Country whose rules Wi-Fi follows, such as GB
+    #[arg(long, value_name = "CC")]
+    pub country: Option<String>,
+    /// Time zone, such as Europe/London
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+}

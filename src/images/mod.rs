@@ -1,0 +1,9 @@
+//! Images in hand: reading, comparing, writing and starting them. Nothing of the build.
+//!
+//! May import `base` alone.
+
+pub mod boot;
+pub mod diff;
+pub mod flash;
+pub mod image;
+pub mod inspect;

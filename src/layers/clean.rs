@@ -1,0 +1,187 @@
+//! Removing layers that no build needs any more.
+
+use crate::base::timings::disk_usage;
+use crate::layers::progress::Progress;
+use crate::layers::store::{Key, Record, Store, remove};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct What {
+    /// Remove everything: layers, logs, and what is known of earlier builds
+    #[arg(long, conflicts_with_all = ["keep", "size"])]
+    pub all: bool,
+    /// Keep the layers of the last N builds of each image
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub keep: usize,
+    /// Remove, oldest first, only until the layers take at most this much (such as 20G)
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub size: Option<u64>,
+}
+
+fn size(text: &str) -> Result<u64> {
+    crate::base::size::parse_size(text)
+}
+
+/// A directory of the store that may go.
+struct Candidate {
+    path: PathBuf,
+    bytes: u64,
+    made: SystemTime,
+}
+
+/// Removes from `work_dir`, which is held by this process, and says what it did.
+///
+/// # Errors
+/// When something is mounted below: it would be emptied.
+pub fn clean(work_dir: &Path, what: What) -> Result<()> {
+    refuse_mounts(work_dir)?;
+    let store = Store::at(work_dir);
+    store.sweep()?;
+    let entries = store.entries()?;
+    let used = used(&Progress::all(work_dir)?, what.keep);
+    let (mut kept, mut candidates) = (0, Vec::new());
+    for (path, record) in entries {
+        let bytes = disk_usage(&path);
+        if !what.all && is_used(&path, record.as_ref(), &used) {
+            kept += bytes;
+            continue;
+        }
+        let made = fs::symlink_metadata(&path).and_then(|meta| meta.modified());
+        candidates.push(Candidate {
+            bytes,
+            made: made.with_context(|| format!("looking at {}", path.display()))?,
+            path,
+        });
+    }
+    candidates.sort_by_key(|candidate| candidate.made);
+    let mut left = kept + candidates.iter().map(|c| c.bytes).sum::<u64>();
+    let (mut count, mut freed) = (0, 0);
+    for candidate in candidates {
+        if what.size.is_some_and(|limit| left <= limit) {
+            break;
+        }
+        remove(&candidate.path)?;
+        left -= candidate.bytes;
+        freed += candidate.bytes;
+        count += 1;
+    }
+    println!(
+        "removed {count} layers, {} MB; {} MB are left",
+        freed / 1_000_000,
+        left / 1_000_000
+    );
+    if what.size.is_some_and(|limit| left > limit) {
+        println!("what is left belongs to the last builds; --all removes that too");
+    }
+    if what.all {
+        forget_images(work_dir)?;
+    }
+    Ok(())
+}
+
+/// Layers of the last `keep` builds of each image.
+fn used(images: &[Progress], keep: usize) -> BTreeSet<Key> {
+    let mut used = BTreeSet::new();
+    for image in images.iter().filter(|_| keep > 0) {
+        used.extend(image.steps.iter().map(|(_, key)| key.clone()));
+        used.extend(image.failed.iter().map(|(_, key)| key.clone()));
+        let earlier = image.earlier.iter().take(keep - 1);
+        used.extend(earlier.flatten().cloned());
+    }
+    used
+}
+
+/// Whether the directory is a layer in use, or what a failed step in use left.
+fn is_used(path: &Path, record: Option<&Record>, used: &BTreeSet<Key>) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.starts_with("new-") && record.is_some_and(|record| used.contains(&record.key))
+        // What a user kept on purpose goes with --all only.
+        || name.starts_with("kept-")
+}
+
+/// Removes what builds of the work directory's images remember, and their logs.
+fn forget_images(work_dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(work_dir).into_iter().flatten() {
+        let path = entry.context("reading the work directory")?.path();
+        let is_image = ["progress.json", "archive.json", "build.log"]
+            .iter()
+            .any(|name| path.join(name).is_file());
+        if is_image && !path.is_symlink() {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing below `work_dir` may be a mount: it would be emptied with the rest.
+fn refuse_mounts(work_dir: &Path) -> Result<()> {
+    let dir = work_dir
+        .canonicalize()
+        .with_context(|| format!("finding {}", work_dir.display()))?;
+    let table = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
+    // proc_pid_mountinfo(5): the fifth field, blanks as octal escapes.
+    let mounts = table.lines().filter_map(|line| line.split(' ').nth(4));
+    for mount in mounts.map(|mount| mount.replace("\\040", " ").replace("\\011", "\t")) {
+        if mount != dir.to_string_lossy() && Path::new(&mount).starts_with(&dir) {
+            bail!("{mount} is a mount below the work directory; unmount it first");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::store::Inputs;
+
+    fn layer(work: &Path, name: &str) -> Record {
+        let record = Record::new(name, None, Inputs::from([("a".into(), name.into())]));
+        let dir = work.join("layers").join(record.key.id());
+        fs::create_dir_all(dir.join("upper")).unwrap();
+        fs::write(dir.join("upper/file"), vec![1; 100_000]).unwrap();
+        crate::base::work::save(&dir.join("layer.json"), &record).unwrap();
+        record
+    }
+
+    #[test]
+    fn only_what_no_build_needs_goes() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("precious"), "").unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let (used, earlier, unused) = (
+            layer(work.path(), "used"),
+            layer(work.path(), "earlier"),
+            layer(work.path(), "unused"),
+        );
+        let layers = work.path().join("layers");
+        std::os::unix::fs::symlink(outside.path(), layers.join("link")).unwrap();
+        let inside = layers.join(unused.key.id()).join("upper/link");
+        std::os::unix::fs::symlink(outside.path(), inside).unwrap();
+        let image = work.path().join("Image-arm64");
+        fs::create_dir(&image).unwrap();
+        fs::write(work.path().join("lock"), "").unwrap();
+        Progress {
+            steps: vec![("used".into(), used.key.clone())],
+            earlier: vec![vec![earlier.key.clone()]],
+            ..Progress::default()
+        }
+        .save(&image)
+        .unwrap();
+        let what = |all, keep, size| What { all, keep, size };
+        let is_there = |record: &Record| layers.join(record.key.id()).exists();
+        clean(work.path(), what(false, 1, Some(10_000_000))).unwrap();
+        assert!(is_there(&unused));
+        clean(work.path(), what(false, 2, None)).unwrap();
+        assert!(is_there(&used) && is_there(&earlier) && !is_there(&unused));
+        clean(work.path(), what(false, 1, None)).unwrap();
+        assert!(is_there(&used) && !is_there(&earlier));
+        clean(work.path(), what(true, 1, None)).unwrap();
+        assert!(!is_there(&used) && !image.exists());
+        assert!(outside.path().join("precious").exists());
+    }
+}

@@ -1,0 +1,73 @@
+//! One image's build: what it is made from, and the variables its scripts see.
+
+use crate::archives::lockfile::{LockFile, Root};
+use crate::archives::mirror::Mirrors;
+use crate::archives::state::State;
+use crate::base::command::Env;
+use crate::config::Config;
+use crate::layers::variables::{self, Place};
+use crate::plan::{Plan, Stage};
+use std::path::{Path, PathBuf};
+
+/// One image's build: what it is made from.
+pub struct Job<'a> {
+    pub config: &'a Config,
+    pub plan: &'a Plan,
+    pub mirrors: &'a Mirrors,
+    /// State of the package archive.
+    pub state: &'a State,
+    /// The packages to build from, and no others.
+    pub locked: Option<&'a Locked>,
+}
+
+/// A lock file that a build keeps to.
+#[derive(Debug, Clone)]
+pub struct Locked {
+    pub file: LockFile,
+    /// The image's own packages.
+    pub image: Root,
+    /// Nothing may be fetched.
+    pub offline: bool,
+}
+
+impl Job<'_> {
+    /// Where the image's build keeps its log and its mount points.
+    pub fn work(&self) -> PathBuf {
+        self.config.work()
+    }
+
+    /// Seconds every time stamp of the image is bounded by: the config's, else the archive's.
+    pub fn epoch(&self) -> i64 {
+        self.config
+            .source_date_epoch
+            .or(self.state.date)
+            .unwrap_or(0)
+    }
+
+    /// The variables of a script at `at`.
+    pub fn env(&self, at: &At<'_>) -> Env {
+        let export = at.exported.unwrap_or(at.stage).export.as_ref();
+        let place = Place {
+            stage: at.stage,
+            previous: at.previous,
+            sub_stage: at.sub_stage,
+            exported: at.exported,
+            work: &self.work(),
+            img_suffix: export.map_or("", |export| &export.suffix),
+        };
+        let mut env = variables::of(self.config, self.mirrors, &place);
+        env.insert("SOURCE_DATE_EPOCH".to_owned(), self.epoch().to_string());
+        env
+    }
+}
+
+/// Where in the tree a step is.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    pub stage: &'a Stage,
+    /// The stage before, unless this is the first; of the export tree, the one it exports.
+    pub previous: Option<&'a Stage>,
+    pub sub_stage: Option<&'a Path>,
+    /// The stage whose image an export step is for.
+    pub exported: Option<&'a Stage>,
+}

@@ -1,0 +1,320 @@
+//! What a layer's key is made of: everything its step can see.
+
+use crate::base::command::Env;
+use crate::layers::store::Inputs;
+use crate::layers::variables::{Bearing, bearing};
+use crate::plan::Stage;
+use crate::plan::step::{Step, StepKind};
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use walkdir::WalkDir;
+
+/// Raised when a change of this program changes what steps make of the same input.
+const ENGINE: &str = "4";
+
+/// A line of a host script that begins so names the files it reads, relative to its own
+/// directory, in place of everything in its stage.
+const DECLARATION: &str = "# inputs:";
+
+/// Words with which a script can get at variables that it does not name, or at files outside
+/// of its stage that do: then every variable counts.
+const OPEN: [&str; 14] = [
+    "BASE_DIR",
+    "SCRIPT_DIR",
+    "compgen",
+    "declare",
+    "env",
+    "environ",
+    "envsubst",
+    "eval",
+    "export -p",
+    "printenv",
+    "set >",
+    "set |",
+    "typeset",
+    "${!",
+];
+
+/// Names of variables whose values are not to be read in the store.
+const SECRET: [&str; 3] = ["PASS", "SECRET", "TOKEN"];
+
+/// Reads files for keys, each one once.
+#[derive(Default)]
+pub struct Files {
+    seen: RefCell<HashMap<PathBuf, Rc<Facts>>>,
+}
+
+/// What a key needs of one file.
+struct Facts {
+    /// Its type, mode and checksum.
+    value: String,
+    /// Words of it that could be variables' names.
+    words: BTreeSet<String>,
+    /// It can get at variables without naming them.
+    open: bool,
+}
+
+impl Files {
+    /// Everything that decides what `step` makes, by name.
+    ///
+    /// A chroot script, a package list and debconf answers see their own bytes; a host script
+    /// sees the files of its stage as well, other steps' files left out, or what it declares.
+    /// Of the variables those count that these files name.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or a declared one is not there.
+    pub fn inputs(&self, step: &Step, stage: &Stage, env: &Env) -> Result<Inputs> {
+        let mut inputs = Inputs::new();
+        inputs.insert("engine".to_owned(), ENGINE.to_owned());
+        inputs.insert("kind".to_owned(), format!("{:?}", step.kind));
+        let mut files = self.below(&step.path, &BTreeSet::new())?;
+        if matches!(step.kind, StepKind::RunHost | StepKind::Prerun) {
+            match declared(&step.path)? {
+                Some(paths) => {
+                    for path in paths {
+                        files.extend(self.below(&path, &BTreeSet::new())?);
+                    }
+                }
+                None => files.extend(self.below(&stage.dir, &other_steps(stage))?),
+            }
+        }
+        let packages = matches!(
+            step.kind,
+            StepKind::Packages | StepKind::PackagesNoRecommends | StepKind::PackagesNonInteractive
+        );
+        let open = files.iter().any(|(_, facts)| facts.open);
+        for (name, value) in env {
+            let named = || files.iter().any(|(_, facts)| facts.words.contains(name));
+            let counts = match bearing(name) {
+                Bearing::Core => true,
+                // Packages are installed with the core variables alone (build::carry_out).
+                Bearing::Visible => !packages && (open || named()),
+                Bearing::Named => !packages && named(),
+                Bearing::Never => false,
+            };
+            if counts {
+                let secret = SECRET.iter().any(|part| name.contains(part));
+                let value = if secret { digest(value) } else { value.clone() };
+                inputs.insert(format!("variable {name}"), value);
+            }
+        }
+        for (path, facts) in files {
+            let name = path.strip_prefix(&stage.dir).unwrap_or(&path);
+            inputs.insert(format!("file {}", name.display()), facts.value.clone());
+        }
+        Ok(inputs)
+    }
+
+    /// The files at `path` and below.
+    fn below(&self, path: &Path, without: &BTreeSet<PathBuf>) -> Result<Vec<(PathBuf, Rc<Facts>)>> {
+        let mut files = Vec::new();
+        let walk = WalkDir::new(path)
+            .sort_by_file_name()
+            .into_iter()
+            .filter_entry(|entry| !without.contains(entry.path()));
+        for entry in walk {
+            let entry = entry.with_context(|| format!("reading {}", path.display()))?;
+            let kind = entry.file_type();
+            if kind.is_file() || kind.is_symlink() {
+                files.push((entry.path().to_owned(), self.facts(entry.path())?));
+            }
+        }
+        Ok(files)
+    }
+
+    fn facts(&self, path: &Path) -> Result<Rc<Facts>> {
+        if let Some(facts) = self.seen.borrow().get(path) {
+            return Ok(Rc::clone(facts));
+        }
+        let facts =
+            Rc::new(Facts::of(path).with_context(|| format!("reading {}", path.display()))?);
+        self.seen
+            .borrow_mut()
+            .insert(path.to_owned(), Rc::clone(&facts));
+        Ok(facts)
+    }
+}
+
+impl Facts {
+    fn of(path: &Path) -> Result<Self> {
+        let meta = path.symlink_metadata()?;
+        if meta.is_symlink() {
+            return Ok(Self {
+                value: format!("link to {}", fs::read_link(path)?.display()),
+                words: BTreeSet::new(),
+                open: false,
+            });
+        }
+        let bytes = fs::read(path)?;
+        // Only the execute bit: the rest depends on the umask of whoever checked out.
+        let execute = meta.permissions().mode() & 0o100 != 0;
+        let text = String::from_utf8_lossy(&bytes);
+        // `#!/usr/bin/env` is no use of variables.
+        let body = match text.split_once('\n') {
+            Some((first, rest)) if first.starts_with("#!") => rest,
+            _ => &text,
+        };
+        let words: BTreeSet<String> = body
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let open = OPEN.iter().any(|mark| {
+            if mark
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            {
+                words.contains(*mark)
+            } else {
+                body.contains(mark)
+            }
+        });
+        Ok(Self {
+            value: format!(
+                "{}{}",
+                if execute { "executable " } else { "" },
+                digest(&bytes)
+            ),
+            words,
+            open,
+        })
+    }
+}
+
+fn digest(bytes: impl AsRef<[u8]>) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// The paths that a host script's declaration names; `None` without a declaration.
+fn declared(script: &Path) -> Result<Option<Vec<PathBuf>>> {
+    let text = fs::read(script).with_context(|| format!("reading {}", script.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    let dir = script.parent().context("finding a script's directory")?;
+    let mut paths = None;
+    for (number, line) in text.lines().enumerate() {
+        let Some(list) = line.strip_prefix(DECLARATION) else {
+            continue;
+        };
+        let paths = paths.get_or_insert_with(Vec::new);
+        for name in list.split_ascii_whitespace() {
+            let path = dir.join(name);
+            if !path.exists() {
+                bail!(
+                    "{}, line {}: the inputs name {name}, which is not there; mend the path or take it out",
+                    script.display(),
+                    number + 1
+                );
+            }
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+fn other_steps(stage: &Stage) -> BTreeSet<PathBuf> {
+    let subs = stage.sub_stages.iter().flat_map(|sub| &sub.steps);
+    let mut paths: BTreeSet<_> = subs
+        .chain(&stage.prerun)
+        .map(|step| step.path.clone())
+        .collect();
+    for name in ["EXPORT_IMAGE", "EXPORT_NOOBS", "SKIP_IMAGES"] {
+        paths.insert(stage.dir.join(name));
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Case {
+        dir: tempfile::TempDir,
+        stage: Stage,
+        step: Step,
+    }
+
+    fn case(script: &str) -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("00-run.sh");
+        fs::write(&path, script).unwrap();
+        Case {
+            stage: Stage {
+                name: "stage0".into(),
+                dir: dir.path().to_owned(),
+                skip: false,
+                prerun: None,
+                sub_stages: Vec::new(),
+                export: None,
+            },
+            step: Step {
+                kind: StepKind::RunHost,
+                path,
+                name: "stage0/00-run.sh".into(),
+            },
+            dir,
+        }
+    }
+
+    fn inputs(case: &Case) -> Inputs {
+        let env = [("HAT", "red"), ("ARCH", "arm64"), ("FIRST_USER_PASS", "x")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Files::default()
+            .inputs(&case.step, &case.stage, &Env::from(env))
+            .unwrap()
+    }
+
+    #[test]
+    fn touching_a_file_changes_nothing_but_editing_and_chmod_do() {
+        let case = case("true\n");
+        let first = inputs(&case);
+        fs::write(&case.step.path, "true\n").unwrap();
+        assert_eq!(first, inputs(&case));
+        fs::set_permissions(&case.step.path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_ne!(first, inputs(&case));
+        fs::write(case.dir.path().join("data"), "").unwrap();
+        assert!(inputs(&case).contains_key("file data"));
+    }
+
+    #[test]
+    fn variables_count_where_they_can_be_seen() {
+        let has = |script: &str, name: &str| {
+            inputs(&case(script)).contains_key(&format!("variable {name}"))
+        };
+        assert!(has("echo $HAT\n", "HAT"));
+        assert!(!has("echo $HATS\n", "HAT"));
+        assert!(has("env > file\n", "HAT"));
+        assert!(has("echo ${!name}\n", "HAT"));
+        assert!(!has("#!/usr/bin/env bash\ntrue\n", "HAT"));
+        assert!(has("true\n", "ARCH"));
+        let with_data = case("true\n");
+        fs::write(with_data.dir.path().join("helper.sh"), "echo $HAT\n").unwrap();
+        assert!(inputs(&with_data).contains_key("variable HAT"));
+    }
+
+    #[test]
+    fn secrets_are_not_kept_in_the_clear() {
+        let inputs = inputs(&case("echo $FIRST_USER_PASS\n"));
+        assert_eq!(inputs["variable FIRST_USER_PASS"], digest("x"));
+    }
+
+    #[test]
+    fn a_declaration_narrows_and_widens() {
+        let narrow = case("# inputs: used\ntrue\n");
+        fs::write(narrow.dir.path().join("used"), "").unwrap();
+        fs::write(narrow.dir.path().join("unused"), "").unwrap();
+        let seen = inputs(&narrow);
+        assert!(seen.contains_key("file used") && !seen.contains_key("file unused"));
+        let wrong = case("true\n# inputs: nothing\n");
+        let error = Files::default()
+            .inputs(&wrong.step, &wrong.stage, &Env::new())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 2: the inputs name nothing"), "{error}");
+    }
+}

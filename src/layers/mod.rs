@@ -1,0 +1,14 @@
+//! Layers: what a step makes, by what key, where it is kept, and what a build will do.
+//!
+//! May import everything up to `archives`.
+
+pub mod clean;
+pub mod deployed;
+pub mod durable;
+pub mod job;
+pub mod key;
+pub mod progress;
+pub mod schedule;
+pub mod share;
+pub mod store;
+pub mod variables;

@@ -1,0 +1,425 @@
+//! What a build will do before it does it: for every step the layer it makes, whether that
+//! layer is there, and if not, why.
+
+use crate::layers::job::{At, Job};
+use crate::layers::key::Files;
+use crate::layers::progress::{EXPORT_MARK, Progress};
+use crate::layers::store::{Inputs, Key, Record, Store};
+use crate::plan::step::Step;
+use crate::plan::{Export, Stage};
+use anyhow::{Result, bail};
+use std::fmt;
+use std::path::Path;
+
+/// The name under which the state of the package archive counts.
+const ARCHIVE: &str = "package index";
+
+/// A step and its layer.
+pub struct Entry<'a> {
+    pub step: &'a Step,
+    pub at: At<'a>,
+    /// The entry whose layer this one stands on.
+    parent: Option<usize>,
+    /// The last entry of the stage before.
+    below: Option<usize>,
+    pub record: Record,
+    pub verdict: Verdict,
+}
+
+/// An image that is made of the layers up to an entry.
+pub struct Image<'a> {
+    pub export: &'a Export,
+    /// Its topmost layer.
+    pub tip: usize,
+}
+
+/// Whether a step runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its layer is there.
+    Cached,
+    /// The interrupted build made its layer, and is resumed; what has changed since does not
+    /// count.
+    Kept(Vec<String>),
+    /// It runs, for these reasons.
+    Run(Reason),
+}
+
+/// Why a step runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The last build had no such step.
+    New,
+    /// What its layer was made from has changed.
+    Changed(Vec<String>),
+    /// It is the same, but the step of this name before it runs.
+    Follows(String),
+    /// Nothing has changed, but its layer is gone, or may have been damaged by a power loss.
+    Gone,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => write!(f, "not built yet"),
+            Self::Follows(step) => write!(f, "follows {step}"),
+            Self::Gone => write!(f, "its layer is gone or was not yet safe on the disk"),
+            Self::Changed(changes) => match changes.as_slice() {
+                [one] => write!(f, "{one}"),
+                [first, rest @ ..] => write!(f, "{first}, and {} more", rest.len()),
+                [] => write!(f, "changed"),
+            },
+        }
+    }
+}
+
+/// All steps of a build in their order. The stages stand on one another; the export tree's steps
+/// for an image stand on its stage, and nothing stands on them.
+pub struct Schedule<'a> {
+    pub entries: Vec<Entry<'a>>,
+    /// In the order in which they are made: each as soon as its topmost layer is there.
+    pub images: Vec<Image<'a>>,
+}
+
+impl<'a> Schedule<'a> {
+    /// Works out what `job` has to do on top of what is in `store`.
+    ///
+    /// # Errors
+    /// When a file of the tree cannot be read.
+    pub fn new(job: &Job<'a>, store: &Store, last: Option<&Progress>) -> Result<Self> {
+        let mut found = Finding {
+            job,
+            store,
+            last,
+            resumed: last.filter(|last| job.config.resume && !last.complete),
+            files: Files::default(),
+            keeping: true,
+            schedule: Self {
+                entries: Vec::new(),
+                images: Vec::new(),
+            },
+        };
+        let (mut previous, mut tip) = (None, None);
+        for stage in job.plan.stages.iter().filter(|stage| !stage.skip) {
+            tip = found.stage(stage, (previous, tip), None)?;
+            previous = Some(stage);
+            let Some(export) = &stage.export else {
+                continue;
+            };
+            let top = match &job.plan.export_tree {
+                Some(tree) => found.stage(&tree.stage, (previous, tip), previous)?,
+                None => tip,
+            };
+            if let Some(tip) = top {
+                found.schedule.images.push(Image { export, tip });
+            }
+        }
+        Ok(found.schedule)
+    }
+
+    fn judge(
+        &self,
+        record: &Record,
+        parent: Option<usize>,
+        store: &Store,
+        last: Option<&Progress>,
+    ) -> Verdict {
+        if store.find(&record.key).is_some() {
+            return Verdict::Cached;
+        }
+        let before = last
+            .and_then(|last| last.steps.iter().find(|(name, _)| *name == record.name))
+            .and_then(|(_, key)| store.record(key));
+        let Some(before) = before else {
+            return Verdict::Run(Reason::New);
+        };
+        let changes = differences(&before.inputs, &record.inputs);
+        if !changes.is_empty() {
+            return Verdict::Run(Reason::Changed(changes));
+        }
+        // The lowest one that runs is the cause of all that stand on it.
+        let down = std::iter::successors(parent, |index| self.entries[*index].parent);
+        let cause = down
+            .map(|index| &self.entries[index])
+            .filter(|entry| matches!(entry.verdict, Verdict::Run(_)))
+            .last();
+        match cause {
+            Some(entry) => Verdict::Run(Reason::Follows(entry.record.name.clone())),
+            None if before.parent != record.parent => {
+                let step = parent.map(|index| self.entries[index].record.name.clone());
+                Verdict::Run(Reason::Follows(step.unwrap_or_default()))
+            }
+            None => Verdict::Run(Reason::Gone),
+        }
+    }
+
+    /// Whether no step runs.
+    pub fn nothing_to_run(&self) -> bool {
+        !self
+            .entries
+            .iter()
+            .any(|entry| matches!(entry.verdict, Verdict::Run(_)))
+    }
+
+    /// The layers up to and with that of entry `tip`, bottom first.
+    pub fn stack(&self, tip: usize) -> Vec<Key> {
+        self.stack_from(Some(tip))
+    }
+
+    /// The layers that entry `index` stands on, bottom first.
+    pub fn stack_below(&self, index: usize) -> Vec<Key> {
+        self.stack_from(self.entries[index].parent)
+    }
+
+    /// The layers of the stage before that of entry `index`, bottom first.
+    pub fn stack_before_stage(&self, index: usize) -> Vec<Key> {
+        self.stack_from(self.entries[index].below)
+    }
+
+    fn stack_from(&self, tip: Option<usize>) -> Vec<Key> {
+        let down = std::iter::successors(tip, |index| self.entries[*index].parent);
+        let mut stack: Vec<Key> = down
+            .map(|index| self.entries[index].record.key.clone())
+            .collect();
+        stack.reverse();
+        stack
+    }
+
+    /// The images that are made when entry `index` is there.
+    pub fn images_of(&self, index: usize) -> impl Iterator<Item = &Image<'a>> {
+        self.images.iter().filter(move |image| image.tip == index)
+    }
+
+    /// What differs for the stage or step `at` from the layers last built, for people.
+    ///
+    /// # Errors
+    /// When there is no such stage or step.
+    pub fn why(&self, at: &str) -> Result<String> {
+        let at = at.trim_end_matches('/');
+        let mut text = String::new();
+        for entry in &self.entries {
+            let name = &entry.record.name;
+            if name != at && !name.starts_with(&format!("{at}/")) {
+                continue;
+            }
+            text += &match &entry.verdict {
+                Verdict::Cached => format!("{name} does not run: its layer is there\n"),
+                Verdict::Kept(_) => format!(
+                    "{name} does not run: the interrupted build made its layer, and is resumed\n"
+                ),
+                Verdict::Run(reason @ (Reason::New | Reason::Gone | Reason::Follows(_))) => {
+                    format!("{name} runs: {reason}\n")
+                }
+                Verdict::Run(Reason::Changed(_)) => format!("{name} runs:\n"),
+            };
+            if let Verdict::Run(Reason::Changed(changes)) | Verdict::Kept(changes) = &entry.verdict
+            {
+                changes
+                    .iter()
+                    .for_each(|change| text += &format!("  {change}\n"));
+            }
+        }
+        if text.is_empty() {
+            bail!("there is no stage or step {at}; `westwork-gen plan` lists them");
+        }
+        Ok(text)
+    }
+}
+
+impl fmt::Display for Schedule<'_> {
+    /// A line for each step: `cached`, or `run` and why.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self
+            .entries
+            .iter()
+            .map(|entry| entry.record.name.len())
+            .max()
+            .unwrap_or(0);
+        for (index, entry) in self.entries.iter().enumerate() {
+            let name = &entry.record.name;
+            match &entry.verdict {
+                Verdict::Cached => writeln!(f, "cached  {name}")?,
+                Verdict::Kept(_) => writeln!(f, "kept    {name}")?,
+                Verdict::Run(reason) => writeln!(f, "run     {name:width$}  {reason}")?,
+            }
+            for image in self.images_of(index) {
+                writeln!(f, "        -> image {:?}", image.export.suffix)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A schedule in the making.
+struct Finding<'a, 'b> {
+    job: &'b Job<'a>,
+    store: &'b Store,
+    last: Option<&'b Progress>,
+    /// The interrupted build that this one goes on with.
+    resumed: Option<&'b Progress>,
+    /// Whether it has made every layer so far.
+    keeping: bool,
+    files: Files,
+    schedule: Schedule<'a>,
+}
+
+impl<'a> Finding<'a, '_> {
+    /// Appends the steps of `stage`, which stands on `below`: that stage and its last entry.
+    /// Returns the last entry now.
+    fn stage(
+        &mut self,
+        stage: &'a Stage,
+        below: (Option<&'a Stage>, Option<usize>),
+        exported: Option<&'a Stage>,
+    ) -> Result<Option<usize>> {
+        let mut parent = below.1;
+        for (step, sub_stage) in steps_of(stage) {
+            let at = At {
+                stage,
+                previous: below.0,
+                sub_stage,
+                exported,
+            };
+            let (record, verdict) = self.step(step, &at, parent)?;
+            self.schedule.entries.push(Entry {
+                step,
+                at,
+                parent,
+                below: below.1,
+                record,
+                verdict,
+            });
+            parent = Some(self.schedule.entries.len() - 1);
+        }
+        Ok(parent)
+    }
+
+    /// The layer of a step, and whether it is there.
+    fn step(
+        &mut self,
+        step: &Step,
+        at: &At<'a>,
+        parent: Option<usize>,
+    ) -> Result<(Record, Verdict)> {
+        let env = self.job.env(at);
+        let mut inputs = self.files.inputs(step, at.stage, &env)?;
+        let entries = &self.schedule.entries;
+        if parent.is_none() {
+            // Every later layer stands on this one, so it carries it for all.
+            inputs.insert(ARCHIVE.to_owned(), self.job.state.id.clone());
+        }
+        let mut name = step.name.clone();
+        if let Some(exported) = at.exported {
+            // Scripts know it by the variables of places, which do not count.
+            inputs.insert("exported stage".to_owned(), exported.name.clone());
+            name = format!("{}{EXPORT_MARK}{name}", exported.name);
+        }
+        let kept = self
+            .resumed
+            .filter(|_| self.keeping)
+            .and_then(|last| last.steps.get(entries.len()))
+            .filter(|(made, _)| *made == name)
+            .and_then(|(_, key)| self.store.find(key));
+        self.keeping = kept.is_some();
+        if let Some(record) = kept {
+            let changes = differences(&record.inputs, &inputs);
+            return Ok((record, Verdict::Kept(changes)));
+        }
+        let on = parent.map(|index| entries[index].record.key.clone());
+        let record = Record::new(&name, on, inputs);
+        let verdict = self.schedule.judge(&record, parent, self.store, self.last);
+        Ok((record, verdict))
+    }
+}
+
+/// The steps of a stage with the sub-stage each is in.
+pub(crate) fn steps_of(stage: &Stage) -> impl Iterator<Item = (&Step, Option<&Path>)> {
+    let prerun = stage.prerun.iter().map(|step| (step, None));
+    let subs = stage
+        .sub_stages
+        .iter()
+        .flat_map(|sub| sub.steps.iter().map(|step| (step, Some(sub.dir.as_path()))));
+    prerun.chain(subs)
+}
+
+/// What a layer was made from against what it would be made from now, a clause each.
+fn differences(old: &Inputs, new: &Inputs) -> Vec<String> {
+    let mut changes = Vec::new();
+    for (name, value) in new {
+        match old.get(name) {
+            None => changes.push(format!("{name} is new")),
+            Some(before) if before != value => changes.push(change(name, before, value)),
+            Some(_) => {}
+        }
+    }
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    changes.extend(gone.map(|name| format!("{name} is gone")));
+    changes
+}
+
+fn change(name: &str, before: &str, now: &str) -> String {
+    const EXECUTABLE: &str = "executable ";
+    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if name == ARCHIVE {
+        return "the package archive has changed".to_owned();
+    }
+    if name.starts_with("file ") {
+        let (old, new) = (
+            before.trim_start_matches(EXECUTABLE),
+            now.trim_start_matches(EXECUTABLE),
+        );
+        return if old == new {
+            let now = if now.starts_with(EXECUTABLE) {
+                "is now"
+            } else {
+                "is no longer"
+            };
+            format!("{name} {now} executable")
+        } else {
+            format!("{name} has changed")
+        };
+    }
+    if is_hash(before) || is_hash(now) {
+        return format!("{name} has changed");
+    }
+    format!("{name} was {before:?}, is {now:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(pairs: &[(&str, &str)]) -> Inputs {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn differences_name_the_file_and_the_variable() {
+        let old = inputs(&[
+            ("file 00-run.sh", "executable aa"),
+            ("file b", "cc"),
+            ("variable HAT", "red"),
+            ("file old", "x"),
+        ]);
+        let new = inputs(&[
+            ("file 00-run.sh", "executable bb"),
+            ("file b", "executable cc"),
+            ("variable HAT", "blue"),
+            ("file added", "x"),
+        ]);
+        assert_eq!(
+            differences(&old, &new),
+            [
+                "file 00-run.sh has changed",
+                "file added is new",
+                "file b is now executable",
+                "variable HAT was \"red\", is \"blue\"",
+                "file old is gone",
+            ]
+        );
+        assert_eq!(differences(&old, &old), [""; 0]);
+    }
+}

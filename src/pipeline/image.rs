@@ -1,0 +1,157 @@
+//! From a stack of layers to an image.
+
+use super::Build;
+use crate::base::timings::{Row, disk_usage};
+use crate::base::tool::Tool;
+use crate::config::{Config, RootKind};
+use crate::export::finalise;
+use crate::export::{self, ExportRequest, without_secrets};
+use crate::layers::deployed;
+use crate::layers::store::Key;
+use crate::layers::variables::EXPORT_DEPLOY;
+use crate::plan::Export;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use walkdir::WalkDir;
+
+impl Build<'_> {
+    /// What the `.info` file says of where the image comes from.
+    fn origin(&self, stack: &[Key]) -> Vec<String> {
+        let config = self.job.config;
+        vec![
+            format!("builder: westwork-gen {}", env!("CARGO_PKG_VERSION")),
+            format!(
+                "suite: {:?} {} {}",
+                config.distro,
+                config.release,
+                config.arch.debian()
+            ),
+            format!("archive state: {}", self.job.state.id),
+            format!("layer: {}", stack.last().map_or("", Key::id)),
+        ]
+    }
+
+    /// What the build record says of the build so far.
+    fn record(&self) -> serde_json::Value {
+        let step = |row: &Row| {
+            json!({
+                "step": row.name,
+                "seconds": row.wall.as_secs_f64(),
+                "processor_seconds": row.processor.as_secs_f64(),
+                "emulated_seconds": row.emulated.as_secs_f64(),
+                "bytes_written": row.written,
+            })
+        };
+        json!({
+            "builder": {"name": "westwork-gen", "version": env!("CARGO_PKG_VERSION")},
+            "config": without_secrets(json!(self.job.config)),
+            "archive": self.job.state,
+            "layers": self.progress.steps,
+            // Steps that were kept from an earlier build took no time in this one.
+            "timings": self.timings.rows().iter().map(step).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Makes the image of the layers in `stack`, unless it lies in the deploy directory already.
+    /// Says whether it was made.
+    pub(super) fn export(&mut self, stack: &[Key], export: &Export) -> Result<bool> {
+        let config = self.job.config;
+        let image = format!("{}{}", config.img_filename, export.suffix);
+        let key = deployed::image_key(self.job, stack, export)?;
+        if let Some(files) = self.deployed.current(&image, &key) {
+            self.output.say(&format!("cached  {image}"));
+            files
+                .iter()
+                .for_each(|file| self.output.say(&format!("        {}", file.display())));
+            return Ok(false);
+        }
+        let mark = self.timings.begin();
+        let at = self.work.join("export-image");
+        // Of its own name: another build of the same command may be exporting too.
+        let scratch_name = format!("export-{}-{}", config.img_name, config.arch.debian());
+        let scratch = self.store.scratch(&scratch_name, stack, &at)?;
+        let rootfs = at.join("rootfs");
+        finalise::finalise(&rootfs, config, self.job.mirrors)?;
+        let name = format!("export{}", export.suffix);
+        let request = ExportRequest {
+            rootfs: &rootfs,
+            scratch: &scratch.directory()?,
+            deploy_dir: &config.deploy_dir,
+            name: image.clone(),
+            archive_name: format!("{}{}", config.archive_filename, export.suffix),
+            formats: config.compression.clone(),
+            level: config.compression_level,
+            boot_size: config.boot_size,
+            root_margin: config.root_margin,
+            disk: config.disk.clone(),
+            arch: config.arch,
+            distro: config.distro,
+            release: config.release.clone(),
+            source_date_epoch: self.job.epoch(),
+            info_lines: self.origin(stack),
+            init_format: export::init_format(&rootfs, &config.disk),
+            deploy_url: config.deploy_url.clone(),
+            signer: config.sign_with.clone(),
+            record: self.record(),
+            beside: left_to_deploy(&at.join(EXPORT_DEPLOY), &image, config)?,
+            mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
+            mkfs_root: match config.disk.root {
+                RootKind::Ext4 => None,
+                RootKind::Squashfs => {
+                    Some(self.suites_own(Tool::Mksquashfs, "usr/bin/mksquashfs")?)
+                }
+                RootKind::Erofs => Some(self.suites_own(Tool::MkfsErofs, "usr/bin/mkfs.erofs")?),
+            },
+        };
+        let mut output = self.output.step(&name);
+        match export::export(&request, &mut |line| output.line(line)) {
+            Ok(exported) => {
+                output.done();
+                let written = exported.files.iter().map(|file| disk_usage(file)).sum();
+                self.timings.end(&mark, &request.name, written);
+                for file in exported.files.iter().chain(&exported.shared) {
+                    self.output.say(&format!("        {}", file.display()));
+                }
+                // Other images may publish files of the tree's own under the same names.
+                let mut own = exported.files;
+                own.retain(|file| {
+                    let same = |other: &PathBuf| other.file_name() == file.file_name();
+                    !request.beside.iter().any(same)
+                });
+                self.deployed.record(&image, key, &own)?;
+                self.deployed.save(&self.work)?;
+                Ok(true)
+            }
+            Err(cause) => {
+                let last_lines = output.failed();
+                Err(self.failure(&name, last_lines, cause))
+            }
+        }
+    }
+}
+
+/// What export steps left in `dir` for the deploy directory. What is called as the exporter's own
+/// artefacts of `image` is not: it was made of an empty image file.
+fn left_to_deploy(dir: &Path, image: &str, config: &Config) -> Result<Vec<PathBuf>> {
+    let archive = image.replacen(&config.img_filename, &config.archive_filename, 1);
+    let own = |name: &str| {
+        [image, archive.as_str()].iter().any(|stem| {
+            let rest = name.strip_prefix(stem);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        })
+    };
+    let mut files = Vec::new();
+    for entry in WalkDir::new(dir).max_depth(1).sort_by_file_name() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // No step has made the directory.
+            Err(_) if !dir.exists() => break,
+            Err(error) => return Err(error).context("reading what the export steps left"),
+        };
+        if entry.file_type().is_file() && !own(&entry.file_name().to_string_lossy()) {
+            files.push(entry.into_path());
+        }
+    }
+    Ok(files)
+}

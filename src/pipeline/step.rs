@@ -1,0 +1,61 @@
+//! What each kind of step does.
+
+use crate::base::command::Env;
+use crate::layers::variables;
+use crate::plan::step::{Step, StepKind};
+use crate::steps::apt::{self, Recommends};
+use crate::steps::patch;
+use crate::steps::script;
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::Path;
+
+/// Does what the step's kind says, in the mounted work directory of its stage.
+pub(super) fn carry_out(
+    step: &Step,
+    stage_work: &Path,
+    env: &Env,
+    sink: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let root = stage_work.join("rootfs");
+    // What is not a script of the tree sees no settings, so that they need not be in its key.
+    let narrow = &variables::without_settings(env);
+    match step.kind {
+        StepKind::Prerun | StepKind::RunHost => script::host(&step.path, env)?.stream(sink),
+        StepKind::RunChroot => script::chroot(&root, &read(&step.path)?, env)?.stream(sink),
+        StepKind::Debconf => {
+            let answers = apt::expand(&read(&step.path)?, env);
+            script::chroot_program(&root, &["debconf-set-selections"], narrow)?
+                .input(answers)
+                .stream(sink)
+        }
+        StepKind::PackagesNoRecommends => install(step, &root, narrow, Recommends::No, sink),
+        StepKind::Packages | StepKind::PackagesNonInteractive => {
+            install(step, &root, narrow, Recommends::Yes, sink)
+        }
+        StepKind::Patches => {
+            let name = step.name.replace('/', "-");
+            patch::apply(&step.path, stage_work, &name, narrow, sink)
+        }
+    }
+}
+
+fn install(
+    step: &Step,
+    root: &Path,
+    env: &Env,
+    recommends: Recommends,
+    sink: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let packages = apt::parse_list(&read(&step.path)?);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let argv = apt::install(&packages, recommends);
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    script::chroot_program(root, &argv, env)?.stream(sink)
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}

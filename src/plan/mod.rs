@@ -1,0 +1,121 @@
+//! Stages, sub-stages and steps in the order in which they will run. Runs no step.
+
+mod discover;
+mod export_tree;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod step;
+mod suffix;
+
+use crate::base::problem::Problem;
+use crate::config::Config;
+use crate::plan::step::{Step, StepKind};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+pub use export_tree::ExportTree;
+
+/// The whole build before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub stages: Vec<Stage>,
+    /// Steps that are run for each image before it is made, if the tree has some.
+    pub export_tree: Option<ExportTree>,
+}
+
+/// One stage directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Last component of `dir`.
+    pub name: String,
+    /// Absolute.
+    pub dir: PathBuf,
+    /// The stage has a `SKIP` file: no step of it runs (`prerun` included).
+    pub skip: bool,
+    pub prerun: Option<Step>,
+    pub sub_stages: Vec<SubStage>,
+    /// Present when the stage has `EXPORT_IMAGE` and no `SKIP_IMAGES`.
+    pub export: Option<Export>,
+}
+
+/// One sub-directory of a stage. Those with a `SKIP` file are not listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubStage {
+    /// Last component of `dir`.
+    pub name: String,
+    /// Absolute.
+    pub dir: PathBuf,
+    pub steps: Vec<Step>,
+}
+
+/// What `EXPORT_IMAGE` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// `IMG_SUFFIX`, e.g. `-lite`; may be empty.
+    pub suffix: String,
+}
+
+impl Plan {
+    /// Reads the stage directories of `config`. What is wrong with them comes along; the plan
+    /// then holds what could be understood.
+    pub fn discover(config: &Config) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let plan = Self {
+            stages: discover::stages(config, &mut problems),
+            export_tree: ExportTree::discover(&config.export_config_dir, &mut problems),
+        };
+        (plan, problems)
+    }
+
+    /// All steps, each once: those of the stages, then those of the export tree.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        let exports = self.export_tree.iter().map(|tree| &tree.stage);
+        self.stages.iter().chain(exports).flat_map(|stage| {
+            let subs = stage.sub_stages.iter().flat_map(|sub| &sub.steps);
+            stage.prerun.iter().chain(subs)
+        })
+    }
+
+    /// Whether any step is a quilt series.
+    pub fn has_patches(&self) -> bool {
+        self.steps().any(|step| step.kind == StepKind::Patches)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stages
+            .iter()
+            .try_for_each(|stage| write!(f, "{stage}"))?;
+        match &self.export_tree {
+            Some(tree) => write!(f, "for each image: {}", tree.stage),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let skip = if self.skip {
+            " (SKIP: no step of it runs)"
+        } else {
+            ""
+        };
+        writeln!(f, "{}{skip}", self.name)?;
+        if self.prerun.is_some() {
+            writeln!(f, "  prerun.sh")?;
+        }
+        for sub in &self.sub_stages {
+            writeln!(f, "  {}", sub.name)?;
+            for step in &sub.steps {
+                let name = step.path.file_name().unwrap_or_default().to_string_lossy();
+                writeln!(f, "    {name}")?;
+            }
+        }
+        match &self.export {
+            Some(export) if !self.skip => writeln!(f, "  -> image {:?}", export.suffix),
+            _ => Ok(()),
+        }
+    }
+}
