@@ -132,11 +132,15 @@ pub struct ConfigArgs {
 pub enum Internal {
     /// Run a program on the host side of the sandbox, in a process namespace of its own
     Host {
+        #[command(flatten)]
+        told: Told,
         #[arg(last = true)]
         argv: Vec<OsString>,
     },
     /// Run a program, or a script from standard input, in a root file system
     Chroot {
+        #[command(flatten)]
+        told: Told,
         /// `-`: read a bash script from standard input
         #[arg(long)]
         script: Option<String>,
@@ -152,6 +156,14 @@ pub enum Internal {
     PythonEnv(python::Request),
     /// Export a root file system, which is changed by it, as an image
     Export(ExportArgs),
+}
+
+/// What the step is told.
+#[derive(Debug, Clone, Args)]
+pub struct Told {
+    /// File with the step's context
+    #[arg(long, default_value = crate::layers::context::PATH)]
+    pub context: PathBuf,
 }
 
 /// An export without a build: for the benchmark, and for trees from elsewhere.

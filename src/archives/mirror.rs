@@ -2,6 +2,7 @@
 
 use crate::base::command::Command;
 use crate::config::{Base, Config, Distro};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Raspbian, unless `MIRROR` says otherwise. The host's sources have no say: a machine that
@@ -9,7 +10,7 @@ use std::path::Path;
 const RASPBIAN: &str = "http://raspbian.raspberrypi.com/raspbian";
 
 /// Archive addresses of one build. An empty text leaves the choice to the bootstrap tool.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mirrors {
     /// Main archive of the image's base system: Debian's, or Raspbian.
     pub build: String,

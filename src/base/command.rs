@@ -6,12 +6,27 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::OnceLock;
 
 /// Search path of every script, on the host and in the chroot.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Environment of a program: name to value.
 pub type Env = BTreeMap<String, String>;
+
+/// This program's own file, as it was found at the first call. The kernel's name for it leads
+/// nowhere once the process has another root.
+///
+/// # Errors
+/// When it is gone.
+pub fn own_program() -> Result<PathBuf> {
+    static OWN: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Ok(own.clone());
+    }
+    let own = std::env::current_exe().context("finding the program itself")?;
+    Ok(OWN.get_or_init(|| own).clone())
+}
 
 /// A program to be started, with everything that decides what it does.
 #[derive(Debug, Clone)]
@@ -124,6 +139,26 @@ impl Command {
     pub fn read_any(&self) -> Result<String> {
         let output = self.captured()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs on this terminal, and returns the exit code, or 128 + the signal that ended it.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn interactive(&self) -> Result<i32> {
+        let mut command = std::process::Command::new(&self.argv[0]);
+        command.args(&self.argv[1..]);
+        if let Some(env) = &self.env {
+            command.env_clear().envs(env);
+        }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let status = command
+            .status()
+            .with_context(|| format!("starting {}", self.argv[0].to_string_lossy()))?;
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        Ok(status.code().unwrap_or_else(|| 128 + signal.unwrap_or(0)))
     }
 
     /// Runs to the end, however that is, with both outputs kept.

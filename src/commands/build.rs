@@ -108,7 +108,7 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         state: &state,
         locked: locked.as_ref(),
     };
-    in_sandbox(&config, Terminal::Detached, || {
+    in_sandbox(&config, &plan, Terminal::Detached, || {
         pipeline::build(&job, &options).map(|()| 0)
     })
 }

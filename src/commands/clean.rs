@@ -9,9 +9,9 @@ use crate::sandbox::Terminal;
 use anyhow::Result;
 
 pub(super) fn clean(args: &ConfigArgs, what: What) -> Result<u8> {
-    let (config, _) = check::plan(&variants::only(&request(args)?, "clean")?)?;
+    let (config, plan) = check::plan(&variants::only(&request(args)?, "clean")?)?;
     let _held = work::hold(&config.work_dir, "clean")?;
-    in_sandbox(&config, Terminal::Detached, || {
+    in_sandbox(&config, &plan, Terminal::Detached, || {
         clean::clean(&config.work_dir, what).map(|()| 0)
     })
 }

@@ -5,31 +5,32 @@ use crate::base::problem;
 use crate::cli::{ExportArgs, Internal};
 use crate::config::{self, Config};
 use crate::export;
+use crate::layers::context::{self, Context};
 use crate::native::{cross, python};
-use crate::sandbox::isolate;
 use crate::steps::{bootstrap, script};
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
+use std::path::Path;
 
 pub(super) fn run_internal(internal: Internal) -> Result<u8> {
+    let told = || Context::load(Path::new(context::PATH));
     let code = match internal {
-        Internal::Host { argv } => isolate::isolate(&isolate::Isolation {
-            root: None,
+        Internal::Host { told, argv } => script::run_on_host(&told.context, &argv)?,
+        Internal::Chroot {
+            told,
+            script,
+            root,
             argv,
-            script: None,
-        })?,
-        Internal::Chroot { script, root, argv } => {
-            script::run_in_chroot(root, script.is_some(), argv)?
-        }
+        } => script::run_in_chroot(&told.context, &root, script.is_some(), &argv)?,
         Internal::Bootstrap(request) => {
-            bootstrap::bootstrap(&request)?;
+            bootstrap::bootstrap(&request, &told()?)?;
             0
         }
         Internal::CrossBuild(request) => {
-            cross::cross_build(&request)?;
+            cross::cross_build(&request, &told()?)?;
             0
         }
         Internal::PythonEnv(request) => {
-            python::environment(&request)?;
+            python::environment(&request, &told()?)?;
             0
         }
         Internal::Export(args) => {

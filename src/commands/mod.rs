@@ -10,11 +10,13 @@ mod lock;
 mod plan;
 mod shell;
 mod variants;
+mod wall;
 
 use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{Config, ConfigRequest};
 use crate::images::{boot, diff, flash, inspect};
-use crate::sandbox::{self, Role, Terminal};
+use crate::plan::Plan;
+use crate::sandbox::{self, Role, Terminal, Wall};
 use anyhow::{Context, Result};
 
 /// Carries out one command. Returns the process's exit code.
@@ -46,10 +48,23 @@ pub fn run(cli: Cli) -> Result<u8> {
 /// Runs `work` as root of fresh namespaces.
 fn in_sandbox(
     config: &Config,
+    plan: &Plan,
     terminal: Terminal,
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<u8> {
-    match sandbox::enter(&config.target_hostname, terminal)? {
+    let exports = plan.export_tree.iter().map(|tree| &tree.stage);
+    let stages: Vec<_> = plan
+        .stages
+        .iter()
+        .chain(exports)
+        .map(|stage| stage.dir.as_path())
+        .collect();
+    let wall = Wall {
+        view: wall::view(config, &stages)?,
+        hostname: config.target_hostname.clone(),
+        terminal,
+    };
+    match sandbox::enter(&wall, &mut |text| eprintln!("note: {text}"))? {
         Role::Supervisor(code) => {
             if code == sandbox::INTERRUPTED {
                 eprintln!(

@@ -11,17 +11,18 @@ use crate::base::work;
 use crate::check;
 use crate::cli::ConfigArgs;
 use crate::config::Config;
+use crate::layers::context::Context as Told;
 use crate::layers::progress::Progress;
 use crate::layers::store::{Key, Store};
 use crate::layers::variables::Place;
 use crate::native::dispatch::Dispatch;
 use crate::plan::Plan;
 use crate::sandbox::Terminal;
-use crate::sandbox::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, EMULATOR_VAR, TOOLS_VAR};
+use crate::sandbox::rootfs::EMULATOR_VAR;
 use crate::steps::apt;
+use crate::steps::script::{self, Setting};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
-use std::process::Command;
 
 /// `shell`: opens one in what the last build made, or where it failed.
 pub(super) fn shell(args: &ConfigArgs, at: Option<&str>, keep: bool) -> Result<u8> {
@@ -29,7 +30,9 @@ pub(super) fn shell(args: &ConfigArgs, at: Option<&str>, keep: bool) -> Result<u
     // Nothing is made where nothing was built.
     Progress::load(&config)?;
     let _held = work::hold(&config.work_dir, "shell")?;
-    in_sandbox(&config, Terminal::Shared, || open(&config, &plan, at, keep))
+    in_sandbox(&config, &plan, Terminal::Shared, || {
+        open(&config, &plan, at, keep)
+    })
 }
 
 /// Opens the shell after the stage or step `at`, or where the last build stopped.
@@ -80,25 +83,22 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Result<u8
     let archives = Archives::open(&config.cache_dir, config.pool(), &mut |text| {
         println!("note: {text}");
     })?;
-    let shared = archives.dir().to_string_lossy().into_owned();
-    env.insert(ARCHIVES_VAR.to_owned(), shared);
-    env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(config, false));
+    let mut told = Told::new(config, &Mirrors::resolve(config));
+    told.furniture.archives = Some(archives.dir().to_owned());
+    told.furniture.apt_conf = Some(apt::build_conf(config, false));
     // Kept until the shell ends.
-    let _dispatch = emulated(config, &mut env)?;
-    let own = std::env::current_exe().context("finding the program itself")?;
-    let status = Command::new(own)
-        .args(["internal", "chroot"])
-        .arg(mount_point.join("rootfs"))
-        .args(["--", "bash", "--login"])
-        .env_clear()
-        .envs(env)
-        .status()
-        .context("starting the shell")?;
+    let dispatch = emulated(config, &mut env)?;
+    told.furniture.tools = dispatch.as_ref().map(|tools| tools.dir().to_owned());
+    let context = Path::new("/run/context.json");
+    std::fs::write(context, told.text()?).context("writing what the shell is told")?;
+    let setting = Setting { env: &env, context };
+    let root = mount_point.join("rootfs");
+    let code = script::chroot_program(&root, &["bash", "--login"], &setting)?.interactive()?;
     archives.save()?;
     if let Some(kept) = kept {
         println!("The changes lie in {}.", kept.display());
     }
-    Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
+    Ok(u8::try_from(code).unwrap_or(1))
 }
 
 /// Makes the target's programs runnable, all of them emulated: a shell has few of them.
@@ -111,11 +111,8 @@ fn emulated(config: &Config, env: &mut Env) -> Result<Option<Dispatch>> {
     let Ok(dispatch) = Dispatch::new(config, &emulator, &config.work().join("tools")) else {
         return Ok(None);
     };
-    let mut set = |name: &str, path: &Path| {
-        env.insert(name.to_owned(), path.to_string_lossy().into_owned());
-    };
-    set(TOOLS_VAR, dispatch.dir());
-    set(EMULATOR_VAR, &emulator);
+    let emulator = emulator.to_string_lossy().into_owned();
+    env.insert(EMULATOR_VAR.to_owned(), emulator);
     Ok(Some(dispatch))
 }
 

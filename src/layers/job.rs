@@ -44,6 +44,23 @@ impl Job<'_> {
             .unwrap_or(0)
     }
 
+    /// The directories of the tree, which scripts read: the base directory, and what of the
+    /// stages and of the export settings lies outside of it.
+    pub fn tree_dirs(&self) -> Vec<&Path> {
+        let exports = self.plan.export_tree.iter().map(|tree| &tree.stage);
+        let stages = self.plan.stages.iter().chain(exports);
+        let mut dirs = vec![self.config.base_dir.as_path()];
+        let rest = stages
+            .map(|stage| stage.dir.as_path())
+            .chain([self.config.export_config_dir.as_path()]);
+        for dir in rest {
+            if dir.is_dir() && !dirs.iter().any(|base| dir.starts_with(base)) {
+                dirs.push(dir);
+            }
+        }
+        dirs
+    }
+
     /// The variables of a script at `at`.
     pub fn env(&self, at: &At<'_>) -> Env {
         let export = at.exported.unwrap_or(at.stage).export.as_ref();

@@ -3,6 +3,7 @@
 //! May import everything up to `archives`.
 
 pub mod clean;
+pub mod context;
 pub mod deployed;
 pub mod durable;
 pub mod job;

@@ -381,9 +381,10 @@ pub struct NewLayer<'a> {
 }
 
 impl NewLayer<'_> {
-    /// Makes the layer's changes permanent, all at once.
-    pub fn commit(mut self) -> Result<Key> {
+    /// Makes the layer's changes permanent, all at once, after `tidy` has had a last look at them.
+    pub fn commit(mut self, tidy: impl FnOnce(&Path) -> Result<()>) -> Result<Key> {
         self.close()?;
+        tidy(&self.dir.join("upper"))?;
         self.record.boot = boot_id();
         work::save(&self.dir.join("layer.json"), &self.record)?;
         let last = self.store.dir.join(self.record.key.id());
@@ -403,7 +404,7 @@ impl NewLayer<'_> {
     }
 
     fn close(&self) -> Result<()> {
-        crate::sandbox::unmount(&self.at)?;
+        crate::sandbox::mounts::unmount(&self.at)?;
         remove(&self.dir.join("work"))
     }
 }
@@ -415,7 +416,7 @@ pub struct View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        if let Err(error) = crate::sandbox::unmount(&self.at) {
+        if let Err(error) = crate::sandbox::mounts::unmount(&self.at) {
             eprintln!("westwork-gen: {error:#}");
         }
     }

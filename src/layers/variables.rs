@@ -69,10 +69,6 @@ const PLUMBING: &[&str] = &[
     "LOG_FILE",
     "TERM",
     "WESTWORK_GEN",
-    crate::sandbox::rootfs::APT_CONF_VAR,
-    crate::sandbox::rootfs::ARCHIVES_VAR,
-    crate::sandbox::rootfs::LOCKED_VAR,
-    crate::sandbox::rootfs::TOOLS_VAR,
     crate::sandbox::rootfs::QEMU_CPU_VAR,
     crate::sandbox::rootfs::EMULATOR_VAR,
 ];
@@ -291,7 +287,7 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     );
     let rootfs = previous.map(|stage| stage_work_dir(place.work, stage).join("rootfs"));
     path("PREV_ROOTFS_DIR", &rootfs.unwrap_or_default());
-    if let Ok(own) = std::env::current_exe() {
+    if let Ok(own) = crate::base::command::own_program() {
         path("WESTWORK_GEN", &own);
     }
     // What the program is counts in a layer's key, not where it lies.

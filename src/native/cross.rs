@@ -1,19 +1,22 @@
 //! Cross-compiling a Rust program for the image: what the function `cross_build` does.
 //!
 //! The toolchain is Debian's of the target's own suite: a root of the host's architecture,
-//! unpacked once into the package cache and not installed. Inside it all paths are the same
+//! unpacked once into the package cache and not installed. It is made by the build itself before
+//! the step, which sees it read-only: trees share it. Inside it all paths are the same
 //! on every machine, so the same sources give the same program.
 
-use crate::archives::mirror::Mirrors;
 use crate::base::arch::debian_arch;
-use crate::config::Arch;
-use crate::sandbox::rootfs::bind;
-use anyhow::{Context, Result, bail, ensure};
+use crate::base::command::{Command, Env, own_program};
+use crate::config::{Arch, Distro};
+use crate::layers::context::Context;
+use crate::sandbox::mounts::{Tree, bind};
+use crate::sandbox::rootfs::Furniture;
+use crate::sandbox::view;
+use anyhow::{Context as _, Result, bail, ensure};
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What `cross_build PACKAGE OUT [OPTION OF cargo build…]` was called with.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,42 +70,36 @@ impl Target {
     }
 }
 
-/// Compiles `request.package` for the variables' `ARCH` and puts the program at
-/// `request.out`. Crates come from cargo's cache below `CACHE_DIR`, or are fetched; their
+/// The toolchain that [`cross_build`] takes, where there can be one.
+pub fn toolchain(told: &Context) -> Option<Unpacked> {
+    (!for_armv6(told)).then(|| of_target(told))
+}
+
+/// Compiles `request.package` for the step's architecture and puts the program at
+/// `request.out`. Crates come from cargo's cache in the work directory, or are fetched; their
 /// checksums are those of Cargo.lock. Runs on the host side of a step, in its namespaces.
 ///
 /// # Errors
-/// When the toolchain cannot be made, or cargo fails; cargo has said why then.
-pub fn cross_build(request: &Request) -> Result<()> {
-    let variable = |name: &str| env::var(name).with_context(|| format!("reading {name}"));
-    let workspace = workspace_of(&request.package, &variable("BASE_DIR")?)?;
-    let arch = match variable("ARCH")?.as_str() {
-        "arm64" => Arch::Arm64,
-        "armhf" => Arch::Armhf,
-        other => bail!("there is no cross compiler for ARCH={other}"),
-    };
+/// When there is no toolchain, or cargo fails; cargo has said why then.
+pub fn cross_build(request: &Request, told: &Context) -> Result<()> {
+    let workspace = workspace_of(&request.package, told)?;
     ensure!(
-        arch == Arch::Arm64 || variable("DISTRO")? != "raspios",
+        !for_armv6(told),
         "the suite's compiler makes programs for the ARMv7, and this image is for the ARMv6 too; set WESTWORK_BIN to a ready one"
     );
-    let target = Target::of(arch);
-    let cache = PathBuf::from(variable("CACHE_DIR")?);
-    let root = toolchain(&target, &variable("RELEASE")?, &cache)?;
-
+    let target = Target::of(told.arch);
     let made = tempfile::tempdir().context("making a directory for what is compiled")?;
-    let crates = cache.join("cargo");
+    let crates = told.fetched.join("cargo");
     fs::create_dir_all(&crates).with_context(|| format!("making {}", crates.display()))?;
+    let root = Workshop::open(&of_target(told), told)?;
     for (what, name) in [
         (&*workspace, "src"),
         (&*crates, "cargo"),
         (made.path(), "target"),
     ] {
-        let at = root.join(name);
-        fs::create_dir_all(&at).with_context(|| format!("making {}", at.display()))?;
-        bind(what, &at)?;
+        root.see(what, name)?;
     }
-    authorities(&root)?;
-    cargo(&root, &target, request)?;
+    cargo(&root, &target, request, told)?;
     let release = made.path().join(target.rust).join("release");
     fs::copy(release.join(&request.package), &request.out)
         .with_context(|| format!("copying to {}", request.out.display()))?;
@@ -110,16 +107,18 @@ pub fn cross_build(request: &Request) -> Result<()> {
         .with_context(|| format!("setting the mode of {}", request.out.display()))
 }
 
+/// Whether the image is for the ARMv6, too, for which Debian has no compiler.
+fn for_armv6(told: &Context) -> bool {
+    told.arch == Arch::Armhf && told.distro == Distro::Raspios
+}
+
 /// The directory whose Cargo.lock knows `package`: the tree at `base`, or the one that the running
 /// stage is a part of, which may be an installed one.
-fn workspace_of(package: &str, base: &str) -> Result<PathBuf> {
-    let stage = env::var_os("STAGE_DIR").map(PathBuf::from);
-    let of_stage = stage
-        .as_deref()
-        .and_then(Path::parent)
-        .and_then(Path::parent);
+fn workspace_of(package: &str, told: &Context) -> Result<PathBuf> {
+    let base = &told.base_dir;
+    let of_stage = told.stage_dir.parent().and_then(Path::parent);
     let line = format!("name = \"{package}\"");
-    let found = [Some(Path::new(base)), of_stage]
+    let found = [Some(base.as_path()), of_stage]
         .into_iter()
         .flatten()
         // Links out of the tree lead nowhere in the toolchain's root, so it is their target's.
@@ -128,13 +127,14 @@ fn workspace_of(package: &str, base: &str) -> Result<PathBuf> {
     match found.as_deref().and_then(Path::parent) {
         Some(dir) => Ok(dir.to_owned()),
         None => bail!(
-            "{base} has no Cargo.lock with {package} in it, so it cannot be compiled; set WESTWORK_BIN to a ready one"
+            "{} has no Cargo.lock with {package} in it, so it cannot be compiled; set WESTWORK_BIN to a ready one",
+            base.display()
         ),
     }
 }
 
 /// Runs cargo in the toolchain's `root`.
-fn cargo(root: &Path, target: &Target, request: &Request) -> Result<()> {
+fn cargo(root: &Workshop, target: &Target, request: &Request, told: &Context) -> Result<()> {
     let linker = if target.is_native() {
         "gcc".to_owned()
     } else {
@@ -169,25 +169,39 @@ fn cargo(root: &Path, target: &Target, request: &Request) -> Result<()> {
             "symbols".to_owned(),
         ),
     ];
-    let passed_on = ["http_proxy", "https_proxy", "CARGO_NET_OFFLINE"]
-        .into_iter()
-        .filter_map(|name| Some((name, env::var_os(name)?)));
-    let own = env::current_exe().context("finding the program itself")?;
-    // Not the step's environment: what the target's root is furnished with is not for this one.
-    let status = Command::new(own)
-        .env_clear()
-        .envs(settings)
-        .envs(passed_on)
-        .args(["internal", "chroot"])
-        .arg(root)
-        .args(["--", "cargo", "build", "--release", "--locked"])
-        .args(["--manifest-path=/src/Cargo.toml", "--target-dir=/target"])
-        .args(["--package", &request.package, "--target", target.rust])
+    let mut env: Env = settings.into_iter().collect();
+    env.extend(proxies(told));
+    if let Ok(offline) = env::var("CARGO_NET_OFFLINE") {
+        env.insert("CARGO_NET_OFFLINE".to_owned(), offline);
+    }
+    let words = [
+        "cargo",
+        "build",
+        "--release",
+        "--locked",
+        "--manifest-path=/src/Cargo.toml",
+        "--target-dir=/target",
+        "--package",
+        &request.package,
+        "--target",
+        target.rust,
+    ];
+    let code = root
+        .command(&words)?
         .args(&request.options)
-        .status()
-        .context("starting cargo")?;
-    ensure!(status.success(), "cargo ended with {status}");
+        .env(env)
+        .interactive()?;
+    ensure!(code == 0, "cargo ended with {code}");
     Ok(())
+}
+
+/// The proxy for programs that go by the usual variables.
+pub(crate) fn proxies(told: &Context) -> Env {
+    let names = ["http_proxy", "https_proxy"].into_iter();
+    let own = |name: &str| told.proxy.clone().or_else(|| env::var(name).ok());
+    names
+        .filter_map(|name| Some((name.to_owned(), own(name)?)))
+        .collect()
 }
 
 /// Whom downloads trust: whom the host trusts, else Debian's list.
@@ -206,65 +220,134 @@ pub(crate) fn authorities(root: &Path) -> Result<()> {
     fs::write(&to, all).with_context(|| format!("writing {}", to.display()))
 }
 
-/// The toolchain's root from the cache, or a new one.
-fn toolchain(target: &Target, release: &str, cache: &Path) -> Result<PathBuf> {
-    let host = debian_arch();
+fn of_target(told: &Context) -> Unpacked {
+    let (host, target) = (debian_arch(), Target::of(told.arch));
     let architectures = if target.is_native() {
         target.debian.to_owned()
     } else {
         format!("{host},{}", target.debian)
     };
-    let name = format!("{release}-{host}-{}", target.debian);
-    unpacked(&name, &architectures, &target.packages(), release, cache)
+    Unpacked {
+        name: format!("{}-{host}-{}", told.release, target.debian),
+        architectures,
+        packages: target.packages(),
+    }
 }
 
-/// A root with these packages unpacked and not installed, from `toolchains/NAME` in the cache,
-/// or a new one. `packages` and `architectures` have commas between them.
-pub(crate) fn unpacked(
-    name: &str,
-    architectures: &str,
-    packages: &str,
-    release: &str,
-    cache: &Path,
-) -> Result<PathBuf> {
-    let base = cache.join("toolchains");
-    let dir = base.join(name);
-    if dir.is_dir() {
-        return Ok(dir);
+/// A root with packages unpacked and not installed, as `toolchains/NAME` of the cache.
+pub struct Unpacked {
+    pub name: String,
+    /// With commas between them.
+    pub architectures: String,
+    /// With commas between them.
+    pub packages: String,
+}
+
+impl Unpacked {
+    /// Whether it was made already.
+    pub fn is_there(&self, told: &Context) -> bool {
+        told.toolchains.join(&self.name).is_dir()
     }
-    fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
-    let making = tempfile::Builder::new()
-        .prefix("new-")
-        .tempdir_in(&base)
-        .with_context(|| format!("making a directory in {}", base.display()))?;
-    let root = making.path().join("root");
-    let variable = |name: &str| env::var(name).unwrap_or_default();
-    let mirrors = Mirrors::of_debian(
-        variable("DEBIAN_MIRROR"),
-        variable("DEBIAN_SECURITY_MIRROR"),
-    );
-    let suites = variable("DEBIAN_SUITES");
-    let suites: Vec<&str> = suites.split_ascii_whitespace().collect();
-    println!("unpacking {packages}");
-    let mut command = Command::new("mmdebstrap");
-    command
-        .args(["--mode=root", "--variant=extract", "--format=directory"])
-        .arg("--skip=check/qemu,essential/unlink")
-        .arg(format!("--architectures={architectures}"))
-        .arg(format!("--include={packages}"))
-        .arg(release)
-        .arg(&root);
-    if !mirrors.build.is_empty() {
-        command.args(mirrors.sources(release, "main", &suites, None));
+
+    /// Makes it, unless it is there.
+    ///
+    /// # Errors
+    /// When its packages cannot be had.
+    pub fn make(&self, told: &Context, sink: &mut dyn FnMut(&str)) -> Result<()> {
+        let (base, dir) = (&told.toolchains, told.toolchains.join(&self.name));
+        if dir.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(base).with_context(|| format!("making {}", base.display()))?;
+        let making = tempfile::Builder::new()
+            .prefix("new-")
+            .tempdir_in(base)
+            .with_context(|| format!("making a directory in {}", base.display()))?;
+        let root = making.path().join("root");
+        let mirrors = told.mirrors.debian();
+        let suites: Vec<&str> = told.debian_suites.iter().map(String::as_str).collect();
+        sink(&format!("unpacking {}", self.packages));
+        let mut env: Env = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        env.extend(proxies(told));
+        let mut command = Command::new("mmdebstrap")
+            .env(env)
+            .args(["--mode=root", "--variant=extract", "--format=directory"])
+            .arg("--skip=check/qemu,essential/unlink")
+            .arg(format!("--architectures={}", self.architectures))
+            .arg(format!("--include={}", self.packages))
+            .arg(&told.release)
+            .arg(&root);
+        if !mirrors.build.is_empty() {
+            command = command.args(mirrors.sources(&told.release, "main", &suites, None));
+        }
+        command.stream(sink)?;
+        // Another build may have been faster; one of them is enough.
+        if fs::rename(&root, &dir).is_err() && !dir.is_dir() {
+            bail!("{} could not be made", dir.display());
+        }
+        Ok(())
     }
-    if let Some(proxy) = env::var_os("APT_PROXY").filter(|proxy| !proxy.is_empty()) {
-        command.env("http_proxy", proxy);
+}
+
+/// An unpacked root to work in, with changes that end with it. Trees share what is beneath.
+pub(crate) struct Workshop {
+    root: PathBuf,
+    context: PathBuf,
+}
+
+impl Workshop {
+    /// Opens `unpacked`, which the build has made before the step.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn open(unpacked: &Unpacked, told: &Context) -> Result<Self> {
+        let dir = told.toolchains.join(&unpacked.name);
+        ensure!(
+            dir.is_dir(),
+            "{} is not there: a script that calls this must name cross_build or python_env itself, or a file beside it must",
+            dir.display()
+        );
+        // Never removed: what is mounted in it is the tree's and the image's. It ends with the step.
+        let scratch = tempfile::tempdir()
+            .context("making a directory for a toolchain")?
+            .keep();
+        let (over, root) = (scratch.join("over"), scratch.join("root"));
+        for dir in [&over, &root] {
+            fs::create_dir(dir).with_context(|| format!("making {}", dir.display()))?;
+        }
+        let tree = view::over(&Tree::of(&dir)?, &over)?;
+        tree.attach(&crate::sandbox::mounts::point(&root)?)?;
+        authorities(&root)?;
+        let context = scratch.join("context.json");
+        // What the target's root is furnished with is not for this one.
+        let plain = Context {
+            furniture: Furniture::default(),
+            ..told.clone()
+        };
+        fs::write(&context, plain.text()?).context("writing the toolchain's context")?;
+        Ok(Self { root, context })
     }
-    let status = command.status().context("starting mmdebstrap")?;
-    ensure!(status.success(), "mmdebstrap ended with {status}");
-    // Another build may have been faster; one of them is enough.
-    if fs::rename(&root, &dir).is_err() && !dir.is_dir() {
-        bail!("{} could not be made", dir.display());
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
-    Ok(dir)
+
+    /// Shows it a directory as `/NAME`.
+    pub(crate) fn see(&self, what: &Path, name: &str) -> Result<()> {
+        let at = self.root.join(name);
+        fs::create_dir_all(&at).with_context(|| format!("making {}", at.display()))?;
+        bind(what, &at)
+    }
+
+    /// A program of it.
+    pub(crate) fn command(&self, argv: &[&str]) -> Result<Command> {
+        Ok(Command::new(own_program()?)
+            .args(["internal", "chroot", "--context"])
+            .arg(&self.context)
+            .arg(&self.root)
+            .arg("--")
+            .args(argv))
+    }
 }

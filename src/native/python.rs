@@ -1,19 +1,20 @@
 //! A Python environment of the target from wheels: what the function `python_env` does.
 //!
 //! Nothing of the target is run. The suite's own Python, of the host's architecture, fetches the
-//! target's wheels into the package cache, where the next build finds them, unpacks them and
+//! target's wheels into the work directory, where the next build finds them, unpacks them and
 //! compiles them to byte code, which does not depend on the processor.
 
 use crate::base::arch::debian_arch;
-use crate::native::cross::{authorities, unpacked};
-use crate::sandbox::rootfs::bind;
-use anyhow::{Context, Result, bail, ensure};
+use crate::base::command::{Command, Env};
+use crate::config::Arch;
+use crate::layers::context::Context;
+use crate::native::cross::{Unpacked, Workshop, proxies};
+use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What `python_env REQUIREMENTS ROOTFS PATH` was called with.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,33 +33,32 @@ const PACKAGES: &str = "base-files,usr-is-merged,python3,python3-pip-whl";
 /// made for these (PEP 600).
 const MANYLINUX: [&str; 5] = ["2_34", "2_31", "2_28", "2_17", "2014"];
 
-/// Makes the environment. Wheels come from the cache or from PyPI (`PIP_INDEX_URL`,
+/// The root with the interpreter that [`environment`] takes.
+pub fn interpreter(told: &Context) -> Unpacked {
+    let host = debian_arch();
+    Unpacked {
+        name: format!("{}-{host}-python", told.release),
+        architectures: host.to_owned(),
+        packages: PACKAGES.to_owned(),
+    }
+}
+
+/// Makes the environment. Wheels come from the work directory or from PyPI (`PIP_INDEX_URL`,
 /// `PIP_EXTRA_INDEX_URL`); in both cases pip judges their checksums. Runs on the host side of a
 /// step, in its namespaces.
 ///
 /// # Errors
 /// When a wheel is not there or has another checksum; pip has said which then.
-pub fn environment(request: &Request) -> Result<()> {
-    let variable = |name: &str| env::var(name).with_context(|| format!("reading {name}"));
-    let machine = match variable("ARCH")?.as_str() {
-        "arm64" => "aarch64",
-        "armhf" => "armv7l",
-        other => bail!("there are no wheels for ARCH={other}"),
+pub fn environment(request: &Request, told: &Context) -> Result<()> {
+    let machine = match told.arch {
+        Arch::Arm64 => "aarch64",
+        Arch::Armhf => "armv7l",
     };
     let requirements = fs::read(&request.requirements)
         .with_context(|| format!("reading {}", request.requirements.display()))?;
-    let cache = PathBuf::from(variable("CACHE_DIR")?);
-    let release = variable("RELEASE")?;
-    let host = debian_arch();
-    let root = unpacked(
-        &format!("{release}-{host}-python"),
-        host,
-        PACKAGES,
-        &release,
-        &cache,
-    )?;
-    authorities(&root)?;
+    let workshop = Workshop::open(&interpreter(told), told)?;
     // Debian's pip looks here before it reads any setting.
+    let root = workshop.root();
     let certificates = root.join("etc/ssl/certs");
     fs::create_dir_all(&certificates)
         .and_then(|()| {
@@ -70,17 +70,18 @@ pub fn environment(request: &Request) -> Result<()> {
         .with_context(|| format!("filling {}", certificates.display()))?;
 
     let name = format!("{}-{machine}", hex::encode(Sha256::digest(&requirements)));
-    let base = cache.join("wheels");
+    let base = told.fetched.join("wheels");
     fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
     let wheels = base.join(name);
     let work = tempfile::tempdir_in(&base).context("making a directory for wheels")?;
     fs::write(work.path().join("requirements.txt"), &requirements)
         .context("copying the requirements")?;
     let python = Python {
-        root: &root,
+        workshop: &workshop,
         platforms: platforms(machine),
+        proxies: proxies(told),
     };
-    python.see(work.path(), "work")?;
+    python.workshop.see(work.path(), "work")?;
     if !wheels.is_dir() {
         let fetched = work.path().join("wheels");
         fs::create_dir(&fetched).context("making a directory for wheels")?;
@@ -90,15 +91,15 @@ pub fn environment(request: &Request) -> Result<()> {
             bail!("{} could not be made", wheels.display());
         }
     }
-    python.see(&wheels, "wheels")?;
+    python.workshop.see(&wheels, "wheels")?;
     let inside = request
         .path
         .strip_prefix("/")
         .with_context(|| format!("{} is not absolute", request.path.display()))?;
     let made = request.rootfs.join(inside);
     fs::create_dir_all(&made).with_context(|| format!("making {}", made.display()))?;
-    let packages = lay_out(&root, &made)?;
-    python.see(&made, "made")?;
+    let packages = lay_out(root, &made)?;
+    python.workshop.see(&made, "made")?;
     python.install(&request.path, &packages)?;
     // Programs there are for the interpreter that pip ran in; modules are run by `python -m`.
     let programs = made.join(&packages).join("bin");
@@ -134,100 +135,83 @@ fn platforms(machine: &str) -> Vec<String> {
 
 /// The suite's Python in its root.
 struct Python<'a> {
-    root: &'a Path,
+    workshop: &'a Workshop,
     platforms: Vec<String>,
+    proxies: Env,
 }
 
 impl Python<'_> {
-    /// Shows it a directory as `/NAME`.
-    fn see(&self, what: &Path, name: &str) -> Result<()> {
-        let at = self.root.join(name);
-        fs::create_dir_all(&at).with_context(|| format!("making {}", at.display()))?;
-        bind(what, &at)
-    }
-
     fn fetch(&self) -> Result<()> {
-        let mut pip = self.pip();
-        pip.args(["download", "--dest=/work/wheels", "--no-cache-dir"]);
-        self.only_locked(&mut pip);
-        run(&mut pip, "fetching wheels")
+        let pip = self
+            .pip()?
+            .args(["download", "--dest=/work/wheels", "--no-cache-dir"]);
+        run(&self.only_locked(pip), "fetching wheels")
     }
 
     /// Unpacks the wheels to where `/made` is `path` of the target.
     fn install(&self, path: &Path, packages: &str) -> Result<()> {
         let target = format!("/made/{packages}");
-        let mut pip = self.pip();
-        pip.args([
-            "install",
-            "--no-compile",
-            "--no-index",
-            "--find-links=/wheels",
-        ])
-        .args(["--target", &target]);
-        self.only_locked(&mut pip);
-        run(&mut pip, "installing wheels")?;
-        let mut compile = self.python();
+        let pip = self
+            .pip()?
+            .args([
+                "install",
+                "--no-compile",
+                "--no-index",
+                "--find-links=/wheels",
+            ])
+            .args(["--target", &target]);
+        run(&self.only_locked(pip), "installing wheels")?;
         // By the contents, not by the time of a file: times differ between builds.
-        compile
+        let compile = self
+            .python()?
             .args(["-m", "compileall", "-q", "-f"])
             .arg("--invalidation-mode=unchecked-hash")
             .args(["-s", "/made", "-p"])
             .arg(path)
             .arg(target);
-        run(&mut compile, "compiling Python code")
+        run(&compile, "compiling Python code")
     }
 
-    fn only_locked(&self, pip: &mut Command) {
+    fn only_locked(&self, pip: Command) -> Command {
         pip.args(["--require-hashes", "--only-binary=:all:", "--no-deps"])
             .args([
                 "--implementation=cp",
                 "--requirement=/work/requirements.txt",
             ])
-            .args(&self.platforms);
+            .args(&self.platforms)
     }
 
-    fn pip(&self) -> Command {
-        let mut command = self.python();
+    fn pip(&self) -> Result<Command> {
         // The wheel's name has its version in it.
         let start = "import glob, runpy, sys; \
             sys.path.insert(0, glob.glob('/usr/share/python-wheels/pip-*.whl')[0]); \
             runpy.run_module('pip', run_name='__main__', alter_sys=True)";
-        command.args(["-c", start, "--disable-pip-version-check", "--no-input"]);
-        command
+        let python = self.python()?;
+        Ok(python.args(["-c", start, "--disable-pip-version-check", "--no-input"]))
     }
 
-    fn python(&self) -> Command {
-        let own = env::current_exe().unwrap_or_else(|_| "westwork-gen".into());
-        let mut command = Command::new(own);
-        let passed_on = [
-            "http_proxy",
-            "https_proxy",
-            "PIP_INDEX_URL",
-            "PIP_EXTRA_INDEX_URL",
-        ];
-        command
-            .env_clear()
-            .env("HOME", "/tmp")
-            .env("PATH", "/usr/bin")
-            .env("PIP_CERT", "/authorities.pem")
-            .env("PIP_ROOT_USER_ACTION", "ignore")
-            .env("PYTHONHASHSEED", "0")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .envs(
-                passed_on
-                    .into_iter()
-                    .filter_map(|name| Some((name, env::var_os(name)?))),
-            )
-            .args(["internal", "chroot"])
-            .arg(self.root)
-            .args(["--", "python3"]);
-        command
+    fn python(&self) -> Result<Command> {
+        let mut env = self.proxies.clone();
+        for (name, value) in [
+            ("HOME", "/tmp"),
+            ("PATH", "/usr/bin"),
+            ("PIP_CERT", "/authorities.pem"),
+            ("PIP_ROOT_USER_ACTION", "ignore"),
+            ("PYTHONHASHSEED", "0"),
+            ("PYTHONDONTWRITEBYTECODE", "1"),
+        ] {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+        for name in ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"] {
+            env.extend(env::var(name).ok().map(|value| (name.to_owned(), value)));
+        }
+        Ok(self.workshop.command(&["python3"])?.env(env))
     }
 }
 
-fn run(command: &mut Command, what: &'static str) -> Result<()> {
-    let status = command.status().context(what)?;
-    ensure!(status.success(), "{what}: python3 ended with {status}");
+fn run(command: &Command, what: &'static str) -> Result<()> {
+    let code = command.interactive().context(what)?;
+    ensure!(code == 0, "{what}: python3 ended with {code}");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod locked;
 mod native;
 mod shared;
 mod step;
+mod view;
 
 pub use failure::StepFailure;
 pub use locked::lock;
@@ -16,27 +17,32 @@ use crate::base::command::Env;
 use crate::base::output::Output;
 use crate::base::timings::{Timings, disk_usage};
 use crate::base::tool;
+use crate::layers::context::Context;
 use crate::layers::deployed::{self, Deployed};
 use crate::layers::durable::Durable;
+use crate::layers::job::{At, Job};
 use crate::layers::progress::Progress;
+use crate::layers::schedule::{Schedule, Verdict};
 use crate::layers::share::Share;
 use crate::layers::store::{Key, Store, remove};
 use crate::layers::variables::stage_work_dir;
-use crate::layers::{
-    job::Job,
-    schedule::{Entry, Schedule, Verdict},
-};
 use crate::native::dispatch::{Dispatch, Mode};
-use crate::sandbox::rootfs::{APT_CONF_VAR, ARCHIVES_VAR, EMULATOR_VAR, LOCKED_VAR, TOOLS_VAR};
-use crate::steps::apt;
+use crate::native::{cross, python};
+use crate::plan::Stage;
+use crate::plan::step::{Step, StepKind};
+use crate::sandbox::mounts;
+use crate::sandbox::mounts::Tree;
+use crate::sandbox::rootfs::{EMULATOR_VAR, forget_stand_ins};
 use crate::steps::patch;
-use crate::steps::script;
-use anyhow::{Context, Result};
-use std::collections::BTreeMap;
+use crate::steps::script::{self, Setting};
+use anyhow::{Context as _, Result};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use step::carry_out;
 use tempfile::TempDir;
+use walkdir::WalkDir;
 
 /// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
 /// work directory held.
@@ -111,6 +117,8 @@ struct Build<'a> {
     emulated: BTreeMap<String, String>,
     /// The index of locked packages.
     locked: Option<TempDir>,
+    /// Directories of the step's root file system at which the stage's own are mounted.
+    shared: BTreeSet<PathBuf>,
     timings: Timings,
 }
 
@@ -134,6 +142,7 @@ impl<'a> Build<'a> {
             tools: Vec::new(),
             emulated: BTreeMap::new(),
             locked: None,
+            shared: BTreeSet::new(),
             timings: Timings::new(),
         })
     }
@@ -176,27 +185,12 @@ impl<'a> Build<'a> {
         self.postrun(schedule, exported)
     }
 
-    /// The variables of a step, with what its commands find the tools by.
-    fn env(&self, entry: &Entry<'_>) -> Env {
-        let config = self.job.config;
-        let mut env = self.job.env(&entry.at);
-        let archives = self.archives.dir().to_string_lossy();
-        env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
-        let conf = apt::build_conf(config, self.locked.is_some());
-        env.insert(APT_CONF_VAR.to_owned(), conf);
-        if let Some(index) = &self.locked {
-            let index = index.path().to_string_lossy().into_owned();
-            env.insert(LOCKED_VAR.to_owned(), index);
-        }
-        if let (Some(dispatch), Some(emulator)) = (&self.dispatch, tool::emulator(config.arch)) {
-            env.insert(
-                TOOLS_VAR.to_owned(),
-                dispatch.dir().to_string_lossy().into_owned(),
-            );
-            env.insert(
-                EMULATOR_VAR.to_owned(),
-                emulator.to_string_lossy().into_owned(),
-            );
+    /// The variables of a step, with the emulator for who changes the root by itself.
+    fn env(&self, at: &At<'_>) -> Env {
+        let mut env = self.job.env(at);
+        if let (Some(_), Some(emulator)) = (&self.dispatch, tool::emulator(self.job.config.arch)) {
+            let emulator = emulator.to_string_lossy().into_owned();
+            env.insert(EMULATOR_VAR.to_owned(), emulator);
         }
         env
     }
@@ -231,18 +225,30 @@ impl<'a> Build<'a> {
                 self.emulated.insert(name.to_owned(), left_out);
             }
         }
-        let env = self.env(entry);
+        self.share_tmp(entry.at.stage, &at)?;
+        let mut mounts = vec![at.clone()];
+        if let (Some(_), Some(previous)) = (&before, entry.at.previous) {
+            mounts.push(stage_work_dir(&self.work, previous));
+        }
+        let context = self.context(&entry.at, &mounts)?;
+        self.prepare_toolchains(entry.step, &context)?;
+        let env = self.env(&entry.at);
+        let setting = Setting {
+            env: &env,
+            context: &context,
+        };
         let mut output = self.output.step(name);
         if patch::wants_shell(entry.step) {
             output.leave_terminal();
         }
-        let result = carry_out(entry.step, &at, &env, &mut |line| output.line(line))
+        let result = carry_out(entry.step, &at, &setting, &mut |line| output.line(line))
             .and_then(|()| self.archives.save());
         drop(before);
+        self.shared.clear();
         match result {
             Ok(()) => {
                 output.done();
-                let key = layer.commit()?;
+                let key = layer.commit(|upper| forget_stand_ins(&upper.join("rootfs")))?;
                 self.durable.committed(self.store.layer(&key));
                 self.timings
                     .end(&mark, name, disk_usage(&self.store.upper(&key)));
@@ -259,6 +265,72 @@ impl<'a> Build<'a> {
                 Err(self.failure(name, last_lines, cause))
             }
         }
+    }
+
+    /// Mounts the stage's /tmp and /run in its root file system, if it has one: what a step leaves
+    /// there is seen by the next one, on both sides, and is gone with the stage, as in pi-gen. They
+    /// are in the steps' layers, beside the root file system, and so in no image.
+    fn share_tmp(&mut self, stage: &Stage, at: &Path) -> Result<()> {
+        let Ok(root) = mounts::point(&at.join("rootfs")) else {
+            return Ok(());
+        };
+        for (name, mode) in [("tmp", 0o1777), ("run", 0o755)] {
+            let Some(target) = mounts::point_inside(&root, name)? else {
+                return Ok(());
+            };
+            let dir = at.join(format!(".{name}-{}", stage.name));
+            if !dir.is_dir() {
+                fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
+                fs::set_permissions(&dir, fs::Permissions::from_mode(mode))
+                    .with_context(|| format!("setting the mode of {}", dir.display()))?;
+            }
+            Tree::of(&dir)?.attach(&target)?;
+            self.shared.insert(at.join("rootfs").join(name));
+        }
+        Ok(())
+    }
+
+    /// Makes the roots that `cross_build` and `python_env` take, if the step's script, or a file
+    /// beside it, names these: steps themselves cannot write where trees share.
+    fn prepare_toolchains(&mut self, step: &Step, context: &Path) -> Result<()> {
+        let host = matches!(step.kind, StepKind::Prerun | StepKind::RunHost);
+        let dir = step.path.parent().filter(|_| host);
+        let Some(dir) = dir.filter(|_| self.job.config.westwork_bin.is_none()) else {
+            return Ok(());
+        };
+        let mut wanted = [("cross_build", false), ("python_env", false)];
+        for entry in WalkDir::new(dir).max_depth(2).into_iter().flatten() {
+            let small = entry.metadata().is_ok_and(|meta| meta.len() < 1 << 18);
+            if !entry.file_type().is_file() || !small {
+                continue;
+            }
+            let text = fs::read(entry.path()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            for (name, found) in &mut wanted {
+                *found |= text.contains(*name);
+            }
+        }
+        let told = Context::load(context)?;
+        let [(_, cross), (_, python)] = wanted;
+        let mut missing = Vec::new();
+        if cross {
+            missing.extend(cross::toolchain(&told));
+        }
+        if python {
+            missing.push(python::interpreter(&told));
+        }
+        missing.retain(|root| !root.is_there(&told));
+        for root in missing {
+            let mut output = self.output.step(&format!("unpacking {}", root.name));
+            match root.make(&told, &mut |line| output.line(line)) {
+                Ok(()) => drop(output.done()),
+                Err(error) => {
+                    output.failed();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn reached(&mut self, step: &str, key: &Key) -> Result<()> {
@@ -280,10 +352,18 @@ impl<'a> Build<'a> {
         if !exported && self.deployed.postrun.as_ref() == Some(&key) {
             return Ok(());
         }
-        let mut env = self.env(entry);
-        env.remove("SUB_STAGE_DIR");
+        let at = At {
+            sub_stage: None,
+            ..entry.at
+        };
+        let env = self.env(&at);
+        let context = self.context(&at, &[])?;
+        let setting = Setting {
+            env: &env,
+            context: &context,
+        };
         let mut output = self.output.step("postrun.sh");
-        let result = script::host(&path, &env)?.stream(&mut |line| output.line(line));
+        let result = script::host(&path, &setting)?.stream(&mut |line| output.line(line));
         match result {
             Ok(()) => {
                 output.done();

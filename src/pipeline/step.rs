@@ -1,11 +1,10 @@
 //! What each kind of step does.
 
-use crate::base::command::Env;
 use crate::layers::variables;
 use crate::plan::step::{Step, StepKind};
 use crate::steps::apt::{self, Recommends};
 use crate::steps::patch;
-use crate::steps::script;
+use crate::steps::script::{self, Setting};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
@@ -14,17 +13,18 @@ use std::path::Path;
 pub(super) fn carry_out(
     step: &Step,
     stage_work: &Path,
-    env: &Env,
+    setting: &Setting<'_>,
     sink: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let root = stage_work.join("rootfs");
     // What is not a script of the tree sees no settings, so that they need not be in its key.
-    let narrow = &variables::without_settings(env);
+    let env = variables::without_settings(setting.env);
+    let narrow = &setting.with(&env);
     match step.kind {
-        StepKind::Prerun | StepKind::RunHost => script::host(&step.path, env)?.stream(sink),
-        StepKind::RunChroot => script::chroot(&root, &read(&step.path)?, env)?.stream(sink),
+        StepKind::Prerun | StepKind::RunHost => script::host(&step.path, setting)?.stream(sink),
+        StepKind::RunChroot => script::chroot(&root, &read(&step.path)?, setting)?.stream(sink),
         StepKind::Debconf => {
-            let answers = apt::expand(&read(&step.path)?, env);
+            let answers = apt::expand(&read(&step.path)?, setting.env);
             script::chroot_program(&root, &["debconf-set-selections"], narrow)?
                 .input(answers)
                 .stream(sink)
@@ -43,7 +43,7 @@ pub(super) fn carry_out(
 fn install(
     step: &Step,
     root: &Path,
-    env: &Env,
+    setting: &Setting<'_>,
     recommends: Recommends,
     sink: &mut dyn FnMut(&str),
 ) -> Result<()> {
@@ -53,7 +53,7 @@ fn install(
     }
     let argv = apt::install(&packages, recommends);
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    script::chroot_program(root, &argv, env)?.stream(sink)
+    script::chroot_program(root, &argv, setting)?.stream(sink)
 }
 
 fn read(path: &Path) -> Result<String> {

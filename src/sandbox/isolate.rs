@@ -1,48 +1,160 @@
-//! A process namespace for one command: whatever it leaves running dies with it.
+//! Namespaces for one command: it sees what it may see, and whatever it leaves running dies with
+//! it.
+//!
+//! A host script has a user namespace of its own as well, below the build's: the kernel then
+//! locks together the mounts that it finds, so that it can take none of them away and write to
+//! none that is read-only, although it may mount what it likes (mount_namespaces(7)).
 
-use crate::sandbox::rootfs::{
-    APT_CONF_VAR, ARCHIVES_VAR, Furnished, PRIVATE_DIR, TOOLS_VAR, chroot_into, conf_path,
-};
-use crate::sandbox::{die_with_parent, make_mounts_private, mount_proc};
+use super::confine::{confine, confine_in_image};
+use super::mounts::{self, Tree, make_private, point_inside};
+use super::rootfs::{CONF_PATH, Furniture, PRIVATE_DIR};
+use super::view::View;
+use super::{die_with_parent, ids, pipe};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::{ForkResult, Pid, fork};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Entries of /proc that tell of the machine or reach it, as container engines mask them.
+const MASKED: [&str; 8] = [
+    "kallsyms",
+    "kcore",
+    "keys",
+    "kmsg",
+    "sched_debug",
+    "sysrq-trigger",
+    "timer_list",
+    "vmallocinfo",
+];
+
 /// Where a command runs.
-#[derive(Debug, Clone)]
-pub struct Isolation {
-    /// Root file system to enter; `None` stays in the host's.
-    pub root: Option<PathBuf>,
-    /// Program and arguments.
-    pub argv: Vec<OsString>,
-    /// Text of a script, placed in the root as `step.sh` in [`PRIVATE_DIR`].
-    pub script: Option<Vec<u8>>,
+pub enum Where<'a> {
+    /// On the host's side, seeing this.
+    Host(&'a View),
+    /// In a root file system, with these things added to it.
+    Image {
+        root: &'a Path,
+        furniture: &'a Furniture,
+    },
 }
 
-/// Runs a command in a mount, pid and ipc namespace of its own, inside the sandbox.
+/// A command, and whether it has the network.
+pub struct Isolation<'a> {
+    pub place: Where<'a>,
+    /// Program and arguments.
+    pub argv: &'a [OsString],
+    /// Text of a script, which the command finds as `step.sh` in [`PRIVATE_DIR`] of its root.
+    pub script: Option<&'a [u8]>,
+    pub network: bool,
+}
+
+/// Runs a command in namespaces of its own, inside the sandbox.
 ///
 /// Takes over the process, which must have one thread. Standard streams and environment are
 /// the command's. Returns its exit code, or 128 + the signal that ended it.
 ///
 /// # Errors
 /// When the namespace or the mounts cannot be made. The command was not run then.
-pub fn isolate(what: &Isolation) -> Result<i32> {
+pub fn isolate(what: &Isolation<'_>) -> Result<i32> {
     die_with_parent()?;
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC)
-        .context("making the step's namespaces")?;
-    make_mounts_private()?;
+    let mut spaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
+    if !what.network {
+        spaces |= CloneFlags::CLONE_NEWNET;
+    }
+    match &what.place {
+        Where::Image { root, furniture } => {
+            unshare(spaces | CloneFlags::CLONE_NEWNS).context("making the step's namespaces")?;
+            make_private()?;
+            in_child(|| {
+                // Before the root is changed: the kernel gives no /proc to whoever sees none.
+                let proc = Tree::proc()?;
+                proc.attach(&furniture.enter(root, what.script)?)?;
+                mask(&proc.into_point())?;
+                in_child(|| exec(what))
+            })
+        }
+        Where::Host(view) => {
+            let dir = std::env::current_dir().context("finding the working directory")?;
+            unshare(CloneFlags::CLONE_NEWNS).context("making the step's namespaces")?;
+            make_private()?;
+            view.enter(BTreeMap::new(), Some(&Tree::of(Path::new("/proc"))?))?;
+            // Where the script was started from, if it sees that.
+            let _ = std::env::set_current_dir(dir);
+            with_own_ids(spaces, || {
+                in_child(|| {
+                    let at = mounts::point(Path::new("/proc"))?;
+                    let proc = Tree::proc()?;
+                    proc.attach(&at)?;
+                    mask(&proc.into_point())?;
+                    in_child(|| exec(what))
+                })
+            })
+        }
+    }
+}
+
+/// Runs `work` in a child process, and waits for it: its exit code is what `work` returned.
+fn in_child(work: impl FnOnce() -> Result<i32>) -> Result<i32> {
     // SAFETY: this program has one thread; the child goes on as an ordinary process.
     #[allow(unsafe_code)]
-    match unsafe { fork() }.context("forking the step's first process")? {
-        ForkResult::Parent { child } => wait_for(child),
+    match unsafe { fork() }.context("forking a step's process")? {
+        ForkResult::Parent { child } => {
+            // What the command leaves may not look into this process, which has more rights.
+            nix::sys::prctl::set_dumpable(false).context("closing the process to others")?;
+            wait_for(child)
+        }
         ForkResult::Child => {
-            let code = first_process(what).unwrap_or_else(|error| {
+            let code = die_with_parent()
+                .and_then(|()| work())
+                .unwrap_or_else(|error| {
+                    eprintln!("westwork-gen: {error:#}");
+                    125
+                });
+            std::process::exit(code)
+        }
+    }
+}
+
+/// Runs `work` in a child with a user namespace of its own, with the same ids, that owns `spaces`
+/// and a copy of the mounts.
+fn with_own_ids(spaces: CloneFlags, work: impl FnOnce() -> Result<i32>) -> Result<i32> {
+    let map = ids::own_lines()?;
+    let (mut ready_rx, mut ready_tx) = pipe()?;
+    let (mut go_rx, mut go_tx) = pipe()?;
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    match unsafe { fork() }.context("forking a step's process")? {
+        ForkResult::Parent { child } => {
+            drop((ready_tx, go_rx));
+            if ready_rx.read_exact(&mut [0]).is_ok() {
+                for (name, lines) in &map {
+                    let path = format!("/proc/{child}/{name}");
+                    std::fs::write(&path, lines).with_context(|| format!("writing {path}"))?;
+                }
+                go_tx.write_all(b"g").context("releasing the step")?;
+            }
+            drop(go_tx);
+            wait_for(child)
+        }
+        ForkResult::Child => {
+            drop((ready_rx, go_tx));
+            let mut begin = || -> Result<()> {
+                die_with_parent()?;
+                unshare(spaces | CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
+                    .context("making the script's namespaces")?;
+                ready_tx.write_all(b"r").context("asking for ids")?;
+                go_rx.read_exact(&mut [0]).context("waiting for ids")?;
+                die_with_parent()
+            };
+            let code = begin().and_then(|()| work()).unwrap_or_else(|error| {
                 eprintln!("westwork-gen: {error:#}");
                 125
             });
@@ -51,55 +163,43 @@ pub fn isolate(what: &Isolation) -> Result<i32> {
     }
 }
 
-/// Process 1: sets the scene, starts the command, collects orphans, and ends with the command.
-fn first_process(what: &Isolation) -> Result<i32> {
-    die_with_parent()?;
-    let furnished = match &what.root {
-        Some(root) => {
-            let furnished = Furnished::new(root)?;
-            if let Some(script) = &what.script {
-                let path = root.join(PRIVATE_DIR).join("step.sh");
-                std::fs::write(path, script).context("placing the script")?;
-            }
-            Some(furnished)
-        }
-        None => {
-            mount_proc(Path::new("/proc"))?;
-            None
-        }
-    };
-    // SAFETY: one thread, as above.
-    #[allow(unsafe_code)]
-    let child = match unsafe { fork() }.context("forking the command")? {
-        ForkResult::Parent { child } => child,
-        ForkResult::Child => {
-            let error = exec(what).expect_err("exec returns only on errors");
-            eprintln!("westwork-gen: {error:#}");
-            std::process::exit(127)
-        }
-    };
-    let code = wait_for(child)?;
-    if let Some(furnished) = furnished {
-        furnished.clear()?;
+/// Makes /proc/sys read-only, and covers what tells of the machine.
+fn mask(proc: &OwnedFd) -> Result<()> {
+    if let Some(sys) = point_inside(proc, "sys")? {
+        Tree::at(&sys)?.read_only()?.attach(&sys)?;
     }
-    Ok(code)
+    for name in MASKED {
+        if let Some(at) = point_inside(proc, name)? {
+            Tree::of(Path::new("/dev/null"))?.attach(&at)?;
+        }
+    }
+    Ok(())
 }
 
-fn exec(what: &Isolation) -> Result<()> {
-    if let Some(root) = &what.root {
-        chroot_into(root)?;
-    }
+/// Becomes the command.
+fn exec(what: &Isolation<'_>) -> Result<i32> {
     let (program, args) = what.argv.split_first().context("no command given")?;
     let mut command = Command::new(program);
     command.args(args);
-    if what.root.is_some() {
-        command.env("APT_CONFIG", conf_path());
-        for internal in [ARCHIVES_VAR, TOOLS_VAR, APT_CONF_VAR, "WESTWORK_GEN"] {
-            command.env_remove(internal);
+    match &what.place {
+        Where::Host(_) => confine()?,
+        Where::Image { .. } => {
+            command.env("APT_CONFIG", CONF_PATH);
+            command.env_remove("WESTWORK_GEN");
+            confine_in_image()?;
         }
     }
     let error = command.exec();
-    Err(error).with_context(|| format!("starting {}", program.to_string_lossy()))
+    eprintln!(
+        "westwork-gen: starting {}: {error}",
+        program.to_string_lossy()
+    );
+    Ok(127)
+}
+
+/// The path of a script's text inside the root.
+pub fn script_path() -> PathBuf {
+    Path::new("/").join(PRIVATE_DIR).join("step.sh")
 }
 
 /// Collects children until `child` has ended.

@@ -7,19 +7,26 @@
 //! There is no clean-up code to get wrong.
 
 pub mod binfmt;
-mod idmap;
+mod confine;
+pub mod ids;
 pub mod isolate;
+pub mod mounts;
 pub mod rootfs;
 mod supervise;
+pub mod view;
 
 use anyhow::{Context, Result};
+use ids::Ids;
+use mounts::Tree;
 use nix::fcntl::OFlag;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, fork, setresgid, setresuid, setsid};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::PathBuf;
+use view::View;
 
 /// Which of the processes this is after [`enter`].
 pub enum Role {
@@ -41,14 +48,28 @@ pub enum Terminal {
 /// Exit code of an interrupted run: 128 + SIGINT.
 pub const INTERRUPTED: i32 = 130;
 
-/// Moves the rest of the program into fresh user, mount, pid, ipc and uts namespaces.
+/// What the build is let to see and be.
+pub struct Wall {
+    pub view: View,
+    /// What the build sees as its host name, so that nothing of the real one gets into an image.
+    pub hostname: String,
+    pub terminal: Terminal,
+}
+
+/// Moves the rest of the program into fresh user, mount, pid, ipc and uts namespaces, where it
+/// sees what `wall` names and nothing else.
 ///
-/// Must be called while the process has one thread. `hostname` is what the build sees as
-/// its host name, so that nothing of the real one gets into an image.
+/// Must be called while the process has one thread. The builder's working directory is `/`.
 ///
 /// # Errors
 /// When namespaces or id maps cannot be had; `check` reports the same beforehand.
-pub fn enter(hostname: &str, terminal: Terminal) -> Result<Role> {
+pub fn enter(wall: &Wall, note: &mut dyn FnMut(&str)) -> Result<Role> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    anyhow::ensure!(
+        threads == 1,
+        "{threads} threads where one may be, before the build's process is forked"
+    );
+    let (ids, mapped) = owners(&wall.view, note)?;
     let (mut ready_rx, ready_tx) = pipe()?;
     let (go_rx, mut go_tx) = pipe()?;
     supervise::block_signals().context("blocking signals")?;
@@ -56,9 +77,10 @@ pub fn enter(hostname: &str, terminal: Terminal) -> Result<Role> {
     #[allow(unsafe_code)]
     match unsafe { fork() }.context("forking the build's process")? {
         ForkResult::Parent { child } => {
-            drop((ready_tx, go_rx));
+            drop((ready_tx, go_rx, mapped));
             wait_ready(&mut ready_rx)?;
-            idmap::write(child).context("mapping user ids into the build's namespace")?;
+            ids.write(child)
+                .context("mapping user ids into the build's namespace")?;
             go_tx.write_all(b"g").context("releasing the build")?;
             drop(go_tx);
             Ok(Role::Supervisor(supervise::wait_for(
@@ -68,7 +90,76 @@ pub fn enter(hostname: &str, terminal: Terminal) -> Result<Role> {
         }
         ForkResult::Child => {
             drop((ready_rx, go_tx));
-            keeper(ready_tx, go_rx, hostname, terminal)
+            keeper(ready_tx, go_rx, wall, mapped)
+        }
+    }
+}
+
+/// Which ids the build gets, and what of the view has to be made outside of it for that.
+fn owners(view: &View, note: &mut dyn FnMut(&str)) -> Result<(Ids, BTreeMap<PathBuf, Tree>)> {
+    let ids = Ids::wanted()?;
+    match ids {
+        Ids::Delegated => Ok((ids, BTreeMap::new())),
+        Ids::All => {
+            note(
+                "this container has no room for a range of ids of the build's own: \
+                 ids in the build are the container's",
+            );
+            Ok((ids, BTreeMap::new()))
+        }
+        Ids::Shifted { .. } | Ids::RootAndRange { .. } => {
+            match namespace_of(ids).and_then(|space| view.id_mapped(&space)) {
+                Ok(mapped) => Ok((ids, mapped)),
+                Err(error) => {
+                    note(&format!(
+                        "files cannot be shown with other owners here ({error:#}): \
+                         root in the build is root's own id, so build what you do not trust \
+                         as an ordinary user"
+                    ));
+                    Ok((ids.without_shift(), BTreeMap::new()))
+                }
+            }
+        }
+    }
+}
+
+/// The ids that a build of this process would have, as [`Ids::on_disk`] says them: told before it
+/// is begun, for `plan`.
+///
+/// # Errors
+/// When this process's own ids cannot be read.
+pub fn owners_on_disk(view: &View) -> Result<String> {
+    Ok(owners(view, &mut |_| {})?.0.on_disk())
+}
+
+/// A user namespace with these ids, held by nothing but its descriptor.
+fn namespace_of(ids: Ids) -> Result<std::os::fd::OwnedFd> {
+    let (mut ready_rx, ready_tx) = pipe()?;
+    let (go_rx, go_tx) = pipe()?;
+    // SAFETY: the process has a single thread here.
+    #[allow(unsafe_code)]
+    match unsafe { fork() }.context("forking a process for a user namespace")? {
+        ForkResult::Parent { child } => {
+            drop((ready_tx, go_rx));
+            let made = wait_ready(&mut ready_rx)
+                .and_then(|()| ids.write(child))
+                .and_then(|()| mounts::user_namespace(child));
+            drop(go_tx);
+            nix::sys::wait::waitpid(child, None).context("waiting for a process")?;
+            made
+        }
+        ForkResult::Child => {
+            drop((ready_rx, go_tx));
+            let (mut ready, mut go) = (ready_tx, go_rx);
+            let _ = die_with_parent();
+            let said = match unshare(CloneFlags::CLONE_NEWUSER) {
+                Ok(()) => "ready".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let _ = ready.write_all(said.as_bytes());
+            drop(ready);
+            let _ = go.read(&mut [0]);
+            std::process::exit(0)
         }
     }
 }
@@ -93,9 +184,14 @@ fn wait_ready(ready: &mut File) -> Result<()> {
 }
 
 /// Makes the namespaces, waits for its ids, and forks the builder. Returns in the builder only.
-fn keeper(mut ready: File, mut go: File, hostname: &str, terminal: Terminal) -> Result<Role> {
+fn keeper(
+    mut ready: File,
+    mut go: File,
+    wall: &Wall,
+    mapped: BTreeMap<PathBuf, Tree>,
+) -> Result<Role> {
     die_with_parent()?;
-    if terminal == Terminal::Detached {
+    if wall.terminal == Terminal::Detached {
         setsid().context("starting a session")?;
     }
     let spaces = CloneFlags::CLONE_NEWUSER
@@ -127,44 +223,26 @@ fn keeper(mut ready: File, mut go: File, hostname: &str, terminal: Terminal) -> 
         ForkResult::Child => {
             die_with_parent()?;
             supervise::restore_signals().context("restoring signals")?;
-            furnish(hostname)?;
+            furnish(wall, mapped)?;
             Ok(Role::Builder)
         }
     }
 }
 
-/// Makes mounts private and gives the builder a /proc of its own processes.
-fn furnish(hostname: &str) -> Result<()> {
-    make_mounts_private()?;
-    // A container may hide parts of /proc; then the kernel refuses a new one and the old must do.
-    if let Err(error) = mount_proc(std::path::Path::new("/proc")) {
-        eprintln!("note: keeping the host's /proc ({error:#})");
+/// Gives the builder its root and its name.
+fn furnish(wall: &Wall, mapped: BTreeMap<PathBuf, Tree>) -> Result<()> {
+    mounts::make_private()?;
+    nix::unistd::sethostname(&wall.hostname).context("setting the build's host name")?;
+    wall.view.enter(mapped, None)?;
+    // A directory of the machine that is not seen.
+    for name in ["TMPDIR", "TMP", "TEMP"] {
+        // SAFETY: this process has one thread.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::remove_var(name);
+        }
     }
-    nix::unistd::sethostname(hostname).context("setting the build's host name")
-}
-
-/// Nothing mounted from here on is seen outside.
-pub(crate) fn make_mounts_private() -> Result<()> {
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )
-    .context("making mounts private")
-}
-
-/// Mounts the caller's process namespace at `at`.
-pub(crate) fn mount_proc(at: &std::path::Path) -> Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), at, Some("proc"), flags, None::<&str>)
-        .with_context(|| format!("mounting proc at {}", at.display()))
-}
-
-/// Detaches the mount at `at`, now or when its last user goes.
-pub(crate) fn unmount(at: &std::path::Path) -> Result<()> {
-    umount2(at, MntFlags::MNT_DETACH).with_context(|| format!("unmounting {}", at.display()))
+    Ok(())
 }
 
 /// Asks the kernel to kill this process when its parent dies. To be said again after every

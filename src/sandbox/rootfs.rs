@@ -1,252 +1,270 @@
 //! What a command finds in a root file system it is run in: /proc, a small /dev, an empty
 //! /sys, fresh /run and /tmp, working name resolution, and no service that could start.
 //!
-//! Everything here lives in the command's own mount namespace. The few names that must
-//! exist in the tree itself while it runs are taken back afterwards, so a layer shows only
-//! what the step did.
+//! All of it is mounts in the command's own namespace, placed by descriptors that were resolved
+//! inside the root. What must have a name in the tree itself (`policy-rc.d`, `resolv.conf`, the
+//! tools' mount point) is in a layer above the image's and beneath the step's own
+//! ([`StandIns`]), so that nothing of it has to be taken back.
 
-use crate::sandbox::mount_proc;
-use anyhow::{Context, Result};
-use nix::mount::{MsFlags, mount};
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use super::mounts::{Tree, pivot_to, point, point_inside, tmpfs};
+use super::view::make_dev;
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::mount::MsFlags;
+use nix::sys::stat::{Mode, mkdirat};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Where the build's own things (step script, apt configuration) are inside the chroot:
-/// on the fresh /run, so never in a layer.
+/// on a fresh file system, so never in a layer.
 pub const PRIVATE_DIR: &str = "run/westwork-gen";
-/// Mount point of the native tools inside the chroot; taken back with the other names.
+/// Path of the build's apt configuration inside the chroot.
+pub const CONF_PATH: &str = "/run/westwork-gen/apt.conf";
+/// Mount point of the native tools inside the chroot.
 pub const TOOLS_DIR: &str = ".westwork-gen";
-/// Names the host directory to be seen at /var/cache/apt/archives.
-pub const ARCHIVES_VAR: &str = "WESTWORK_GEN_ARCHIVES";
-/// Names the host directory to be seen at [`TOOLS_DIR`].
-pub const TOOLS_VAR: &str = "WESTWORK_GEN_TOOLS";
-/// Names the host directory with the index of locked packages, if the build is locked.
-pub const LOCKED_VAR: &str = "WESTWORK_GEN_LOCKED";
-/// Where that is inside the chroot, and outside while a bootstrap runs.
+/// Where the index of locked packages is inside the chroot, and outside while a bootstrap runs.
 pub const LOCKED_DIR: &str = "run/westwork-gen/locked";
-/// Contents of the apt configuration that is in force for this build only.
-pub const APT_CONF_VAR: &str = "WESTWORK_GEN_APT_CONF";
-
 /// Names the core that qemu-user emulates.
 pub const QEMU_CPU_VAR: &str = "QEMU_CPU";
 /// Names the emulator.
 pub const EMULATOR_VAR: &str = "WESTWORK_GEN_EMULATOR";
 
 const ARCHIVES: &str = "var/cache/apt/archives";
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// invoke-rc.d(8): 101 forbids every action.
-const POLICY: &str = "#!/bin/sh\nexit 101\n";
+pub(crate) const POLICY: &str = "#!/bin/sh\nexit 101\n";
+pub(crate) const POLICY_PATH: &str = "usr/sbin/policy-rc.d";
 
-/// Path of the build's apt configuration inside the chroot.
-pub fn conf_path() -> String {
-    format!("/{}/apt.conf", PRIVATE_DIR)
+/// What the program adds to a root file system while a command runs in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Furniture {
+    /// Seen at /var/cache/apt/archives.
+    pub archives: Option<PathBuf>,
+    /// Seen at [`TOOLS_DIR`].
+    pub tools: Option<PathBuf>,
+    /// The index of locked packages, if the build is locked, seen at [`LOCKED_DIR`].
+    pub locked: Option<PathBuf>,
+    /// Suite of that index.
+    pub release: String,
+    /// The apt configuration that is in force for this build only.
+    pub apt_conf: Option<String>,
+    /// /tmp and /run of the root are the stage's, mounted already.
+    pub shared: bool,
 }
 
-/// A root file system made ready for one command.
-pub struct Furnished {
-    stand_ins: Vec<StandIn>,
-    mount_point: Option<PathBuf>,
-}
+/// The directory below which a root's furniture is put together.
+const BUILT_AT: &str = "/tmp";
 
-impl Furnished {
-    /// Mounts and places what a command needs below `root`.
+impl Furniture {
+    /// Makes the root file system `root` this process's root, with all that a command needs but
+    /// /proc, whose place is returned: a process of the right namespace is to mount it.
     ///
     /// # Errors
     /// When a mount is refused or `root` is not a root file system.
-    pub fn new(root: &Path) -> Result<Self> {
-        for name in ["proc", "sys", "dev", "run", "tmp"] {
-            fs::create_dir_all(root.join(name))
-                .with_context(|| format!("making {}", root.join(name).display()))?;
-        }
-        mount_proc(&root.join("proc"))?;
+    pub(super) fn enter(&self, root: &Path, script: Option<&[u8]>) -> Result<OwnedFd> {
+        // A mount of its own, so that it can become the root.
+        Tree::of(root)?.attach(&point(root)?)?;
+        let root = point(root)?;
+        let built = Path::new(BUILT_AT);
+        let locked = self.locked.as_deref().map(Tree::of).transpose()?;
+        let tools = self.tools.as_deref().map(Tree::of).transpose()?;
+        let archives = self.archives.as_deref().map(Tree::of).transpose()?;
+        let resolver = fs::read("/etc/resolv.conf").ok();
+        tmpfs(built, "mode=755", MsFlags::empty())?;
+        let proc = directory(&root, "proc")?;
+        let made = |name: &str| -> Result<PathBuf> {
+            let dir = built.join(name);
+            fs::create_dir(&dir).with_context(|| format!("making {name}"))?;
+            Ok(dir)
+        };
+        let dev = made("dev")?;
+        make_dev(&dev)?;
+        Tree::of(&dev)?.attach(&directory(&root, "dev")?)?;
         // The host's /sys would make the image depend on the machine that builds it.
-        tmpfs(&root.join("sys"), "mode=555", MsFlags::MS_RDONLY)?;
-        make_dev(&root.join("dev"))?;
-        tmpfs(&root.join("run"), "mode=755", MsFlags::empty())?;
-        tmpfs(&root.join("tmp"), "mode=1777", MsFlags::empty())?;
-        let mount_point = mount_tools(root)?;
-        mount_archives(root)?;
-        place_private_files(root)?;
-        let mut stand_ins = Vec::new();
-        if root.join("usr/sbin").is_dir() {
-            stand_ins.push(StandIn::new(
-                &root.join("usr/sbin/policy-rc.d"),
-                POLICY.as_bytes(),
-                0o755,
-            )?);
+        let sys = made("sys")?;
+        tmpfs(&sys, "mode=555", MsFlags::MS_RDONLY)?;
+        Tree::of(&sys)?.attach(&directory(&root, "sys")?)?;
+        if !self.shared {
+            for (name, mode) in [("run", "mode=755"), ("tmp", "mode=1777")] {
+                let dir = made(name)?;
+                tmpfs(&dir, mode, MsFlags::empty())?;
+                Tree::of(&dir)?.attach(&directory(&root, name)?)?;
+            }
         }
-        stand_ins.extend(resolv_conf(root)?);
-        Ok(Self {
-            stand_ins,
-            mount_point,
-        })
+        let run = directory(&root, "run")?;
+        directory(&run, "lock")?;
+        if let Some(tools) = tools {
+            tools.attach(&directory(&root, TOOLS_DIR)?)?;
+        }
+        if let (Some(archives), Some(at)) = (archives, point_inside(&root, ARCHIVES)?) {
+            archives.attach(&at)?;
+        }
+        let private = self.private_files(&made("private")?, script, locked, resolver.as_deref())?;
+        stand_in(&root, &private)?;
+        if resolver.is_some() {
+            resolver_in_run(&root, &run, &private.join("resolv.conf"))?;
+        }
+        Tree::of(&private)?.attach(&directory(&run, "westwork-gen")?)?;
+        pivot_to(&root)?;
+        Ok(proc)
     }
 
-    /// Takes back what was placed in the tree itself. Mounts go with the namespace.
-    pub fn clear(self) -> Result<()> {
-        for stand_in in self.stand_ins {
-            stand_in.clear()?;
+    /// Fills `dir`, which is seen as [`PRIVATE_DIR`].
+    fn private_files(
+        &self,
+        dir: &Path,
+        script: Option<&[u8]>,
+        locked: Option<Tree>,
+        resolver: Option<&[u8]>,
+    ) -> Result<PathBuf> {
+        tmpfs(dir, "mode=755", MsFlags::empty())?;
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.join(name);
+            fs::write(&path, bytes).with_context(|| format!("placing {name}"))
+        };
+        if let Some(text) = &self.apt_conf {
+            write("apt.conf", text.as_bytes())?;
         }
-        if let Some(path) = self.mount_point {
-            crate::sandbox::unmount(&path)?;
-            fs::remove_dir(&path).with_context(|| format!("removing {}", path.display()))?;
+        if let Some(text) = script {
+            write("step.sh", text)?;
         }
-        Ok(())
+        write("resolv.conf", resolver.unwrap_or_default())?;
+        write("policy-rc.d", POLICY.as_bytes())?;
+        fs::set_permissions(
+            dir.join("policy-rc.d"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .context("making policy-rc.d executable")?;
+        if let Some(locked) = locked {
+            let at = dir.join("locked");
+            fs::create_dir(&at).context("making a directory for the locked index")?;
+            locked.attach(&point(&at)?)?;
+            write(
+                "locked.list",
+                (locked_source(&self.release) + "\n").as_bytes(),
+            )?;
+        }
+        Ok(dir.to_owned())
     }
 }
 
-/// Makes `root` the process's root and working directory.
-pub fn chroot_into(root: &Path) -> Result<()> {
-    nix::unistd::chroot(root).with_context(|| format!("changing root to {}", root.display()))?;
-    std::env::set_current_dir("/").context("changing to the new root")
-}
-
-pub(crate) fn tmpfs(at: &Path, options: &str, flags: MsFlags) -> Result<()> {
-    mount(
-        Some("tmpfs"),
-        at,
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID | flags,
-        Some(options),
-    )
-    .with_context(|| format!("mounting a tmpfs at {}", at.display()))
-}
-
-/// Shows the file or directory `what` at `at`, without what is mounted below it.
-pub(crate) fn bind(what: &Path, at: &Path) -> Result<()> {
-    mount(
-        Some(what),
-        at,
-        None::<&str>,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        None::<&str>,
-    )
-    .with_context(|| format!("mounting {} at {}", what.display(), at.display()))
-}
-
-/// The devices a program may count on, and no other.
-fn make_dev(dev: &Path) -> Result<()> {
-    tmpfs(dev, "mode=755", MsFlags::MS_NOEXEC)?;
-    for name in DEVICES {
-        let node = dev.join(name);
-        fs::write(&node, "").with_context(|| format!("making {}", node.display()))?;
-        bind(&Path::new("/dev").join(name), &node)?;
+/// The directory `name` of `root`, made if it is missing.
+fn directory(root: &OwnedFd, name: &str) -> Result<OwnedFd> {
+    if point_inside(root, name)?.is_none() {
+        match mkdirat(root, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error).with_context(|| format!("making {name}")),
+        }
     }
-    for (target, name) in [
-        ("/proc/self/fd", "fd"),
-        ("/proc/self/fd/0", "stdin"),
-        ("/proc/self/fd/1", "stdout"),
-        ("/proc/self/fd/2", "stderr"),
-        ("pts/ptmx", "ptmx"),
+    let found = point_inside(root, name)?
+        .with_context(|| format!("/{name} of the image is a link that leads nowhere"))?;
+    let kind = nix::sys::stat::fstat(&found)
+        .with_context(|| format!("looking at {name}"))?
+        .st_mode;
+    ensure!(
+        kind & libc::S_IFMT == libc::S_IFDIR,
+        "/{name} of the image is not a directory"
+    );
+    Ok(found)
+}
+
+/// Where no layer of stand-ins is beneath the step (a bootstrap in progress, a shell): the files
+/// are bound over the image's own, or made; [`forget_stand_ins`] removes these from the layer.
+fn stand_in(root: &OwnedFd, private: &Path) -> Result<()> {
+    for (name, dir, from) in [
+        (POLICY_PATH, "usr/sbin", "policy-rc.d"),
+        ("etc/resolv.conf", "etc", "resolv.conf"),
     ] {
-        symlink(target, dev.join(name))
-            .with_context(|| format!("linking {}", dev.join(name).display()))?;
+        let Some(dir) = point_inside(root, dir)? else {
+            continue;
+        };
+        let last = name.rsplit('/').next().unwrap_or(name);
+        let text = fs::read(private.join(from)).context("reading a stand-in")?;
+        if text.is_empty() {
+            continue;
+        }
+        let how = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        match openat(&dir, last, how, Mode::empty()) {
+            Ok(found) => {
+                let is_file = nix::sys::stat::fstat(&found)
+                    .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG);
+                let same = is_file && {
+                    let mut now = Vec::new();
+                    let mut file = std::io::Read::take(File::from(found), 1 << 16);
+                    std::io::Read::read_to_end(&mut file, &mut now).is_ok() && now == text
+                };
+                if is_file && !same {
+                    let at = point_inside(&dir, last)?.context("opening a stand-in's place")?;
+                    Tree::of(&private.join(from))?.attach(&at)?;
+                }
+            }
+            Err(Errno::ENOENT) => {
+                let how = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+                let mode = if from == "policy-rc.d" { 0o755 } else { 0o644 };
+                let file = openat(
+                    &dir,
+                    last,
+                    how | OFlag::O_CLOEXEC,
+                    Mode::from_bits_truncate(mode),
+                )
+                .with_context(|| format!("making {name}"))?;
+                File::from(file)
+                    .write_all(&text)
+                    .with_context(|| format!("writing {name}"))?;
+            }
+            // A link, a FIFO, whatever: it is the image's affair.
+            Err(_) => {}
+        }
     }
-    let (pts, shm) = (dev.join("pts"), dev.join("shm"));
-    fs::create_dir(&pts).context("making /dev/pts")?;
-    fs::create_dir(&shm).context("making /dev/shm")?;
-    tmpfs(&shm, "mode=1777", MsFlags::MS_NODEV)?;
-    mount(
-        Some("devpts"),
-        &pts,
-        Some("devpts"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
-        Some("newinstance,ptmxmode=0666,mode=620,gid=5"),
+    Ok(())
+}
+
+/// Where /etc/resolv.conf is a link into /run, as resolvers make it, its target is shown.
+fn resolver_in_run(root: &OwnedFd, run: &OwnedFd, text: &Path) -> Result<()> {
+    let Some(etc) = point_inside(root, "etc")? else {
+        return Ok(());
+    };
+    let Ok(target) = nix::fcntl::readlinkat(&etc, "resolv.conf") else {
+        return Ok(());
+    };
+    let normal = normalise(&Path::new("/etc").join(target));
+    let Ok(below) = normal.strip_prefix("/run") else {
+        return Ok(());
+    };
+    let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
+        return Ok(());
+    };
+    let mut dir = run.try_clone().context("opening /run again")?;
+    for part in parent.components() {
+        let part = part
+            .as_os_str()
+            .to_str()
+            .context("a name that is not UTF-8")?;
+        dir = directory(&dir, part)?;
+    }
+    let name = name.to_str().context("a name that is not UTF-8")?;
+    let how = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    // An empty file only: what it shows is mounted over it.
+    if openat(
+        &dir,
+        name,
+        how | OFlag::O_CLOEXEC,
+        Mode::from_bits_truncate(0o644),
     )
-    .context("mounting /dev/pts")
-}
-
-/// Shows the native tools, if this build has any, and returns the mount point made for them.
-pub(crate) fn mount_tools(root: &Path) -> Result<Option<PathBuf>> {
-    let at = root.join(TOOLS_DIR);
-    let Some(tools) = std::env::var_os(TOOLS_VAR) else {
-        return Ok(None);
-    };
-    let made = match fs::create_dir(&at) {
-        Ok(()) => Some(at.clone()),
-        // Made by whoever mounted it around us (a bootstrap in progress).
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
-        Err(error) => return Err(error).with_context(|| format!("making {}", at.display())),
-    };
-    bind(Path::new(&tools), &at)?;
-    Ok(made)
-}
-
-fn mount_archives(root: &Path) -> Result<()> {
-    let at = root.join(ARCHIVES);
-    match std::env::var_os(ARCHIVES_VAR) {
-        Some(archives) if at.is_dir() => bind(Path::new(&archives), &at),
-        _ => Ok(()),
+    .is_ok()
+        && let Some(at) = point_inside(&dir, name)?
+    {
+        Tree::of(text)?.attach(&at)?;
     }
-}
-
-fn place_private_files(root: &Path) -> Result<()> {
-    let dir = root.join(PRIVATE_DIR);
-    fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-    if let Some(text) = std::env::var_os(APT_CONF_VAR) {
-        fs::write(dir.join("apt.conf"), text.as_encoded_bytes())
-            .context("writing the build's apt.conf")?;
-    }
-    if std::env::var_os(LOCKED_VAR).is_some() {
-        mount_locked(root)?;
-        let source = locked_source(&std::env::var("RELEASE").context("reading RELEASE")?);
-        fs::write(dir.join("locked.list"), source + "\n").context("writing the locked source")?;
-    }
-    fs::create_dir_all(root.join("run/lock")).context("making /run/lock")
-}
-
-/// Shows the index of locked packages below `root`, whose /run is a fresh one.
-pub(crate) fn mount_locked(root: &Path) -> Result<()> {
-    let locked = std::env::var_os(LOCKED_VAR).context("finding the locked index")?;
-    let at = root.join(LOCKED_DIR);
-    fs::create_dir_all(&at).with_context(|| format!("making {}", at.display()))?;
-    bind(Path::new(&locked), &at)
+    Ok(())
 }
 
 /// The locked packages as a line of apt sources.
 pub(crate) fn locked_source(suite: &str) -> String {
     format!("deb [trusted=yes] copy:/{LOCKED_DIR} {suite} main")
-}
-
-/// Name resolution as on the host, without leaving a trace of the host in the image.
-fn resolv_conf(root: &Path) -> Result<Option<StandIn>> {
-    let path = root.join("etc/resolv.conf");
-    let Ok(text) = fs::read("/etc/resolv.conf") else {
-        return Ok(None);
-    };
-    if !root.join("etc").is_dir() {
-        return Ok(None);
-    }
-    match fs::read_link(&path) {
-        Ok(target) => {
-            // A link into /run, as resolvers make it: /run is fresh, so the file can be put there.
-            let inside: PathBuf = Path::new("/etc").join(target);
-            let normal = normalise(&inside);
-            if let Ok(below_run) = normal.strip_prefix("/run") {
-                let file = root.join("run").join(below_run);
-                if let Some(dir) = file.parent() {
-                    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-                }
-                fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-            }
-            Ok(None)
-        }
-        Err(_) => StandIn::new(&path, &text, 0o644).map(Some),
-    }
-}
-
-/// The bootstrap tool copies the build host's resolver configuration.
-pub(crate) fn forget_resolver(rootfs: &Path) -> Result<()> {
-    let path = rootfs.join("etc/resolv.conf");
-    let is_hosts = path.is_file()
-        && !path.is_symlink()
-        && fs::read(&path).ok() == fs::read("/etc/resolv.conf").ok();
-    if is_hosts {
-        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// `/etc/../run/x` as `/run/x`, without looking at the file system.
@@ -264,88 +282,57 @@ fn normalise(path: &Path) -> PathBuf {
     normal
 }
 
-/// A file with temporary contents. What was there before comes back, unless the command
-/// replaced it itself.
-struct StandIn {
-    path: PathBuf,
-    contents: Vec<u8>,
-    before: Option<Before>,
-}
-
-struct Before {
-    contents: Vec<u8>,
-    mode: u32,
-    modified: std::time::SystemTime,
-}
-
-impl StandIn {
-    fn new(path: &Path, contents: &[u8], mode: u32) -> Result<Self> {
-        let before = match fs::symlink_metadata(path) {
-            Ok(meta) if meta.is_file() => Some(Before {
-                contents: fs::read(path).with_context(|| format!("reading {}", path.display()))?,
-                mode: meta.permissions().mode(),
-                modified: meta.modified().context("reading a time stamp")?,
-            }),
-            _ => None,
+/// Removes from the changes of a step that had no layer of stand-ins what stood in: files that
+/// are byte for byte the program's, and the tools' empty mount point. `changes` is the layer's
+/// root file system; links in it are not followed.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn forget_stand_ins(changes: &Path) -> Result<()> {
+    let Ok(root) = point(changes) else {
+        return Ok(());
+    };
+    let resolver = fs::read("/etc/resolv.conf").unwrap_or_default();
+    for (name, text) in [
+        (POLICY_PATH, POLICY.as_bytes()),
+        ("etc/resolv.conf", &resolver),
+    ] {
+        let (dir, last) = name.rsplit_once('/').unwrap_or(("", name));
+        let Some(dir) = point_inside(&root, dir)? else {
+            continue;
         };
-        write_with_mode(path, contents, mode)?;
-        Ok(Self {
-            path: path.to_owned(),
-            contents: contents.to_owned(),
-            before,
-        })
-    }
-
-    fn clear(self) -> Result<()> {
-        if fs::read(&self.path).ok().as_ref() != Some(&self.contents) {
-            return Ok(());
-        }
-        match self.before {
-            None => fs::remove_file(&self.path)
-                .with_context(|| format!("removing {}", self.path.display())),
-            Some(before) => {
-                write_with_mode(&self.path, &before.contents, before.mode)?;
-                fs::File::options()
-                    .write(true)
-                    .open(&self.path)
-                    .and_then(|file| file.set_modified(before.modified))
-                    .with_context(|| format!("restoring {}", self.path.display()))
-            }
+        let how = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let Ok(file) = openat(&dir, last, how, Mode::empty()) else {
+            continue;
+        };
+        let mut found = Vec::new();
+        let mut file = std::io::Read::take(File::from(file), 1 << 16);
+        if std::io::Read::read_to_end(&mut file, &mut found).is_ok() && found == text {
+            nix::unistd::unlinkat(&dir, last, nix::unistd::UnlinkatFlags::NoRemoveDir)
+                .with_context(|| format!("removing {name}"))?;
         }
     }
+    // Not empty: then it is the image's own.
+    let _ = nix::unistd::unlinkat(&root, TOOLS_DIR, nix::unistd::UnlinkatFlags::RemoveDir);
+    Ok(())
 }
 
-fn write_with_mode(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
-    fs::write(path, contents).with_context(|| format!("writing {}", path.display()))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .with_context(|| format!("setting the mode of {}", path.display()))
+/// The bootstrap tool copies the build host's resolver configuration.
+pub(crate) fn forget_resolver(rootfs: &Path) -> Result<()> {
+    let path = rootfs.join("etc/resolv.conf");
+    let is_hosts = path.is_file()
+        && !path.is_symlink()
+        && fs::read(&path).ok() == fs::read("/etc/resolv.conf").ok();
+    if is_hosts {
+        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_stand_in_leaves_what_the_command_wrote() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("resolv.conf");
-        fs::write(&path, "own").unwrap();
-        let stand_in = StandIn::new(&path, b"host", 0o644).unwrap();
-        stand_in.clear().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"own");
-
-        let stand_in = StandIn::new(&path, b"host", 0o644).unwrap();
-        fs::write(&path, "new").unwrap();
-        stand_in.clear().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-
-        fs::remove_file(&path).unwrap();
-        StandIn::new(&path, b"host", 0o644)
-            .unwrap()
-            .clear()
-            .unwrap();
-        assert!(!path.exists());
-    }
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn links_out_of_etc_are_followed_by_name() {
@@ -353,5 +340,26 @@ mod tests {
             normalise(Path::new("/etc/../run/systemd/resolve/stub-resolv.conf")),
             Path::new("/run/systemd/resolve/stub-resolv.conf")
         );
+    }
+
+    #[test]
+    fn only_what_is_the_programs_own_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        fs::write(&outside, POLICY).unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("usr/sbin")).unwrap();
+        let policy = root.join(POLICY_PATH);
+        symlink(&outside, &policy).unwrap();
+        forget_stand_ins(&root).unwrap();
+        assert!(policy.is_symlink() && outside.exists());
+        fs::remove_file(&policy).unwrap();
+        fs::write(&policy, "#!/bin/sh\nexit 0\n").unwrap();
+        forget_stand_ins(&root).unwrap();
+        assert!(policy.exists());
+        fs::write(&policy, POLICY).unwrap();
+        fs::create_dir(root.join(TOOLS_DIR)).unwrap();
+        forget_stand_ins(&root).unwrap();
+        assert!(!policy.exists() && !root.join(TOOLS_DIR).exists());
     }
 }

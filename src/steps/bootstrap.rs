@@ -2,18 +2,17 @@
 
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::archives_hook;
-use crate::sandbox::rootfs::{
-    ARCHIVES_VAR, LOCKED_DIR, LOCKED_VAR, TOOLS_DIR, bind, forget_resolver, locked_source,
-    mount_locked, mount_tools, tmpfs,
-};
-use anyhow::{Context, Result, bail};
-use nix::mount::MsFlags;
-use std::env;
+use crate::base::command::{Command, Env};
+use crate::config::Bootstrap;
+use crate::layers::context::Context;
+use crate::sandbox::mounts::{self, Tree, bind};
+use crate::sandbox::rootfs::{LOCKED_DIR, TOOLS_DIR, forget_resolver, locked_source};
+use anyhow::{Context as _, Result};
+use nix::sched::{CloneFlags, unshare};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Where a system with Raspbian has its key.
 const RASPBIAN_KEYRING: &str = "/usr/share/keyrings/raspbian-archive-keyring.gpg";
@@ -31,81 +30,98 @@ pub struct Request {
     args: Vec<OsString>,
 }
 
-/// Makes a root file system of the variables' architecture with the tool the config chose.
+/// Makes a root file system of the step's architecture with the tool the config chose.
 ///
 /// Packages come from the shared cache where they are there; signatures are always checked.
 ///
 /// # Errors
 /// When the tool cannot be started or fails. Its own messages have been printed then.
-pub fn bootstrap(request: &Request) -> Result<()> {
+pub fn bootstrap(request: &Request, told: &Context) -> Result<()> {
     fs::create_dir_all(&request.dir)
         .with_context(|| format!("making {}", request.dir.display()))?;
-    let tools = mount_tools(&request.dir)?;
-    let locked = env::var_os(LOCKED_VAR).is_some();
-    if locked {
+    // What is mounted here ends with the call.
+    unshare(CloneFlags::CLONE_NEWNS).context("making the bootstrap's namespace")?;
+    let locked = told.furniture.locked.as_deref();
+    if let Some(index) = locked {
         // The index is to have one name here and in the new root: that of the steps to come.
-        tmpfs(Path::new("/run"), "mode=755", MsFlags::empty())?;
-        mount_locked(Path::new("/"))?;
+        let at = Path::new("/").join(LOCKED_DIR);
+        fs::create_dir_all(&at).with_context(|| format!("making {}", at.display()))?;
+        bind(index, &at)?;
     }
-    // debootstrap cannot work in a directory with a space in its path: it gets another name.
-    let plain = tempfile::tempdir().context("making a directory")?;
-    let key = Key::new()?;
+    // debootstrap cannot work in a directory with a space in its path, and mmdebstrap shows the
+    // new root /dev/shm, which may be where the tree is: both get other names.
+    let plain = tempfile::tempdir().context("making a directory")?.keep();
+    let (dir, archives) = (plain.join("root"), plain.join("archives"));
+    let from = told.furniture.archives.as_ref();
+    let from = from.context("finding the package cache")?;
+    for (what, at) in [(&request.dir, &dir), (from, &archives)] {
+        fs::create_dir(at).with_context(|| format!("making {}", at.display()))?;
+        bind(what, at)?;
+    }
+    let tools = show_tools(&dir, told)?;
+    let key = Key::new(told)?;
+    mounts::tmpfs(
+        Path::new("/dev/shm"),
+        "mode=1777",
+        nix::mount::MsFlags::empty(),
+    )?;
     let signer = key.as_ref().map(|key| key.path.as_path());
-    let mut command = match env::var("BOOTSTRAP").as_deref() {
-        Ok("debootstrap") => {
-            bind(&request.dir, plain.path())?;
-            debootstrap(request, plain.path(), locked, signer)?
-        }
-        _ => mmdebstrap(request, locked, signer)?,
+    let locked = locked.is_some();
+    let command = match told.bootstrap {
+        Bootstrap::Debootstrap => debootstrap(request, told, (&dir, &archives), signer),
+        Bootstrap::Mmdebstrap => mmdebstrap(request, told, (&dir, &archives), signer),
     };
-    if let Some(proxy) = env::var_os("APT_PROXY").filter(|proxy| !proxy.is_empty()) {
-        // By environment, not by option: options end up in the image's apt.conf.d.
-        command.env("http_proxy", proxy);
-    }
-    let status = command
-        .status()
-        .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
-    if !status.success() {
-        bail!(
-            "{} ended with {status}",
-            command.get_program().to_string_lossy()
-        );
-    }
+    command.stream(&mut |line| println!("{line}"))?;
     // Both tools copy the build machine's, with its mode; a stage that wants another name writes it.
-    let name = request.dir.join("etc/hostname");
+    let name = dir.join("etc/hostname");
     if name.is_file() {
         fs::write(&name, "localhost\n").with_context(|| format!("writing {}", name.display()))?;
         fs::set_permissions(&name, fs::Permissions::from_mode(0o644))
             .with_context(|| format!("setting the mode of {}", name.display()))?;
     }
     // A layer may be taken to other machines. Commands in the root get a stand-in.
-    forget_resolver(&request.dir)?;
-    if plain.path().join("usr").is_dir() {
-        crate::sandbox::unmount(plain.path())?;
-    }
+    forget_resolver(&dir)?;
     if let Some(key) = &key {
-        key.install(&request.dir)?;
+        key.install(&dir)?;
     }
     if !request.mirror.is_empty() && (locked || key.is_some()) {
         // As it is without a lock file, and as apt in the new root finds the key.
-        let path = request.dir.join("etc/apt/sources.list");
+        let path = dir.join("etc/apt/sources.list");
         let key = key.as_ref().map(|_| Path::new(RASPBIAN_KEYRING));
-        fs::write(&path, sources(request, key).join("\n") + "\n")
+        fs::write(&path, sources(request, told, key).join("\n") + "\n")
             .with_context(|| format!("writing {}", path.display()))?;
     }
-    if tools.is_some() {
-        crate::sandbox::unmount(&request.dir.join(TOOLS_DIR))?;
-        fs::remove_dir(request.dir.join(TOOLS_DIR)).context("removing the tools' mount point")?;
+    if tools {
+        let at = dir.join(TOOLS_DIR);
+        mounts::unmount(&at)?;
+        fs::remove_dir(&at).context("removing the tools' mount point")?;
     }
     Ok(())
 }
 
-fn arch() -> Result<String> {
-    env::var("ARCH").context("reading ARCH, which a stage's environment has")
+/// Shows the native tools in the new root, for the programs that are run in it.
+fn show_tools(root: &Path, told: &Context) -> Result<bool> {
+    let Some(tools) = &told.furniture.tools else {
+        return Ok(false);
+    };
+    let at = root.join(TOOLS_DIR);
+    fs::create_dir(&at).with_context(|| format!("making {}", at.display()))?;
+    Tree::of(tools)?.attach(&mounts::point(&at)?)?;
+    Ok(true)
 }
 
-fn archives() -> Result<String> {
-    env::var(ARCHIVES_VAR).context("finding the package cache")
+/// The step's environment, with a proxy: by environment, not by option, since options end up in
+/// the image's apt.conf.d.
+fn environment(told: &Context) -> Env {
+    let mut env: Env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    if let Some(proxy) = &told.proxy {
+        for name in ["http_proxy", "https_proxy"] {
+            env.insert(name.to_owned(), proxy.clone());
+        }
+    }
+    env
 }
 
 /// The key of the archive that the base system is from, where it is not Debian's. apt's lists of
@@ -116,8 +132,8 @@ struct Key {
 }
 
 impl Key {
-    fn new() -> Result<Option<Self>> {
-        let Some(from) = env::var_os("RASPBIAN_KEYRING") else {
+    fn new(told: &Context) -> Result<Option<Self>> {
+        let Some(from) = &told.raspbian_key else {
             return Ok(None);
         };
         let dir = tempfile::tempdir().context("making a directory for a key")?;
@@ -125,7 +141,7 @@ impl Key {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))
             .context("opening a directory for a key")?;
         let path = dir.path().join("raspbian.pgp");
-        fs::copy(&from, &path).with_context(|| format!("copying {}", from.to_string_lossy()))?;
+        fs::copy(from, &path).with_context(|| format!("copying {}", from.display()))?;
         Ok(Some(Self { _dir: dir, path }))
     }
 
@@ -143,65 +159,70 @@ impl Key {
     }
 }
 
-/// Components of the base system's archive, with spaces between them.
-fn components() -> Result<String> {
-    env::var("COMPONENTS").context("reading COMPONENTS, which a stage's environment has")
-}
-
-fn mmdebstrap(request: &Request, locked: bool, key: Option<&Path>) -> Result<Command> {
-    let archives = archives()?;
-    let mut command = Command::new("mmdebstrap");
-    command
+/// `at` are the new root and the package cache.
+fn mmdebstrap(
+    request: &Request,
+    told: &Context,
+    at: (&Path, &Path),
+    key: Option<&Path>,
+) -> Command {
+    let (dir, archives) = at;
+    let timeouts = ["http", "https"]
+        .map(|method| format!("--aptopt=Acquire::{method}::Timeout \"{}\"", told.timeout));
+    let mut command = Command::new("mmdebstrap")
+        .env(environment(told))
         .args(["--mode=root", "--variant=important", "--format=directory"])
-        .arg(format!("--architectures={}", arch()?))
-        .arg(format!("--components={}", components()?.replace(' ', ",")))
+        .arg(format!("--architectures={}", told.arch.debian()))
+        .arg(format!(
+            "--components={}",
+            told.components.replace(' ', ",")
+        ))
         // apt writes these into the new root; the export takes the file away again.
         .arg("--aptopt=Acquire::Retries \"3\"")
-        .args(
-            env::var("APT_TIMEOUT")
-                .ok()
-                .into_iter()
-                .flat_map(|seconds| {
-                    ["http", "https"]
-                        .map(|method| format!("--aptopt=Acquire::{method}::Timeout \"{seconds}\""))
-                }),
-        )
+        .args(timeouts)
         // Emulation is the sandbox's own and was checked; downloads stay in the shared cache;
         // the package lists stay for the next step.
         .arg("--skip=check/qemu,check/empty,essential/unlink,cleanup/apt")
-        .arg(archives_hook(&archives))
+        .arg(archives_hook(&archives.to_string_lossy()))
         .arg("--customize-hook=umount \"$1/var/cache/apt/archives\"")
         .args(&request.args)
         .arg(&request.suite)
-        .arg(&request.dir);
-    if locked {
-        command.arg(locked_source(&request.suite));
+        .arg(dir);
+    if told.furniture.locked.is_some() {
+        command = command.arg(locked_source(&request.suite));
     } else if !request.mirror.is_empty() {
-        command.args(sources(request, key));
+        command = command.args(sources(request, told, key));
     }
-    Ok(command)
+    command
 }
 
 /// The mirror's suites: with updates and security from the start, nothing is installed twice.
-fn sources(request: &Request, key: Option<&Path>) -> Vec<String> {
-    let security = env::var("SECURITY_MIRROR").unwrap_or_default();
+fn sources(request: &Request, told: &Context, key: Option<&Path>) -> Vec<String> {
+    let security = told.mirrors.security.clone();
     let mirrors = Mirrors::of_debian(request.mirror.clone(), security);
-    let suites = env::var("EXTRA_SUITES").unwrap_or_default();
-    let suites: Vec<&str> = suites.split_ascii_whitespace().collect();
-    let components = components().unwrap_or_else(|_| "main".to_owned());
-    mirrors.sources(&request.suite, &components, &suites, key)
+    let suites: Vec<&str> = told.suites.iter().map(String::as_str).collect();
+    mirrors.sources(&request.suite, &told.components, &suites, key)
 }
 
-fn debootstrap(request: &Request, dir: &Path, locked: bool, key: Option<&Path>) -> Result<Command> {
-    let mut command = Command::new("debootstrap");
+/// As [`mmdebstrap`].
+fn debootstrap(
+    request: &Request,
+    told: &Context,
+    at: (&Path, &Path),
+    key: Option<&Path>,
+) -> Command {
+    let (dir, archives) = at;
+    let mut env = environment(told);
+    // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
+    env.insert("container".to_owned(), "lxc".to_owned());
+    let locked = told.furniture.locked.is_some();
+    let mut command = Command::new("debootstrap").env(env);
     if let Some(key) = key {
-        command.arg(format!("--keyring={}", key.display()));
+        command = command.arg(format!("--keyring={}", key.display()));
     }
-    command
-        // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
-        .env("container", "lxc")
-        .arg(format!("--arch={}", arch()?))
-        .arg(format!("--cache-dir={}", archives()?))
+    command = command
+        .arg(format!("--arch={}", told.arch.debian()))
+        .arg(format!("--cache-dir={}", archives.display()))
         .args(&request.args)
         // What a lock file names is checked by its sums.
         .args(if locked {
@@ -209,15 +230,15 @@ fn debootstrap(request: &Request, dir: &Path, locked: bool, key: Option<&Path>) 
         } else {
             [
                 "--force-check-gpg".to_owned(),
-                format!("--components={}", components()?.replace(' ', ",")),
+                format!("--components={}", told.components.replace(' ', ",")),
             ]
         })
         .arg(&request.suite)
         .arg(dir);
     if locked {
-        command.arg(format!("file:///{LOCKED_DIR}"));
+        command = command.arg(format!("file:///{LOCKED_DIR}"));
     } else if !request.mirror.is_empty() {
-        command.arg(&request.mirror);
+        command = command.arg(&request.mirror);
     }
-    Ok(command)
+    command
 }

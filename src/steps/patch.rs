@@ -1,7 +1,6 @@
 //! Patch steps: a quilt series applied to the stage's work directory.
 
-use crate::base::command::Command;
-use crate::base::command::Env;
+use super::script::{Setting, host_program};
 use crate::plan::step::{Step, StepKind};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -17,19 +16,19 @@ pub fn apply(
     patches: &Path,
     stage_work_dir: &Path,
     name: &str,
-    env: &Env,
+    setting: &Setting<'_>,
     sink: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let series = fs::read_to_string(patches.join("series"))
         .with_context(|| format!("reading {}", patches.join("series").display()))?;
-    let mut env = env.clone();
+    let mut env = setting.env.clone();
     env.insert(
         "QUILT_PATCHES".to_owned(),
         patches.to_string_lossy().into_owned(),
     );
     env.insert("QUILT_PC".to_owned(), format!(".pc-{name}"));
     if patches.join("EDIT").exists() {
-        edit(patches, stage_work_dir, &env)?;
+        edit(patches, stage_work_dir, &setting.with(&env))?;
     }
     if !series
         .lines()
@@ -37,12 +36,14 @@ pub fn apply(
     {
         return Ok(());
     }
-    Command::new("quilt")
-        .args(["--quiltrc", "-", "push", "-a"])
-        .env(env)
-        .dir(stage_work_dir)
-        .stream(sink)
-        .context("applying patches")
+    // As a host script: a patch may name a link of the image's, which then leads nowhere else.
+    host_program(
+        &["quilt", "--quiltrc", "-", "push", "-a"],
+        &setting.with(&env),
+    )?
+    .dir(stage_work_dir)
+    .stream(sink)
+    .context("applying patches")
 }
 
 /// Whether carrying out `step` opens a shell for its user.
@@ -51,7 +52,7 @@ pub fn wants_shell(step: &Step) -> bool {
 }
 
 /// Opens the shell that `EDIT` asks for, where quilt's commands work on the series.
-fn edit(patches: &Path, stage_work_dir: &Path, env: &Env) -> Result<()> {
+fn edit(patches: &Path, stage_work_dir: &Path, setting: &Setting<'_>) -> Result<()> {
     let file = patches.join("EDIT");
     if !std::io::stdin().is_terminal() {
         bail!(
@@ -60,16 +61,16 @@ fn edit(patches: &Path, stage_work_dir: &Path, env: &Env) -> Result<()> {
         );
     }
     println!("A shell because of {}; leave with `exit`.", file.display());
-    let status = std::process::Command::new("bash")
-        .args(["--noprofile", "--norc"])
-        .env_clear()
-        .envs(env)
-        .env("TERM", std::env::var_os("TERM").unwrap_or_default())
-        .current_dir(stage_work_dir)
-        .status()
-        .context("starting the shell")?;
-    if !status.success() {
-        bail!("the shell for {} ended with {status}", file.display());
+    let mut env = setting.env.clone();
+    env.insert(
+        "TERM".to_owned(),
+        std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
+    );
+    let code = host_program(&["bash", "--noprofile", "--norc"], &setting.with(&env))?
+        .dir(stage_work_dir)
+        .interactive()?;
+    if code != 0 {
+        bail!("the shell for {} ended with {code}", file.display());
     }
     Ok(())
 }

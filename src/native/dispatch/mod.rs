@@ -17,7 +17,8 @@ pub mod table;
 
 use crate::config::{Arch, Config};
 use crate::sandbox::binfmt;
-use crate::sandbox::rootfs::{TOOLS_DIR, bind};
+use crate::sandbox::mounts::bind;
+use crate::sandbox::rootfs::TOOLS_DIR;
 use anyhow::{Context, Result};
 use native::ToolsRoot;
 use nix::mount::{MsFlags, mount};
