@@ -3,7 +3,7 @@
 
 use super::{in_sandbox, request, variants};
 use crate::archives::mirror::Mirrors;
-use crate::archives::pool::Archives;
+use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::is_foreign;
 use crate::base::command::Env;
 use crate::base::tool;
@@ -77,10 +77,11 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Result<u8
         std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
     );
     env.insert("debian_chroot".to_owned(), name);
-    let archives = Archives::open(&config.cache_dir, config.pool(), &mut |text| {
-        println!("note: {text}");
-    })?;
-    let shared = archives.dir().to_string_lossy().into_owned();
+    let mut note = |text: &str| println!("note: {text}");
+    let mut archives = Archives::open(&config.cache_dir, config.pool(), Keys::none(), &mut note)?;
+    // What a shell downloads goes with it.
+    let staging = archives.staging(&config.work(), "")?;
+    let shared = staging.dir().to_string_lossy().into_owned();
     env.insert(ARCHIVES_VAR.to_owned(), shared);
     env.insert(APT_CONF_VAR.to_owned(), apt::build_conf(config, false));
     // Kept until the shell ends.
@@ -94,7 +95,7 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Result<u8
         .envs(env)
         .status()
         .context("starting the shell")?;
-    archives.save()?;
+    drop(staging);
     if let Some(kept) = kept {
         println!("The changes lie in {}.", kept.display());
     }

@@ -11,7 +11,7 @@ pub use failure::StepFailure;
 pub use locked::lock;
 
 use crate::archives::lockfile::{Package, repository};
-use crate::archives::pool::Archives;
+use crate::archives::pool::{Archives, Keys, Staging};
 use crate::base::command::Env;
 use crate::base::output::Output;
 use crate::base::timings::{Timings, disk_usage};
@@ -36,7 +36,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use step::carry_out;
-use tempfile::TempDir;
 
 /// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
 /// work directory held.
@@ -110,7 +109,7 @@ struct Build<'a> {
     /// Packages that were left to the emulator although they are on the list, with the reason.
     emulated: BTreeMap<String, String>,
     /// The index of locked packages.
-    locked: Option<TempDir>,
+    locked: Option<repository::Index>,
     timings: Timings,
 }
 
@@ -119,7 +118,12 @@ impl<'a> Build<'a> {
         let (config, work) = (job.config, job.work());
         let mut output = Output::new(&work.join(log))?;
         let mut note = |text: &str| output.say(&format!("note: {text}"));
-        let archives = Archives::open(&config.cache_dir, config.pool(), &mut note)?;
+        let archives = Archives::open(
+            &config.cache_dir,
+            config.pool(),
+            Keys::of(config),
+            &mut note,
+        )?;
         Ok(Self {
             job,
             store,
@@ -155,7 +159,7 @@ impl<'a> Build<'a> {
             let (root, offline) = (&locked.image, locked.offline);
             self.locked = Some(repository::prepare(
                 root,
-                &self.archives,
+                &mut self.archives,
                 config,
                 mirrors,
                 Some(self.job.plan),
@@ -177,11 +181,13 @@ impl<'a> Build<'a> {
     }
 
     /// The variables of a step, with what its commands find the tools by.
-    fn env(&self, entry: &Entry<'_>) -> Env {
+    fn env(&self, entry: &Entry<'_>, staging: Option<&Staging>) -> Env {
         let config = self.job.config;
         let mut env = self.job.env(&entry.at);
-        let archives = self.archives.dir().to_string_lossy();
-        env.insert(ARCHIVES_VAR.to_owned(), archives.into_owned());
+        if let Some(staging) = staging {
+            let dir = staging.dir().to_string_lossy().into_owned();
+            env.insert(ARCHIVES_VAR.to_owned(), dir);
+        }
         let conf = apt::build_conf(config, self.locked.is_some());
         env.insert(APT_CONF_VAR.to_owned(), conf);
         if let Some(index) = &self.locked {
@@ -231,13 +237,15 @@ impl<'a> Build<'a> {
                 self.emulated.insert(name.to_owned(), left_out);
             }
         }
-        let env = self.env(entry);
+        let below = entry.record.parent.as_ref().map_or("", Key::hash);
+        let staging = self.archives.staging(&self.work, below)?;
+        let env = self.env(entry, Some(&staging));
         let mut output = self.output.step(name);
         if patch::wants_shell(entry.step) {
             output.leave_terminal();
         }
         let result = carry_out(entry.step, &at, &env, &mut |line| output.line(line))
-            .and_then(|()| self.archives.save());
+            .and_then(|()| self.archives.save(staging, &at.join("rootfs"), key.hash()));
         drop(before);
         match result {
             Ok(()) => {
@@ -280,7 +288,7 @@ impl<'a> Build<'a> {
         if !exported && self.deployed.postrun.as_ref() == Some(&key) {
             return Ok(());
         }
-        let mut env = self.env(entry);
+        let mut env = self.env(entry, None);
         env.remove("SUB_STAGE_DIR");
         let mut output = self.output.step("postrun.sh");
         let result = script::host(&path, &env)?.stream(&mut |line| output.line(line));

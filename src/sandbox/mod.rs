@@ -9,6 +9,7 @@
 pub mod binfmt;
 mod idmap;
 pub mod isolate;
+pub(crate) mod overlay;
 pub mod rootfs;
 mod supervise;
 
