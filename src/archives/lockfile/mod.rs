@@ -19,6 +19,7 @@
 //! package index said, which decides what a bootstrap installs.
 
 pub mod collect;
+mod judge;
 pub mod repository;
 pub mod update;
 
@@ -164,6 +165,7 @@ impl LockFile {
             path.display(),
             lock.version
         );
+        lock.judge(path, &text)?;
         Ok(Some(lock))
     }
 
@@ -296,7 +298,7 @@ mod tests {
             architecture: "arm64".to_owned(),
             archive: "ff".to_owned(),
             date: 5,
-            packages: vec![package("a", version), package("b", "1:2~\"x\"")],
+            packages: vec![package("ab", version), package("bc", "1:2~x")],
         };
         lock.set(root(Use::Tools, "1"));
         lock.set(root(Use::Image, "1"));

@@ -31,7 +31,7 @@ pub struct File {
     pub size: u64,
 }
 
-/// Packages by their SHA-256.
+/// Packages by the names of their files in the pool.
 pub(super) type Index = BTreeMap<String, Known>;
 
 /// What is known of a package file of the pool.
@@ -39,6 +39,8 @@ pub(super) type Index = BTreeMap<String, Known>;
 pub(super) struct Known {
     /// apt's name for it.
     pub(super) name: String,
+    /// In hex.
+    pub(super) sha256: String,
     /// Bytes.
     pub(super) size: u64,
     /// An archive's signed index named it with this checksum.
@@ -57,10 +59,11 @@ pub(super) struct Known {
 
 impl Known {
     /// A package that was just written to `path`.
-    pub(super) fn new(name: &str, path: &Path, signed: bool) -> Result<Self> {
+    pub(super) fn new(name: &str, sha256: &str, path: &Path, signed: bool) -> Result<Self> {
         let (size, modified) = stamp(path)?;
         Ok(Self {
             name: name.to_owned(),
+            sha256: sha256.to_owned(),
             size,
             signed,
             added: now(),
@@ -71,7 +74,7 @@ impl Known {
     }
 
     /// Whether the file at `path` is still what it was; `self` is brought up to date.
-    pub(super) fn still_holds(&mut self, path: &Path, sha256: &str, now: u64) -> Result<bool> {
+    pub(super) fn still_holds(&mut self, path: &Path, now: u64) -> Result<bool> {
         let (size, modified) = stamp(path)?;
         let recent = now.saturating_sub(self.verified) < TRUSTED_FOR;
         let written = self.boot.is_empty() || self.boot == work::boot_id();
@@ -82,7 +85,7 @@ impl Known {
         if !written {
             self.boot.clear();
         }
-        Ok(size == self.size && digest::of_file(path)? == sha256)
+        Ok(size == self.size && digest::of_file(path)? == self.sha256)
     }
 }
 
@@ -107,10 +110,10 @@ pub(super) fn load(pool: &Path) -> Result<Index> {
             continue;
         };
         if name.ends_with(".deb") && digest::is_sha256(sha256) && path.is_file() {
-            let mut known = Known::new(name, &path, false)?;
+            let mut known = Known::new(name, sha256, &path, false)?;
             // To be read before it is used.
             known.verified = 0;
-            index.insert(sha256.to_owned(), known);
+            index.insert(file.into_owned(), known);
         }
     }
     Ok(index)
@@ -154,13 +157,14 @@ pub(super) fn take_over(pool: &Path) -> Result<()> {
     let earlier: BTreeMap<String, Earlier> = work::load(&path)?.unwrap_or_default();
     let mut index = load(pool)?;
     for (name, Earlier { sha256 }) in earlier {
-        let (from, to) = (pool.join(&name), pool.join(stored(&name, &sha256)));
+        let stored = stored(&name, &sha256);
+        let (from, to) = (pool.join(&name), pool.join(&stored));
         let plain = digest::is_sha256(&sha256) && !name.contains('/');
-        if plain && !index.contains_key(&sha256) && from.is_file() {
+        if plain && !index.contains_key(&stored) && from.is_file() {
             fs::rename(&from, &to).with_context(|| format!("renaming {}", from.display()))?;
-            let mut known = Known::new(&name, &to, false)?;
+            let mut known = Known::new(&name, &sha256, &to, false)?;
             known.verified = 0;
-            index.insert(sha256, known);
+            index.insert(stored, known);
         }
     }
     work::save(&pool.join(INDEX), &index)?;

@@ -14,6 +14,7 @@
 //! the lock file. Packages that a lock file names are in the pool as well, but only builds
 //! whose lock file names the same checksum see them.
 
+mod files;
 mod index;
 mod signed;
 mod staging;
@@ -24,16 +25,14 @@ use staging::Caches;
 pub use staging::Staging;
 
 use crate::archives::package::Package;
-use crate::base::{digest, lock, work};
+use crate::base::{lock, work};
 use anyhow::{Context, Result, bail};
+use files::{copied, link, packages, remove, scratch, sweep};
 use index::{Index, Known, now};
 use signed::Signed;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 /// Checksums by file name of packages that came from archives nobody here can verify, in an
 /// image's own work directory.
@@ -85,13 +84,9 @@ impl Archives {
     /// # Errors
     /// When the pool cannot be read.
     pub fn find(&self, package: &Package) -> Result<Option<PathBuf>> {
-        let found = self.index()?;
-        let known = found.get(&package.sha256);
-        let path = self.path(&package.file_name(), &package.sha256);
-        Ok(known
-            .filter(|known| known.name == package.file_name())
-            .map(|_| path)
-            .filter(|path| path.is_file()))
+        let stored = index::stored(&package.file_name(), &package.sha256);
+        let path = self.pool.join(&stored);
+        Ok((self.index()?.contains_key(&stored) && path.is_file()).then_some(path))
     }
 
     /// From now on steps see `packages` and no others.
@@ -149,7 +144,7 @@ impl Archives {
         let mut index = self.index()?;
         let mut unsigned = BTreeMap::new();
         for name in &left {
-            let Some((file, sha256)) = self.take(&staging.upper().join(name))? else {
+            let Some((file, sha256)) = copied(&staging.upper().join(name), &self.pool)? else {
                 continue;
             };
             if self.signed.verdict(name, &sha256) == Some(true) {
@@ -200,7 +195,7 @@ impl Archives {
         let _lock = self.lock()?;
         let mut index = self.index()?;
         for name in packages(dir)? {
-            let Some((file, sha256)) = self.take(&dir.join(&name))? else {
+            let Some((file, sha256)) = copied(&dir.join(&name), &self.pool)? else {
                 continue;
             };
             if signed || expected.get(&name).is_some_and(|wanted| *wanted == sha256) {
@@ -218,8 +213,8 @@ impl Archives {
     /// When one of the two cannot be read.
     pub fn known(&self, work: &Path) -> Result<BTreeMap<String, Vec<File>>> {
         let mut known: BTreeMap<String, Vec<File>> = BTreeMap::new();
-        for (sha256, file) in self.index()? {
-            let size = file.size;
+        for file in self.index()?.into_values() {
+            let (sha256, size) = (file.sha256, file.size);
             known
                 .entry(file.name)
                 .or_default()
@@ -237,13 +232,13 @@ impl Archives {
         index::take_over(&self.pool)?;
         let (known, mut sound) = (self.index()?, Index::new());
         let now = now();
-        for (sha256, mut known) in known {
-            let path = self.path(&known.name, &sha256);
+        for (stored, mut known) in known {
+            let path = self.pool.join(&stored);
             if !path.is_file() {
                 continue;
             }
-            if known.still_holds(&path, &sha256, now)? {
-                sound.insert(sha256, known);
+            if known.still_holds(&path, now)? {
+                sound.insert(stored, known);
             } else {
                 note(&format!(
                     "{} was damaged since it was downloaded; it is fetched again",
@@ -262,14 +257,11 @@ impl Archives {
         match &self.locked {
             Some(locked) => wanted.extend(locked.iter().map(|(n, s)| (n.as_str(), s.as_str()))),
             None => {
-                let mut signed: Vec<_> = index.iter().filter(|(_, known)| known.signed).collect();
+                let mut signed: Vec<_> = index.values().filter(|known| known.signed).collect();
                 // Of two with one name the newer one.
-                signed.sort_by_key(|(_, known)| known.added);
-                wanted.extend(
-                    signed
-                        .iter()
-                        .map(|(s, known)| (known.name.as_str(), s.as_str())),
-                );
+                signed.sort_by_key(|known| known.added);
+                let names = signed.iter();
+                wanted.extend(names.map(|known| (known.name.as_str(), known.sha256.as_str())));
             }
         }
         let stale = packages(self.view.path())?;
@@ -289,8 +281,8 @@ impl Archives {
     /// with another checksum does not any more. Name and size of each that counted until now.
     fn reconcile(&self, index: &mut Index) -> Vec<(String, u64)> {
         let mut replaced = Vec::new();
-        for (sha256, known) in index.iter_mut() {
-            match self.signed.verdict(&known.name, sha256) {
+        for known in index.values_mut() {
+            match self.signed.verdict(&known.name, &known.sha256) {
                 Some(true) => known.signed = true,
                 Some(false) if known.signed => {
                     known.signed = false;
@@ -302,30 +294,6 @@ impl Archives {
         replaced
     }
 
-    /// A copy of the file at `path` in the pool's directory, with its checksum: what is copied is
-    /// what is hashed, whatever happens to the original. None if it is no ordinary file.
-    fn take(&self, path: &Path) -> Result<Option<(tempfile::NamedTempFile, String)>> {
-        let open = fs::File::options()
-            .read(true)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(path);
-        let mut from = match open {
-            Ok(file) => file,
-            Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
-        };
-        if !from.metadata().is_ok_and(|meta| meta.is_file()) {
-            return Ok(None);
-        }
-        let mut copy = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempfile_in(&self.pool)
-            .with_context(|| format!("making a file in {}", self.pool.display()))?;
-        let (sha256, _) = digest::copied(&mut from, copy.as_file_mut())
-            .with_context(|| format!("copying {}", path.display()))?;
-        Ok(Some((copy, sha256)))
-    }
-
     /// Gives a copied package its name in the pool.
     fn keep(
         &self,
@@ -335,15 +303,16 @@ impl Archives {
         signed: bool,
         index: &mut Index,
     ) -> Result<()> {
-        let path = self.path(name, sha256);
+        let stored = index::stored(name, sha256);
+        let path = self.pool.join(&stored);
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         file.as_file()
             .set_permissions(mode)
             .with_context(|| format!("setting the mode of {}", path.display()))?;
         file.persist(&path)
             .with_context(|| format!("making {}", path.display()))?;
-        let signed = signed || index.get(sha256).is_some_and(|known| known.signed);
-        index.insert(sha256.to_owned(), Known::new(name, &path, signed)?);
+        let signed = signed || index.get(&stored).is_some_and(|known| known.signed);
+        index.insert(stored, Known::new(name, sha256, &path, signed)?);
         Ok(())
     }
 
@@ -378,61 +347,6 @@ fn remember(work: &Path, unsigned: BTreeMap<String, File>) -> Result<()> {
 
 fn remembered(work: &Path) -> Result<BTreeMap<String, File>> {
     Ok(work::load(&work.join(UNSIGNED))?.unwrap_or_default())
-}
-
-fn scratch(cache: &Path) -> Result<tempfile::TempDir> {
-    tempfile::Builder::new()
-        .prefix("build-")
-        .tempdir_in(cache)
-        .with_context(|| format!("making a directory in {}", cache.display()))
-}
-
-/// Removes views that builds which were killed have left: those older than two days.
-fn sweep(cache_dir: &Path) {
-    let old = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
-    for entry in fs::read_dir(cache_dir).into_iter().flatten().flatten() {
-        let is_view = entry.file_name().to_string_lossy().starts_with("build-");
-        let modified = entry.metadata().and_then(|meta| meta.modified());
-        if is_view && modified.is_ok_and(|modified| modified < old) {
-            // The next build tries again.
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-/// Names of the package files in `dir`.
-fn packages(dir: &Path) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
-        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
-        let kind = entry.file_type();
-        let name = entry.file_name();
-        if let Some(name) = name.to_str().filter(|name| name.ends_with(".deb")) {
-            if kind.is_ok_and(|kind| kind.is_file()) {
-                names.insert(name.to_owned());
-            }
-        }
-    }
-    Ok(names)
-}
-
-/// Makes `to` a hard link to `from`, whatever it was before.
-fn link(from: &Path, to: &Path) -> Result<()> {
-    let inode = |path: &Path| fs::symlink_metadata(path).ok().map(|meta| meta.ino());
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && inode(from) == inode(to) => {
-            Ok(())
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            remove(to)?;
-            fs::hard_link(from, to).with_context(|| format!("linking {}", from.display()))
-        }
-        other => other.with_context(|| format!("linking {}", from.display())),
-    }
-}
-
-fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
 }
 
 /// mmdebstrap's option that shows the package cache to its apt from the first download on.

@@ -113,7 +113,7 @@ impl Signed {
         for (archive, release) in self.releases(&lists)? {
             let sums = sums(&release);
             let start = format!("{archive}_");
-            for (name, _) in &lists.files {
+            for name in lists.files.keys() {
                 let Some(index) = name.strip_prefix(&start) else {
                     continue;
                 };
@@ -139,7 +139,7 @@ impl Signed {
         let dir = tempfile::tempdir().context("making a directory for apt")?;
         let mut archives = BTreeMap::new();
         let mut lines = Vec::new();
-        for (name, _) in &lists.files {
+        for name in lists.files.keys() {
             let clear = name.strip_suffix("_InRelease");
             let Some(archive) = clear.or_else(|| name.strip_suffix("_Release")) else {
                 continue;

@@ -1,6 +1,8 @@
 use super::*;
 use crate::archives::package::tests::package;
 use crate::base::command::Command;
+use crate::base::digest;
+use std::collections::BTreeSet;
 
 /// An archive with a key of its own.
 struct Archive {
