@@ -3,9 +3,11 @@
 //! May import `base`, `config`, `sandbox`, `plan`.
 
 pub mod download;
+mod host_apt;
 pub mod keyring;
 pub mod lockfile;
 pub mod mirror;
+pub mod package;
 pub mod pool;
 pub mod state;
 pub mod trouble;

@@ -5,8 +5,10 @@
 pub mod arch;
 pub(crate) mod bytes;
 pub mod command;
+pub mod digest;
 pub mod disk;
 pub mod inside;
+pub mod lock;
 pub mod output;
 pub mod problem;
 pub mod run;

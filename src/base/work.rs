@@ -1,20 +1,21 @@
 //! The work directory: whose it is at the moment, and small files in it that are never half
 //! written.
 
+use crate::base::lock::{self, Lock};
 use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The work directory held by one command; released by the kernel when the command and every
 /// process it forked are gone, however they went.
 #[derive(Debug)]
 pub struct Held {
-    _lock: Flock<File>,
+    _lock: Lock,
 }
 
 /// Takes `work_dir` (made if needed) for this process, which is about to do `what`.
@@ -24,16 +25,9 @@ pub struct Held {
 pub fn hold(work_dir: &Path, what: &str) -> Result<Held> {
     fs::create_dir_all(work_dir).with_context(|| format!("making {}", work_dir.display()))?;
     let path = work_dir.join("lock");
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .with_context(|| format!("opening {}", path.display()))?;
-    let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+    let mut lock = match lock::attempt(&path)? {
         Ok(lock) => lock,
-        Err((mut file, Errno::EWOULDBLOCK)) => {
+        Err(mut file) => {
             let mut holder = String::new();
             // What it says is for the message only.
             let _ = file.read_to_string(&mut holder);
@@ -43,46 +37,101 @@ pub fn hold(work_dir: &Path, what: &str) -> Result<Held> {
                 holder.trim()
             );
         }
-        Err((_, error)) => {
-            return Err(error).with_context(|| format!("locking {}", path.display()));
-        }
     };
     // On a full disk the name is missing, but the lock holds.
-    let _ = lock
+    let file = lock.file();
+    let _ = file
         .set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| writeln!(lock, "process {} (westwork-gen {what})", std::process::id()));
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "process {} (westwork-gen {what})", std::process::id()));
     Ok(Held { _lock: lock })
 }
 
-/// Writes `value` as JSON to `path`, by way of a temporary file.
-pub(crate) fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let json = serde_json::to_vec_pretty(value)
-        .with_context(|| format!("preparing {}", path.display()))?;
-    write(path, &json)
+/// Changes with every start of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// What this start of the machine is called; empty when the kernel does not say.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
-/// Writes `bytes` to `path`, by way of a temporary file.
+/// Writes `value` as JSON to `path`, as [`write`] does.
+pub(crate) fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write(path, &json(path, value)?)
+}
+
+/// The same without waiting for the disk: for what is written while a step's files are on their
+/// way there, and what can be made again if the power is cut.
+pub(crate) fn save_unsynced<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    replace(path, &json(path, value)?, Sync::No)
+}
+
+fn json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(value).with_context(|| format!("preparing {}", path.display()))
+}
+
+/// Writes `bytes` to `path`, by way of a temporary file. When this returns, the file is on the
+/// disk: a cut of the power leaves what was there before or what is there now.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, Sync::Yes)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    Yes,
+    No,
+}
+
+fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
     let dir = path.parent().context("finding a file's directory")?;
     let whole = || -> Result<()> {
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
         file.write_all(bytes)?;
+        if sync == Sync::Yes {
+            file.as_file().sync_all()?;
+        }
         file.persist(path)?;
+        if sync == Sync::Yes {
+            File::open(dir)?.sync_all()?;
+        }
         Ok(())
     };
     whole().with_context(|| format!("writing {}", path.display()))
 }
 
-/// What [`save`] wrote; `None` when there is no such file.
+/// What [`save`] wrote. `None` when there is no such file, and when it is empty or damaged, as a
+/// disk that filled up or failed leaves it: what the program keeps for itself it can make again.
+/// Of a damaged file a line is printed.
+///
+/// # Errors
+/// When there is a file that cannot be read.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text)
-            .with_context(|| format!("reading {}", path.display()))
-            .map(Some),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    match serde_json::from_slice(&text) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => {
+            let what = match text.len() {
+                0 => "empty".to_owned(),
+                _ => format!("damaged ({error})"),
+            };
+            // A store's layers are looked up many times.
+            if first_time(path) {
+                eprintln!("note: {} is {what} and counts as not there", path.display());
+            }
+            Ok(None)
+        }
     }
+}
+
+/// Whether this process has not told of `path` yet.
+fn first_time(path: &Path) -> bool {
+    static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    told.insert(path.to_owned())
 }
 
 #[cfg(test)]
@@ -108,6 +157,12 @@ mod tests {
         save(&path, &[1u8, 2]).unwrap();
         assert_eq!(load::<Vec<u8>>(&path).unwrap(), Some(vec![1, 2]));
         fs::write(&path, "[1").unwrap();
+        assert_eq!(load::<Vec<u8>>(&path).unwrap(), None);
+        fs::write(&path, "").unwrap();
+        assert_eq!(load::<Vec<u8>>(&path).unwrap(), None);
+        // What cannot be read at all is another matter.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
         assert!(load::<Vec<u8>>(&path).is_err());
     }
 }

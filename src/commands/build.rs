@@ -120,6 +120,8 @@ fn stand_on(
     note: &mut dyn FnMut(&str),
 ) -> Result<(Mirrors, Option<Locked>, State)> {
     let mirrors = Mirrors::resolve(config);
+    // One that cannot be read would be found at the end of the build otherwise.
+    lockfile::LockFile::load(&lockfile::path_of(config))?;
     for signed in Signed::of(config) {
         signed.find(config, args.offline)?;
     }

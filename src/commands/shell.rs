@@ -3,7 +3,7 @@
 
 use super::{in_sandbox, request, variants};
 use crate::archives::mirror::Mirrors;
-use crate::archives::pool::Archives;
+use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::is_foreign;
 use crate::base::command::Env;
 use crate::base::tool;
@@ -80,11 +80,12 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Result<u8
         std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
     );
     env.insert("debian_chroot".to_owned(), name);
-    let archives = Archives::open(&config.cache_dir, config.pool(), &mut |text| {
-        println!("note: {text}");
-    })?;
+    let mut note = |text: &str| println!("note: {text}");
+    let mut archives = Archives::open(&config.cache_dir, config.pool(), Keys::none(), &mut note)?;
+    // What a shell downloads goes with it.
+    let staging = archives.staging(&config.work(), "")?;
     let mut told = Told::new(config, &Mirrors::resolve(config));
-    told.furniture.archives = Some(archives.dir().to_owned());
+    told.furniture.archives = Some(staging.dir().to_owned());
     told.furniture.apt_conf = Some(apt::build_conf(config, false));
     // Kept until the shell ends.
     let dispatch = emulated(config, &mut env)?;
@@ -94,7 +95,7 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Result<u8
     let setting = Setting { env: &env, context };
     let root = mount_point.join("rootfs");
     let code = script::chroot_program(&root, &["bash", "--login"], &setting)?.interactive()?;
-    archives.save()?;
+    drop(staging);
     if let Some(kept) = kept {
         println!("The changes lie in {}.", kept.display());
     }

@@ -47,7 +47,7 @@ impl Build<'_> {
             views.push(self.store.view(&self.store.stack(tip), &at)?);
             roots.push(at.join("rootfs"));
         }
-        let found = collect::packages(&roots, &self.archives.index()?, self.job.mirrors);
+        let found = collect::packages(&roots, &self.archives.known(&self.work)?, self.job.mirrors);
         drop(views);
         let packages = match found {
             Ok(packages) => packages,

@@ -12,7 +12,7 @@ pub use failure::StepFailure;
 pub use locked::lock;
 
 use crate::archives::lockfile::{Package, repository};
-use crate::archives::pool::Archives;
+use crate::archives::pool::{Archives, Keys};
 use crate::base::command::Env;
 use crate::base::output::Output;
 use crate::base::timings::{Timings, disk_usage};
@@ -41,7 +41,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use step::carry_out;
-use tempfile::TempDir;
 use walkdir::WalkDir;
 
 /// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
@@ -116,7 +115,7 @@ struct Build<'a> {
     /// Packages that were left to the emulator although they are on the list, with the reason.
     emulated: BTreeMap<String, String>,
     /// The index of locked packages.
-    locked: Option<TempDir>,
+    locked: Option<repository::Index>,
     /// Directories of the step's root file system at which the stage's own are mounted.
     shared: BTreeSet<PathBuf>,
     timings: Timings,
@@ -127,7 +126,12 @@ impl<'a> Build<'a> {
         let (config, work) = (job.config, job.work());
         let mut output = Output::new(&work.join(log))?;
         let mut note = |text: &str| output.say(&format!("note: {text}"));
-        let archives = Archives::open(&config.cache_dir, config.pool(), &mut note)?;
+        let archives = Archives::open(
+            &config.cache_dir,
+            config.pool(),
+            Keys::of(config),
+            &mut note,
+        )?;
         Ok(Self {
             job,
             store,
@@ -164,7 +168,7 @@ impl<'a> Build<'a> {
             let (root, offline) = (&locked.image, locked.offline);
             self.locked = Some(repository::prepare(
                 root,
-                &self.archives,
+                &mut self.archives,
                 config,
                 mirrors,
                 Some(self.job.plan),
@@ -225,12 +229,14 @@ impl<'a> Build<'a> {
                 self.emulated.insert(name.to_owned(), left_out);
             }
         }
+        let below = entry.record.parent.as_ref().map_or("", Key::hash);
+        let staging = self.archives.staging(&self.work, below)?;
         self.share_tmp(entry.at.stage, &at)?;
         let mut mounts = vec![at.clone()];
         if let (Some(_), Some(previous)) = (&before, entry.at.previous) {
             mounts.push(stage_work_dir(&self.work, previous));
         }
-        let context = self.context(&entry.at, &mounts)?;
+        let context = self.context(&entry.at, &mounts, Some(&staging))?;
         self.prepare_toolchains(entry.step, &context)?;
         let env = self.env(&entry.at);
         let setting = Setting {
@@ -242,7 +248,7 @@ impl<'a> Build<'a> {
             output.leave_terminal();
         }
         let result = carry_out(entry.step, &at, &setting, &mut |line| output.line(line))
-            .and_then(|()| self.archives.save());
+            .and_then(|()| self.archives.save(staging, &at.join("rootfs"), key.hash()));
         drop(before);
         self.shared.clear();
         match result {
@@ -357,7 +363,7 @@ impl<'a> Build<'a> {
             ..entry.at
         };
         let env = self.env(&at);
-        let context = self.context(&at, &[])?;
+        let context = self.context(&at, &[], None)?;
         let setting = Setting {
             env: &env,
             context: &context,

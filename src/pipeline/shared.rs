@@ -62,7 +62,7 @@ impl Build<'_> {
         let native = debian_arch();
         for (purpose, pool) in [(Use::Image, config.pool()), (Use::Tools, native)] {
             for package in lockfile::packages_of(config, purpose) {
-                let path = pool::path_of(&config.cache_dir, pool, &package.file_name());
+                let path = pool::path_of(&config.cache_dir, pool, &package);
                 if path.exists() {
                     self.share.give_package(path, &package.sha256);
                 }

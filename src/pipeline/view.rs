@@ -2,6 +2,7 @@
 
 use super::Build;
 use crate::archives::keyring::Signed;
+use crate::archives::pool::Staging;
 use crate::base::command::own_program;
 use crate::base::tool;
 use crate::layers::context::Context;
@@ -14,7 +15,12 @@ use std::path::{Path, PathBuf};
 
 impl Build<'_> {
     /// Writes what the step at `at` is told, and returns the file.
-    pub(super) fn context(&self, at: &At<'_>, mounts: &[PathBuf]) -> Result<PathBuf> {
+    pub(super) fn context(
+        &self,
+        at: &At<'_>,
+        mounts: &[PathBuf],
+        staging: Option<&Staging>,
+    ) -> Result<PathBuf> {
         let config = self.job.config;
         let mut told = Context::new(config, self.job.mirrors);
         told.network = !self.job.locked.is_some_and(|locked| locked.offline);
@@ -23,7 +29,7 @@ impl Build<'_> {
             told.raspbian_key = Signed::Raspbian.known(config);
         }
         let shared = stage_work_dir(&self.work, at.stage).join("rootfs/run");
-        told.furniture.archives = Some(self.archives.dir().to_owned());
+        told.furniture.archives = staging.map(Staging::dir);
         told.furniture.tools = self.dispatch.as_ref().map(|tools| tools.dir().to_owned());
         told.furniture.locked = self.locked.as_ref().map(|dir| dir.path().to_owned());
         told.furniture.apt_conf =

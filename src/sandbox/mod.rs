@@ -11,6 +11,7 @@ mod confine;
 pub mod ids;
 pub mod isolate;
 pub mod mounts;
+pub(crate) mod overlay;
 pub mod rootfs;
 mod supervise;
 pub mod view;

@@ -2,7 +2,7 @@
 
 use super::Package;
 use crate::archives::mirror::Mirrors;
-use crate::archives::pool::Known;
+use crate::archives::pool::File;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,7 +28,7 @@ pub(crate) struct Listed {
 /// When a package did not come from the pool, or no package index of any root lists it.
 pub fn packages(
     roots: &[PathBuf],
-    pool: &BTreeMap<String, Known>,
+    pool: &BTreeMap<String, Vec<File>>,
     mirrors: &Mirrors,
 ) -> Result<Vec<Package>> {
     let mut known_to_indexes = BTreeMap::new();
@@ -56,22 +56,25 @@ pub fn packages(
                 package.version
             );
         };
-        (package.size, package.sha256) = (known.size, known.sha256.clone());
         let id = (
             package.name.clone(),
             package.version.clone(),
             package.architecture.clone(),
         );
-        let found = known_to_indexes
-            .get(&id)
-            .filter(|found| found.sha256 == known.sha256);
-        let Some(found) = found else {
+        let found = known_to_indexes.get(&id).and_then(|found| {
+            Some((
+                found,
+                known.iter().find(|file| file.sha256 == found.sha256)?,
+            ))
+        });
+        let Some((found, file)) = found else {
             bail!(
                 "{} {} cannot be locked: no package index of the image lists it any more",
                 package.name,
                 package.version
             );
         };
+        (package.size, package.sha256) = (file.size, file.sha256.clone());
         package.source.clone_from(&found.source);
         package.path.clone_from(&found.path);
         package.priority.clone_from(&found.priority);
@@ -85,7 +88,7 @@ pub fn packages(
 pub(crate) fn files(
     debs: &Path,
     rootfs: &Path,
-    pool: &BTreeMap<String, Known>,
+    pool: &BTreeMap<String, Vec<File>>,
     mirrors: &Mirrors,
 ) -> Result<Vec<Package>> {
     let listed = listed(rootfs, mirrors)?;
@@ -99,12 +102,16 @@ pub(crate) fn files(
             continue;
         };
         let found = listed.get(&id).cloned().unwrap_or_default();
+        let file = known.iter().find(|file| file.sha256 == found.sha256);
+        let Some(file) = file.or(known.first()) else {
+            continue;
+        };
         packages.push(Package {
             name: id.0,
             version: id.1,
             architecture: id.2,
-            size: known.size,
-            sha256: known.sha256.clone(),
+            size: file.size,
+            sha256: file.sha256.clone(),
             source: found.source,
             path: found.path,
             priority: found.priority,
@@ -287,10 +294,8 @@ mod tests {
         );
         let mirrors = Mirrors::of_debian("http://mirror.example/a_b/".to_owned(), String::new());
         let known = |sha256: &str, size| {
-            serde_json::from_value(
-                serde_json::json!({"sha256": sha256, "size": size, "modified": 0, "verified": 0}),
-            )
-            .unwrap()
+            let sha256 = sha256.to_owned();
+            vec![File { sha256, size }]
         };
         let mut pool = BTreeMap::from([
             ("a_1%3a2_all.deb".to_owned(), known("11", 3)),

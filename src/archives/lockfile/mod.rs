@@ -19,18 +19,19 @@
 //! package index said, which decides what a bootstrap installs.
 
 pub mod collect;
+mod judge;
 pub mod repository;
 pub mod update;
 
+pub use crate::archives::package::Package;
 use crate::archives::state::State;
 use crate::base::arch::debian_arch;
-use crate::base::work;
+use crate::base::{lock, work};
 use crate::config::{Config, Distro};
 use anyhow::{Context, Result, bail, ensure};
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -104,35 +105,6 @@ impl<'a> Which<'a> {
     }
 }
 
-/// One package file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Package {
-    pub name: String,
-    pub version: String,
-    pub architecture: String,
-    /// Bytes.
-    pub size: u64,
-    pub sha256: String,
-    pub source: String,
-    /// Below the source's address.
-    pub path: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub priority: String,
-}
-
-impl Package {
-    /// The name apt gives the file in its archive directory.
-    pub fn file_name(&self) -> String {
-        format!(
-            "{}_{}_{}.deb",
-            self.name,
-            self.version.replace(':', "%3a"),
-            self.architecture
-        )
-    }
-}
-
 impl Default for LockFile {
     fn default() -> Self {
         Self {
@@ -162,12 +134,8 @@ pub fn packages_of(config: &Config, purpose: Use) -> Vec<Package> {
 ///
 /// # Errors
 /// When the directory cannot be opened or locked.
-pub fn turn(path: &Path) -> Result<Flock<File>> {
-    let dir = path.parent().context("finding a file's directory")?;
-    let file = File::open(dir).with_context(|| format!("opening {}", dir.display()))?;
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, error)| error)
-        .with_context(|| format!("locking {}", dir.display()))
+pub fn turn(path: &Path) -> Result<lock::Lock> {
+    lock::wait_for_dir(path.parent().context("finding a file's directory")?)
 }
 
 impl LockFile {
@@ -197,6 +165,7 @@ impl LockFile {
             path.display(),
             lock.version
         );
+        lock.judge(path, &text)?;
         Ok(Some(lock))
     }
 
@@ -312,21 +281,9 @@ pub fn of_image(config: &Config) -> Result<(LockFile, Root)> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    pub(crate) fn package(name: &str, version: &str) -> Package {
-        Package {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            architecture: "all".to_owned(),
-            size: 1,
-            sha256: "ab".to_owned(),
-            source: "mirror".to_owned(),
-            path: format!("pool/{name}.deb"),
-            priority: String::new(),
-        }
-    }
+    use crate::archives::package::tests::package;
 
     #[test]
     fn what_is_written_is_read() {
@@ -341,7 +298,7 @@ pub(crate) mod tests {
             architecture: "arm64".to_owned(),
             archive: "ff".to_owned(),
             date: 5,
-            packages: vec![package("a", version), package("b", "1:2~\"x\"")],
+            packages: vec![package("ab", version), package("bc", "1:2~x")],
         };
         lock.set(root(Use::Tools, "1"));
         lock.set(root(Use::Image, "1"));
@@ -353,10 +310,5 @@ pub(crate) mod tests {
         fs::write(&path, "version = 1\n\n[[root]]\nuse = 3\n").unwrap();
         let error = LockFile::load(&path).unwrap_err().to_string();
         assert!(error.contains("westwork.lock, line "), "{error}");
-    }
-
-    #[test]
-    fn epochs_are_escaped_in_file_names() {
-        assert_eq!(package("a", "1:2").file_name(), "a_1%3a2_all.deb");
     }
 }

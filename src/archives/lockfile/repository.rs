@@ -7,11 +7,12 @@ use crate::archives::pool::Archives;
 use crate::base::command::Command;
 use crate::config::Config;
 use crate::plan::Plan;
+use crate::sandbox::overlay::overlay;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
@@ -21,9 +22,41 @@ const NOTHING: &str = "000000000000000000000000000000000000000000000000000000000
 /// Package files fetched by one call of apt's downloader.
 const BATCH: usize = 100;
 
+/// A package archive, shown read-only: its packages are hard links to the pool's.
+pub struct Index {
+    /// Has the archive, and where it is shown.
+    dir: TempDir,
+}
+
+impl Index {
+    fn new(dir: TempDir, archive: &Path) -> Result<Self> {
+        let index = Self { dir };
+        let empty = index.dir.path().join("empty");
+        for path in [&index.path(), &empty] {
+            fs::create_dir(path).with_context(|| format!("making {}", path.display()))?;
+        }
+        // overlayfs wants two directories where nothing is on top.
+        overlay(&[archive, &empty], None, &index.path())?;
+        Ok(index)
+    }
+
+    /// Its directory, an apt source for `copy:`.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("seen")
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if let Err(error) = crate::sandbox::mounts::unmount(&self.path()) {
+            eprintln!("westwork-gen: {error:#}");
+        }
+    }
+}
+
 /// Sees to it that every package of `root` is in `archives`, and makes the archive's index.
 ///
-/// The directory returned is an apt source for `copy:`. apt finds the packages first where it keeps
+/// What is returned is an apt source for `copy:`. apt finds the packages first where it keeps
 /// what it has downloaded, and does not copy them then. With `offline` nothing is fetched.
 /// Names that `plan` mentions are known to apt even if they are not locked, so that taking out
 /// a package that is not there is no error, as it is none with the whole archive.
@@ -32,21 +65,18 @@ const BATCH: usize = 100;
 /// When packages cannot be had any more; the message names them.
 pub fn prepare(
     root: &Root,
-    archives: &Archives,
+    archives: &mut Archives,
     config: &Config,
     mirrors: &Mirrors,
     plan: Option<&Plan>,
     offline: bool,
-) -> Result<TempDir> {
-    let index = archives.index()?;
-    let missing: Vec<&Package> = root
-        .packages
-        .iter()
-        .filter(|package| {
-            let known = index.get(&package.file_name());
-            known.is_none_or(|known| known.sha256 != package.sha256)
-        })
-        .collect();
+) -> Result<Index> {
+    let mut missing: Vec<&Package> = Vec::new();
+    for package in &root.packages {
+        if archives.find(package)?.is_none() {
+            missing.push(package);
+        }
+    }
     if offline && !missing.is_empty() {
         bail!(
             "--offline needs {}, and the package cache {} does not have {}",
@@ -58,9 +88,7 @@ pub fn prepare(
     for batch in missing.chunks(BATCH) {
         fetch(batch, archives, config, mirrors)?;
     }
-    if !missing.is_empty() {
-        archives.save()?;
-    }
+    archives.show_only(&root.packages)?;
     let mentioned = plan.map(mentioned).unwrap_or_default();
     index_of(root, archives, &mentioned)
 }
@@ -124,12 +152,9 @@ fn fetch(
         command = command.arg(format!("-oAcquire::http::Proxy={proxy}"));
     }
     command = command.arg("download-file");
+    let dir = archives.scratch()?;
     for package in packages {
-        let target = archives.dir().join(package.file_name());
-        if target.exists() {
-            // Of the same name, but another package.
-            fs::remove_file(&target).with_context(|| format!("removing {}", target.display()))?;
-        }
+        let target = dir.path().join(package.file_name());
         let base = match package.source.as_str() {
             "mirror" => &mirrors.build,
             "security" => &mirrors.security,
@@ -140,13 +165,16 @@ fn fetch(
             .arg(&target)
             .arg(format!("SHA256:{}", package.sha256));
     }
-    let Err(error) = command.read() else {
+    let result = command.read();
+    let expected: Vec<Package> = packages.iter().copied().cloned().collect();
+    archives.adopt(dir.path(), &expected)?;
+    let Err(error) = result else {
         return Ok(());
     };
     let gone: Vec<&Package> = packages
         .iter()
         .copied()
-        .filter(|package| !archives.dir().join(package.file_name()).exists())
+        .filter(|package| !dir.path().join(package.file_name()).exists())
         .collect();
     Err(error).with_context(|| {
         format!(
@@ -158,11 +186,12 @@ fn fetch(
 
 /// Writes `dists/SUITE` of the archive: one component, no signature, for it is only ever used
 /// as trusted.
-fn index_of(root: &Root, archives: &Archives, mentioned: &BTreeSet<String>) -> Result<TempDir> {
-    let dir = archives.scratch()?;
-    let pool = dir.path().join("pool");
-    fs::create_dir(&pool).with_context(|| format!("making {}", pool.display()))?;
-    let suite = dir.path().join("dists").join(&root.suite);
+fn index_of(root: &Root, archives: &Archives, mentioned: &BTreeSet<String>) -> Result<Index> {
+    let own = archives.scratch()?;
+    let dir = own.path().join("archive");
+    let pool = dir.join("pool");
+    fs::create_dir_all(&pool).with_context(|| format!("making {}", pool.display()))?;
+    let suite = dir.join("dists").join(&root.suite);
     let list = format!("main/binary-{}/Packages", root.architecture);
     let path = suite.join(&list);
     fs::create_dir_all(path.parent().context("finding a directory")?)
@@ -170,7 +199,9 @@ fn index_of(root: &Root, archives: &Archives, mentioned: &BTreeSet<String>) -> R
     let mut text = String::new();
     for package in &root.packages {
         let name = package.file_name();
-        let deb = archives.dir().join(&name);
+        let deb = archives
+            .find(package)?
+            .with_context(|| format!("finding {name} in the package cache"))?;
         text += &stanza(package, &deb)?;
         // For apt after `apt-get clean`, which a step may say.
         fs::hard_link(&deb, pool.join(&name)).with_context(|| format!("linking {name}"))?;
@@ -201,7 +232,7 @@ fn index_of(root: &Root, archives: &Archives, mentioned: &BTreeSet<String>) -> R
         list
     );
     fs::write(suite.join("Release"), release).context("writing the locked index")?;
-    Ok(dir)
+    Index::new(own, &dir)
 }
 
 /// What the index says of a package: its own control file, and where it is.

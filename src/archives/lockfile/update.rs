@@ -2,15 +2,14 @@
 
 use super::collect::{Id, Listed, id_of, listed};
 use super::{LockFile, Package, Root, Use, of_image, path_of};
+use crate::archives::host_apt::{Apt, KEY_PLACES, keys_in, machine_keys};
 use crate::archives::keyring::Signed;
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
-use crate::base::command::Command;
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Brings the locked packages up to date, or only `package` and what its new version needs,
@@ -137,7 +136,8 @@ fn resolve(
         Use::Image => (image_sources(dir.path(), config, mirrors)?, mirrors),
         Use::Tools => (tools_sources(config, mirrors), mirrors.debian()),
     };
-    let apt = Apt::new(dir.path(), config, &lines, &root.architecture)?;
+    let keys = keys_in(dir.path(), &all_keys())?;
+    let apt = Apt::new(dir.path(), &lines, &root.architecture, &keys)?.for_network(config);
     apt.run(
         "apt-get",
         &["update".to_owned(), "--error-on=any".to_owned()],
@@ -254,7 +254,8 @@ pub fn offered(
 ) -> Result<BTreeMap<String, String>> {
     let dir = tempfile::tempdir().context("making a directory for apt")?;
     let lines = image_sources(dir.path(), config, mirrors)?;
-    let apt = Apt::new(dir.path(), config, &lines, config.arch.debian())?;
+    let keys = keys_in(dir.path(), &all_keys())?;
+    let apt = Apt::new(dir.path(), &lines, config.arch.debian(), &keys)?.for_network(config);
     apt.run(
         "apt-get",
         &["update".to_owned(), "--error-on=any".to_owned()],
@@ -262,6 +263,11 @@ pub fn offered(
     let names = packages.iter().cloned();
     let args: Vec<String> = std::iter::once("policy".to_owned()).chain(names).collect();
     Ok(candidates(&apt.run("apt-cache", &args)?))
+}
+
+/// The archive keys that this machine has, wherever they lie.
+fn all_keys() -> Vec<PathBuf> {
+    KEY_PLACES.into_iter().flat_map(machine_keys).collect()
 }
 
 /// Name and candidate of each package that apt-cache(8) `policy` tells of.
@@ -280,81 +286,10 @@ fn candidates(text: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// apt of the build machine with directories of its own, for another architecture.
-struct Apt {
-    options: Vec<String>,
-}
-
-impl Apt {
-    fn new(dir: &Path, config: &Config, lines: &[String], architecture: &str) -> Result<Self> {
-        // apt reads the keys as a user of its own.
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("opening {}", dir.display()))?;
-        for path in [
-            "etc/apt/apt.conf.d",
-            "etc/apt/preferences.d",
-            "etc/apt/sources.list.d",
-            "var/lib/apt/lists/partial",
-            "var/cache/apt/archives/partial",
-            "var/lib/dpkg",
-        ] {
-            fs::create_dir_all(dir.join(path)).with_context(|| format!("making {path}"))?;
-        }
-        fs::write(dir.join("var/lib/dpkg/status"), "").context("making an empty status")?;
-        fs::write(dir.join("etc/apt/sources.list"), lines.join("\n") + "\n")
-            .context("writing apt's sources")?;
-        let mut options = vec![
-            format!("-oDir={}", dir.display()),
-            format!(
-                "-oDir::State::status={}",
-                dir.join("var/lib/dpkg/status").display()
-            ),
-            format!("-oDir::Etc::TrustedParts={}", keys(dir)?.display()),
-            format!("-oAPT::Architecture={architecture}"),
-            format!("-oAPT::Architectures={architecture}"),
-            "-oAcquire::Languages=none".to_owned(),
-            // Containers keep the lists compressed, which apt alone can read.
-            "-oAcquire::GzipIndexes=false".to_owned(),
-            "-oAPT::Sandbox::User=root".to_owned(),
-            "-oAcquire::Retries=3".to_owned(),
-            format!("-oAcquire::http::Timeout={}", config.apt_timeout),
-            format!("-oAcquire::https::Timeout={}", config.apt_timeout),
-        ];
-        if let Some(proxy) = &config.apt_proxy {
-            options.push(format!("-oAcquire::http::Proxy={proxy}"));
-        }
-        Ok(Self { options })
-    }
-
-    /// apt-get, or another program of apt, with what it prints.
-    fn run(&self, program: &str, args: &[String]) -> Result<String> {
-        Command::new(program).args(&self.options).args(args).read()
-    }
-}
-
-/// A directory in `dir` with the archive keys that this machine has, wherever they lie.
-fn keys(dir: &Path) -> Result<PathBuf> {
-    let keys = dir.join("keys");
-    fs::create_dir(&keys).context("making a directory for keys")?;
-    for place in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"] {
-        for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let known = [".gpg", ".asc", ".pgp"]
-                .iter()
-                .any(|end| name.to_string_lossy().ends_with(end));
-            if known && !name.to_string_lossy().contains("removed") {
-                fs::copy(entry.path(), keys.join(&name))
-                    .with_context(|| format!("copying {}", entry.path().display()))?;
-            }
-        }
-    }
-    Ok(keys)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::package;
     use super::*;
+    use crate::archives::package::tests::package;
 
     #[test]
     fn apt_names_files_whose_names_say_all() {

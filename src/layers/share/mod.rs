@@ -161,10 +161,12 @@ impl Share {
     /// # Errors
     /// When the package cache cannot be written. What the shared cache lacks is none.
     pub fn fetch_packages(&self, packages: &[Package], archives: &Archives) -> Result<usize> {
-        let missing: Vec<_> = packages
-            .iter()
-            .filter(|package| !archives.dir().join(package.file_name()).exists())
-            .collect();
+        let mut missing = Vec::new();
+        for package in packages {
+            if archives.find(package)?.is_none() {
+                missing.push(package);
+            }
+        }
         if missing.is_empty() || self.from.is_none() {
             return Ok(0);
         }
@@ -182,7 +184,7 @@ impl Share {
             }
             Ok(())
         });
-        archives.adopt(dir.path())?;
+        archives.adopt(dir.path(), packages)?;
         Ok(count.into_inner())
     }
 

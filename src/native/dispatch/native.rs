@@ -2,7 +2,7 @@
 //! builds, and the copies of dpkg's programs that take themselves for the target's.
 
 use crate::archives::lockfile::{self, Package, Use, Which, collect, repository};
-use crate::archives::pool::Archives;
+use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
 use crate::base::command::Command;
 use crate::base::work;
@@ -112,7 +112,7 @@ fn unpack(
     let (config, mirrors) = (job.config, job.mirrors.debian());
     let (root, debs) = (dir.join("root"), dir.join("debs"));
     fs::create_dir_all(&debs).with_context(|| format!("making {}", debs.display()))?;
-    let archives = Archives::open(&config.cache_dir, debian_arch(), sink)?;
+    let mut archives = Archives::open(&config.cache_dir, debian_arch(), Keys::none(), sink)?;
     let known = lockfile::packages_of(config, Use::Tools);
     share.fetch_packages(&known, &archives)?;
     let locked = job.locked.and_then(|locked| {
@@ -132,11 +132,13 @@ fn unpack(
         .arg(&root);
     let _index = match locked {
         Some((tools, offline)) => {
-            let index = repository::prepare(tools, &archives, config, mirrors, None, offline)?;
+            let index = repository::prepare(tools, &mut archives, config, mirrors, None, offline)?;
             for package in &tools.packages {
                 let name = package.file_name();
-                fs::hard_link(archives.dir().join(&name), debs.join(&name))
-                    .with_context(|| format!("linking {name}"))?;
+                let file = archives
+                    .find(package)?
+                    .with_context(|| format!("finding {name} in the package cache"))?;
+                fs::hard_link(file, debs.join(&name)).with_context(|| format!("linking {name}"))?;
             }
             let address = index.path().to_string_lossy().replace(' ', "%20");
             command = command.arg(format!(
@@ -162,10 +164,13 @@ fn unpack(
         command = command.env(env);
     }
     command.stream(sink).context("making the tools root")?;
-    archives.adopt(&debs)?;
     let used = match locked {
         Some((tools, _)) => tools.packages.clone(),
-        None => collect::files(&debs, &root, &archives.index()?, mirrors)?,
+        None => {
+            // No script of a tree or a package has run in there.
+            archives.adopt_downloads(&debs)?;
+            collect::files(&debs, &root, &archives.known(dir)?, mirrors)?
+        }
     };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
     Ok(used)

@@ -1,0 +1,65 @@
+//! Locks on files and directories between processes. The kernel releases them when the process
+//! and all it forked are gone, however they went.
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::path::Path;
+
+/// Held until it is dropped.
+#[derive(Debug)]
+pub struct Lock(Flock<File>);
+
+impl Lock {
+    /// The locked file.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.0
+    }
+}
+
+/// Waits until nobody else has the lock file `path`, which is made if needed.
+///
+/// # Errors
+/// When it cannot be opened or locked.
+pub fn wait(path: &Path) -> Result<Lock> {
+    exclusive(open(path)?, path)
+}
+
+/// Waits until nobody else has the directory `path` locked.
+///
+/// # Errors
+/// When it cannot be opened or locked.
+pub fn wait_for_dir(path: &Path) -> Result<Lock> {
+    let dir = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    exclusive(dir, path)
+}
+
+/// Takes the lock file `path`, which is made if needed; the file itself when somebody else has it.
+///
+/// # Errors
+/// When it cannot be opened or locked.
+pub fn attempt(path: &Path) -> Result<std::result::Result<Lock, File>> {
+    match Flock::lock(open(path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Ok(Lock(lock))),
+        Err((file, Errno::EWOULDBLOCK)) => Ok(Err(file)),
+        Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))
+}
+
+fn exclusive(file: File, path: &Path) -> Result<Lock> {
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map(Lock)
+        .map_err(|(_, error)| error)
+        .with_context(|| format!("locking {}", path.display()))
+}
