@@ -99,11 +99,7 @@ impl Files {
             if counts {
                 // Earlier versions took the one for a password, and its layers are good.
                 let hashed = is_secret(name) || name == "PASSWORDLESS_SUDO";
-                let value = if hashed {
-                    digest(value)
-                } else {
-                    value.clone()
-                };
+                let value = if hashed { digest(value) } else { value.clone() };
                 inputs.insert(format!("variable {name}"), value);
             }
         }

@@ -7,7 +7,7 @@ macro_rules! artefact_rows {
         { group: Group::Artefacts, kind: Kind::Path, default: "deploy", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Placed, layers: Bearing::Never, image: true, mount: Mount::Deploy }
 
-        /// One or more of none (the .img itself), zip, gz, xz and zst, such as "zst xz".
+        /// Forms of the image: one or more of none (the .img itself), zip, gz, xz and zst, such as "zst xz".
         DEPLOY_COMPRESSION compression: Vec<Compression> = |r| choices::formats(r);
         { group: Group::Artefacts, kind: Kind::SomeOf(&["none", "zip", "gz", "xz", "zst"]), default: "zst", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Never, image: true, mount: Mount::No }
@@ -38,7 +38,7 @@ macro_rules! artefact_rows {
         { group: Group::Artefacts, kind: Kind::Size, default: "64M", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: true, mount: Mount::No }
 
-        /// mbr or gpt. A Pi 3 or newer starts from a GPT; older ones do not.
+        /// Partition table: mbr or gpt. A Pi 3 or newer starts from a GPT; older ones do not.
         PARTITION_TABLE disk: Disk = |r| disk::read(r);
         { group: Group::Artefacts, kind: Kind::OneOf(&["mbr", "gpt"]), default: "mbr", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: true, mount: Mount::No }

@@ -31,12 +31,12 @@ macro_rules! build_rows {
         { group: Group::Stages, kind: Kind::Path, default: "", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Placed, layers: Bearing::Never, image: true, mount: Mount::Place }
 
-        /// Layers and logs of builds.
+        /// Folder for layers and logs of builds.
         WORK_DIR work_dir: PathBuf = |r| r.path();
         { group: Group::Build, kind: Kind::Path, default: "work", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Placed, layers: Bearing::Never, image: false, mount: Mount::No }
 
-        /// Downloaded packages, which all builds share.
+        /// Folder for downloaded packages, which all builds share.
         CACHE_DIR cache_dir: PathBuf = |r| tree::cache_dir(r);
         { group: Group::Build, kind: Kind::Path, default: "", example: "\"$HOME/.cache/westwork-gen\"",
           secrecy: Secrecy::Open, scripts: Scripts::Placed, layers: Bearing::Never, image: false, mount: Mount::No }

@@ -7,13 +7,13 @@ macro_rules! device_rows {
         { group: Group::Access, kind: Kind::Text, default: "westwork", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// The first user has sudo and the hardware groups.
+        /// Name of the first user, who has sudo and the hardware groups.
         FIRST_USER_NAME first_user_name: String = |r| r.checked(people::user_name);
         { group: Group::Access, kind: Kind::Text, default: "westwork", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// There is no default password: with neither a password nor a key, the first boot asks on the
-        /// screen for a name and a password. root can never log in with a password.
+        /// Password of the first user. There is no default: with neither a password nor a key, the
+        /// first boot asks on the screen for a name and a password. root can never log in with one.
         FIRST_USER_PASS first_user_pass: Option<String> = |r| r.text(|_| Ok(()));
         { group: Group::Access, kind: Kind::Text, default: "", example: "",
           secrecy: Secrecy::Secret, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
@@ -23,7 +23,7 @@ macro_rules! device_rows {
         { group: Group::Access, kind: Kind::Text, default: "", example: "'ssh-ed25519 AAAA… you@example.org'",
           secrecy: Secrecy::Personal, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// 1: the first boot does not ask.
+        /// 1: the first boot does not ask for the first user's name and password.
         DISABLE_FIRST_BOOT_USER_RENAME disable_first_boot_user_rename: bool = |r| r.value(values::flag);
         { group: Group::Access, kind: Kind::Flag, default: "0", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
@@ -59,7 +59,7 @@ macro_rules! device_rows {
         { group: Group::Place, kind: Kind::Text, default: "gb", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// The same in words.
+        /// Keyboard layout in words, as X describes it.
         KEYBOARD_LAYOUT keyboard_layout: String = |r| r.get().to_owned();
         { group: Group::Place, kind: Kind::Text, default: "English (UK)", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }

@@ -17,7 +17,7 @@ macro_rules! image_rows {
         { group: Group::Image, kind: Kind::Text, default: "", example: "\"${IMG_DATE}-${IMG_NAME}\"",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Named, image: true, mount: Mount::No }
 
-        /// The same for the compressed artefacts. Default: IMG_FILENAME.
+        /// Name of the compressed artefacts without suffix and extension. Default: IMG_FILENAME.
         ARCHIVE_FILENAME archive_filename: String = |r| archive_name(r);
         { group: Group::Image, kind: Kind::Text, default: "", example: "\"${IMG_FILENAME}\"",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Named, image: true, mount: Mount::No }
@@ -39,7 +39,7 @@ macro_rules! image_rows {
         { group: Group::Image, kind: Kind::OneOf(&["debian", "raspios"]), default: "debian", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Core, image: true, mount: Mount::No }
 
-        /// Of which release: trixie, stable (whatever that is), forky or sid.
+        /// Release of the distribution: trixie, stable (whatever that is), forky or sid.
         RELEASE release: String = |r| r.value(choices::release);
         { group: Group::Image, kind: Kind::OneOf(choices::RELEASES), default: "trixie", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Core, image: true, mount: Mount::No }
@@ -77,26 +77,27 @@ macro_rules! image_rows {
         { group: Group::Packages, kind: Kind::Url, default: "http://archive.raspberrypi.com/debian", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Placed, layers: Bearing::Core, image: true, mount: Mount::No }
 
-        /// File with the key that signs it. Default: the one of the keyring package installed here,
-        /// or fetched from the archive's own address by HTTPS.
+        /// File with the key that signs the Raspberry Pi archive. Default: the one of the keyring
+        /// package installed here, or fetched from the archive's own address by HTTPS.
         RASPBERRYPI_KEY raspberrypi_key: Option<PathBuf> = |r| r.file();
         { group: Group::Packages, kind: Kind::Path, default: "",
           example: "/usr/share/keyrings/raspberrypi-archive-keyring.pgp",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: false, mount: Mount::Place }
 
-        /// The only key that counts. Another fingerprint is right only for an archive that you sign
-        /// yourself.
+        /// Fingerprint of the only key that may sign the Raspberry Pi archive. Another one is right
+        /// only for an archive that you sign yourself.
         RASPBERRYPI_FINGERPRINT raspberrypi_fingerprint: String = |r| r.value(values::fingerprint);
         { group: Group::Packages, kind: Kind::Text, default: "CF8A1AF502A2AA2D763BAE7E82B129927FA3303E", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: true, mount: Mount::No }
 
-        /// File with the key that signs Raspbian, for raspios with armhf. Default as above.
+        /// File with the key that signs Raspbian, for raspios with armhf. Default: as for
+        /// RASPBERRYPI_KEY.
         RASPBIAN_KEY raspbian_key: Option<PathBuf> = |r| r.file();
         { group: Group::Packages, kind: Kind::Path, default: "",
           example: "/usr/share/keyrings/raspbian-archive-keyring.gpg",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: false, mount: Mount::Place }
 
-        /// The only key of Raspbian that counts.
+        /// Fingerprint of the only key that may sign Raspbian.
         RASPBIAN_FINGERPRINT raspbian_fingerprint: String = |r| r.value(values::fingerprint);
         { group: Group::Packages, kind: Kind::Text, default: "A0DA38D0D76E8B5D638872819165938D90FDDD2E", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: true, mount: Mount::No }

@@ -7,9 +7,9 @@ pub(super) static WORDS: &[Row] = &[
     part(
         "ROOT_FILESYSTEM",
         &[
-            "ext4; or squashfs or erofs, which are compressed and can only be read: changes are kept",
-            "in memory and gone after the next boot, SSH host keys and the answers to the first",
-            "boot's question among them.",
+            "Root file system: ext4; or squashfs or erofs, which are compressed and can only be read:",
+            "changes are kept in memory and gone after the next boot, SSH host keys and the answers",
+            "to the first boot's question among them.",
         ],
         (Kind::OneOf(&["ext4", "squashfs", "erofs"]), "ext4", ""),
     ),
@@ -59,10 +59,14 @@ pub(super) static WORDS: &[Row] = &[
         &["Name of the program that builds."],
         "westwork-gen",
     ),
-    passed("PI_GEN_REPO", &["Where it is from."], "westwork-gen"),
+    passed(
+        "PI_GEN_REPO",
+        &["Where the program that builds is from."],
+        "westwork-gen",
+    ),
     passed(
         "PI_GEN_RELEASE",
-        &["Its release."],
+        &["Release of the program that builds."],
         env!("CARGO_PKG_VERSION"),
     ),
     passed("GIT_HASH", &["Commit that the tree is at."], ""),
