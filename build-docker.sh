@@ -84,28 +84,6 @@ judge_container() {
 
 # ── What of this machine the build needs ─────────────────────────────────────
 
-# The value that bash files, or TOML files, give key $1; the later file wins.
-setting() {
-	local key=$1 file found value=
-	shift
-	for file in "$tree/config.toml" "$tree/config" "$@"; do
-		[ -f "$file" ] || continue
-		case "$file" in
-		*.toml)
-			found=$(sed 's/^[[:space:]]*#.*//' "$file" | tr '\n' ' ' |
-				sed -nE "s/.*$key *= *(\\[[^]]*\\]|\"[^\"]*\").*/\\1/p" | tr -d '[]",')
-			;;
-		*)
-			# shellcheck disable=SC2016 # these are the inner shell's
-			found=$(cd "$tree" && env -i HOME="$HOME" PATH="$PATH" "$key=$value" \
-				bash -c '. "$1" >/dev/null 2>&1; printf %s "${!2-}"' bash "$file" "$key") || found=
-			;;
-		esac
-		[ -z "$found" ] || value=$found
-	done
-	printf %s "$value"
-}
-
 # Mounts $1, which must exist, at its own path unless that is in the tree already.
 # $2: readonly or nothing.
 mount_place() {
@@ -127,46 +105,11 @@ mount_place() {
 	done
 }
 
-# Settings of the files $@ (empty: the tree's alone), the environment and --set.
-mount_settings() {
-	local key value place
-	for key in STAGE_LIST EXPORT_CONFIG_DIR SIGN_WITH CACHE_FROM CACHE_TO DEPLOY_DIR; do
-		value=${!key-}
-		[ -n "$value" ] || value=$(setting "$key" "$@")
-		for place in "${set_options[@]+"${set_options[@]}"}"; do
-			[ "${place%%=*}" != "$key" ] || value=${place#*=}
-		done
-		case "$key" in
-		DEPLOY_DIR)
-			deploy=${value:-deploy}
-			mkdir -p "$deploy"
-			deploy=$(cd "$deploy" && pwd -P)
-			mount_place "$deploy"
-			;;
-		CACHE_FROM | CACHE_TO)
-			# A folder, unless it is a URL.
-			case "$value" in
-			'' | *://*) ;;
-			*)
-				mkdir -p "$value"
-				mount_place "$value"
-				;;
-			esac
-			;;
-		SIGN_WITH) mount_place "${value#minisign:}" readonly ;;
-		*)
-			# A list of directories separated by spaces.
-			for place in $value; do
-				mount_place "$place" readonly
-			done
-			;;
-		esac
-	done
-}
-
+# The options of `build` that say where settings come from, as `internal mounts` takes them, and
+# the files among them.
 read_options() {
 	config_files=()
-	set_options=()
+	setting_options=()
 	local previous='' option
 	for option in "$@"; do
 		case "$previous$option" in
@@ -176,12 +119,12 @@ read_options() {
 			option=
 			;;
 		--config?*) config_files+=("$option") && option= ;;
-		--set=?*) set_options+=("${option#--set=}") ;;
-		--set?*) set_options+=("$option") && option= ;;
-		--cache-from=?*) set_options+=("CACHE_FROM=${option#*=}") ;;
-		--cache-to=?*) set_options+=("CACHE_TO=${option#*=}") ;;
-		--cache-from?*) set_options+=("CACHE_FROM=$option") && option= ;;
-		--cache-to?*) set_options+=("CACHE_TO=$option") && option= ;;
+		--set=?*) setting_options+=(--set "${option#--set=}") ;;
+		--set?*) setting_options+=(--set "$option") && option= ;;
+		--cache-from=?*) setting_options+=(--set "CACHE_FROM=${option#*=}") ;;
+		--cache-to=?*) setting_options+=(--set "CACHE_TO=${option#*=}") ;;
+		--cache-from?*) setting_options+=(--set "CACHE_FROM=$option") && option= ;;
+		--cache-to?*) setting_options+=(--set "CACHE_TO=$option") && option= ;;
 		esac
 		case "$option" in
 		-c | --config | --set | --cache-from | --cache-to) previous=$option ;;
@@ -190,26 +133,56 @@ read_options() {
 	done
 }
 
+# What of the settings is about this machine is said by the program, which is in the container.
+# It finds this shell's environment, apart from what a container has of its own.
+ask() {
+	local name
+	variables=(-e DEPLOY_MOUNT=/)
+	while read -r name; do
+		case "$name" in
+		PATH | PWD | OLDPWD | SHLVL | TERM | TMPDIR | USER | LOGNAME | SHELL | HOSTNAME | LANG | ENV | _) ;;
+		BASH* | LC_* | LD_* | DOCKER* | DEPLOY_MOUNT | WORK_DIR | CACHE_DIR) ;;
+		*[!A-Z0-9_]*) ;;
+		*) variables+=(-e "$name") ;;
+		esac
+	done < <(compgen -e)
+	for name in "${config_files[@]+"${config_files[@]}"}"; do
+		setting_options+=(-c "$name")
+	done
+	rights=()
+	answer=$(run_in_container --rm -- mounts "${setting_options[@]+"${setting_options[@]}"}") ||
+		die "$DOCKER cannot ask the builder for the mounts"
+}
+
 find_mounts() {
 	case "$tree" in *[,\"]*) die "$tree: a comma or a quote in a path cannot be mounted; rename it" ;; esac
 	mounts=(--mount "type=bind,src=$tree,dst=$tree")
 	mounted=
-	mount_settings
-	local file
+	local file word rest keys=()
 	for file in "${config_files[@]+"${config_files[@]}"}"; do
 		mount_place "$file" readonly
-		mount_settings "$file"
 	done
-}
-
-# Keys that the environment sets are stronger than the files; config.example has all of them.
-find_variables() {
-	local key
+	ask
+	deploy=
+	while read -r word rest; do
+		case "$word" in
+		key) keys+=("$rest") ;;
+		read) mount_place "$rest" readonly ;;
+		write) mount_place "$rest" ;;
+		make | deploy)
+			mkdir -p "$rest"
+			mount_place "$rest"
+			[ "$word" = make ] || deploy=$(cd "$rest" && pwd -P)
+			;;
+		esac
+	done <<<"$answer"
+	[ -n "$deploy" ] || die "$DOCKER started something else than the builder; it said: $answer"
+	# Keys that the environment sets are stronger than the files.
 	variables=(-e WORK_DIR=/westwork/work -e CACHE_DIR=/westwork/cache -e "DEPLOY_MOUNT=$deploy")
-	while read -r key; do
-		case "$key" in WORK_DIR | CACHE_DIR) continue ;; esac
-		[ -z "${!key+set}" ] || variables+=(-e "$key")
-	done < <(sed -nE 's/^#?(export )?([A-Z_]+)=.*/\2/p' "$home/config.example")
+	for word in "${keys[@]}"; do
+		case "$word" in WORK_DIR | CACHE_DIR) continue ;; esac
+		[ -z "${!word+set}" ] || variables+=(-e "$word")
+	done
 }
 
 # ── Running it ───────────────────────────────────────────────────────────────
@@ -291,9 +264,8 @@ judge_machine
 find_engine
 judge_container
 read_options "$@"
-find_mounts
-find_variables
 "${engine[@]}" build -q -t "$image" "$home" >/dev/null || die "the builder could not be made from $home/Dockerfile"
+find_mounts
 find_rights
 status=0
 build "$@" || status=$?

@@ -74,6 +74,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Compare two images: packages, files, boot configuration, partitions
     Diff(DiffArgs),
+    /// Print a JSON Schema of config.toml, for editors that check and complete it
+    Schema,
     /// Parts of a build that this program runs in processes of their own
     #[command(hide = true, subcommand)]
     Internal(Internal),
@@ -154,6 +156,8 @@ pub enum Internal {
     CrossBuild(cross::Request),
     /// Make a Python environment of the target from locked wheels
     PythonEnv(python::Request),
+    /// What a container must have of this machine, for build-docker.sh: a line each
+    Mounts(ConfigArgs),
     /// Export a root file system, which is changed by it, as an image
     Export(ExportArgs),
 }

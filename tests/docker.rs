@@ -6,11 +6,16 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Answers like Podman; every call is a line of the file `calls`.
+/// Answers like Podman, with the program itself for the builder; every call is a line of the file
+/// `calls`.
 const WORKING: &str = "echo \"$*\" >>\"$CALLS\"
 case \"$*\" in
 --version) echo podman version 5 ;;
 'container inspect'*) exit 125 ;;
+*' westwork-gen mounts'*)
+\twhile [ \"$1\" != mounts ]; do shift; done
+\texec \"$PROGRAM\" internal \"$@\"
+\t;;
 esac
 ";
 
@@ -51,6 +56,7 @@ impl Stub {
             .env_remove("CONTAINER_NAME")
             .env_remove("CONTINUE")
             .env("DOCKER", engine)
+            .env("PROGRAM", env!("CARGO_BIN_EXE_westwork-gen"))
             .env("CALLS", self.dir.path().join("calls"))
             .env("PATH", format!("{}/bin:{path}", self.dir.path().display()))
             .envs(set.iter().copied())
@@ -107,7 +113,8 @@ fn engines_that_are_not_there_or_not_for_the_caller() {
 #[test]
 fn containers_that_are_there_already() {
     let there = |running: &str| {
-        format!("echo \"$*\" >>\"$CALLS\"\n[ \"$2\" != inspect ] || echo {running}\n")
+        let inspected = format!("'container inspect'*) echo {running} ;;");
+        WORKING.replace("'container inspect'*) exit 125 ;;", &inspected)
     };
     let stub = Stub::new("engine", &there("true"));
     refused(
@@ -212,7 +219,37 @@ fn what_is_handed_to_the_container() {
     assert!(!calls.contains("secret-word"));
     assert!(calls.contains("\nrm pigen_work\n"));
 
+    // The key's file and what scripts may write, of the settings of a TOML file; the environment is
+    // stronger than files.
+    let [key, blobs, out] = ["k.gpg", "blobs", "o u t"].map(|name| stub.dir.path().join(name));
+    fs::write(&key, "").unwrap();
+    fs::create_dir(&blobs).unwrap();
+    fs::create_dir(&out).unwrap();
+    let toml = format!(
+        "RASPBIAN_KEY = \"{}\" # HOST_PATHS = 'x'\nHOST_PATHS = [\n  \"/nowhere\",\n]\nDEPLOY_DIR = '{}'\n",
+        key.display(),
+        out.display()
+    );
+    fs::write(stub.dir.path().join("tree/second.toml"), toml).unwrap();
+    let paths = format!("{}:rw", blobs.display());
+    let (code, said) = stub.run("engine", &[("HOST_PATHS", &paths)], &["-csecond.toml"]);
+    assert_eq!(code, Some(0), "{said}");
+    let calls = stub.calls();
+    let build = calls
+        .lines()
+        .rfind(|line| line.contains("--name pigen_work"))
+        .unwrap();
+    for part in [
+        format!("src={0},dst={0},readonly", key.display()),
+        format!("src={0},dst={0} ", blobs.display()),
+        format!("src={0},dst={0} ", out.display()),
+        format!("-e DEPLOY_MOUNT={} ", out.display()),
+        "-e HOST_PATHS ".to_owned(),
+    ] {
+        assert!(build.contains(&part), "`{part}` is not in: {build}");
+    }
+
     let (code, _) = stub.run("engine", &[("PRESERVE_CONTAINER", "1")], &[]);
     assert_eq!(code, Some(0));
-    assert_eq!(stub.calls().matches("\nrm pigen_work\n").count(), 1);
+    assert_eq!(stub.calls().matches("\nrm pigen_work\n").count(), 2);
 }

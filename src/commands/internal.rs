@@ -33,6 +33,11 @@ pub(super) fn run_internal(internal: Internal) -> Result<u8> {
             python::environment(&request, &told()?)?;
             0
         }
+        Internal::Mounts(args) => {
+            let mounts = config::mounts::list(&request(&args)?);
+            mounts.iter().for_each(|line| println!("{line}"));
+            0
+        }
         Internal::Export(args) => {
             export_tree(&args)?;
             0

@@ -41,6 +41,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Diff(args) => Ok(diff::run(&args)),
         Command::Flash(args) => flash::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Schema => {
+            println!("{:#}", crate::config::describe::schema());
+            Ok(0)
+        }
         Command::Internal(internal) => internal::run_internal(internal),
     }
 }

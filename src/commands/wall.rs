@@ -46,6 +46,14 @@ pub(super) fn view(config: &Config, stages: &[&Path]) -> Result<View> {
             view.see(&path, Access::Read)?;
         }
     }
+    for host in &config.host_paths {
+        let access = if host.writable {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        view.see(&host.path, access)?;
+    }
     for path in signers_own(config) {
         view.see(&path, Access::Write)?;
     }

@@ -1,6 +1,7 @@
 //! How the image is divided: `PARTITION_TABLE`, `ROOT_FILESYSTEM`, `DATA_SIZE`,
 //! `EXTRA_PARTITIONS`.
 
+use super::reader::Reader;
 use super::values::{Fault, one_of, size};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -72,11 +73,21 @@ const LEAST_EXT4: u64 = 16 << 20;
 /// FAT32 needs 65525 clusters.
 const LEAST_FAT: u64 = 36 << 20;
 
-pub(super) fn table(text: &str) -> Result<TableKind, Fault> {
+/// All four keys.
+pub(super) fn read(reader: &mut Reader<'_>) -> Disk {
+    Disk {
+        table: reader.at("PARTITION_TABLE").value(table),
+        root: reader.at("ROOT_FILESYSTEM").value(root),
+        data_size: reader.at("DATA_SIZE").optional(data_size),
+        extra: reader.at("EXTRA_PARTITIONS").value(extra),
+    }
+}
+
+fn table(text: &str) -> Result<TableKind, Fault> {
     one_of(text, &[("mbr", TableKind::Mbr), ("gpt", TableKind::Gpt)])
 }
 
-pub(super) fn root(text: &str) -> Result<RootKind, Fault> {
+fn root(text: &str) -> Result<RootKind, Fault> {
     if text == "btrfs" {
         let cause = "no two builds give the same btrfs: mkfs.btrfs numbers files in the order \
                      in which a directory lists them";
@@ -86,7 +97,7 @@ pub(super) fn root(text: &str) -> Result<RootKind, Fault> {
     one_of(text, &kinds.map(|kind| (kind.name(), kind)))
 }
 
-pub(super) fn data_size(text: &str) -> Result<u64, Fault> {
+fn data_size(text: &str) -> Result<u64, Fault> {
     at_least(text, LEAST_EXT4)
 }
 
@@ -103,7 +114,7 @@ fn at_least(text: &str, least: u64) -> Result<u64, Fault> {
 }
 
 /// `NAME:SIZE:ext4|vfat:MOUNTPOINT`, separated by spaces.
-pub(super) fn extra(text: &str) -> Result<Vec<Extra>, Fault> {
+fn extra(text: &str) -> Result<Vec<Extra>, Fault> {
     let list: Vec<_> = text
         .split_whitespace()
         .map(one_extra)

@@ -1,22 +1,38 @@
 //! The build's settings, judged once and typed from then on.
 
 mod address;
+mod agreement;
 mod bash;
+mod choices;
+pub mod describe;
 mod disk;
+mod host_paths;
 mod judge;
-mod keys;
+pub mod mounts;
+mod names;
+mod nearest;
+mod people;
+mod reader;
+pub mod row;
+mod secrecy;
 mod setting;
 mod signer;
 mod source;
+mod table;
+mod tree;
 mod values;
+mod written;
 
 pub use crate::base::arch::Arch;
 pub use address::Address;
 pub use disk::{Disk, Extra, ExtraFormat, RootKind, TableKind};
-pub use keys::known_keys;
+pub use host_paths::HostPath;
+pub use secrecy::{has_user, is_secret, without_users};
 pub use signer::Signer;
+pub use table::{Config, row, rows};
 
 use crate::base::problem::Problem;
+use row::Scripts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,129 +59,32 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
-/// Everything the user may choose. Made by `Config::load`, never changed afterwards.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Config {
-    /// `IMG_NAME`: first part of every file name in `deploy_dir`.
-    pub img_name: String,
-    /// `DISTRO`.
-    pub distro: Distro,
-    /// `ARCH`.
-    pub arch: Arch,
-    /// `RELEASE`: Debian suite.
-    pub release: String,
-    /// `MIRROR`: where packages are fetched from during the build.
-    pub mirror: Option<String>,
-    /// `IMAGE_MIRROR`: what the image's own apt sources name.
-    pub image_mirror: Option<String>,
-    /// `APT_PROXY`: used for the build, never written to the image.
-    pub apt_proxy: Option<String>,
-    /// `APT_TIMEOUT`: seconds without a byte after which a download is tried again.
-    pub apt_timeout: u32,
-    /// `RASPBERRYPI_MIRROR`: the Raspberry Pi archive, or a copy of it.
-    pub raspberrypi_mirror: String,
-    /// `RASPBERRYPI_KEY`: file with the key that signs it.
-    pub raspberrypi_key: Option<PathBuf>,
-    /// `RASPBERRYPI_FINGERPRINT`: the only key that may.
-    pub raspberrypi_fingerprint: String,
-    /// `RASPBIAN_KEY`, the same for Raspbian.
-    pub raspbian_key: Option<PathBuf>,
-    /// `RASPBIAN_FINGERPRINT`.
-    pub raspbian_fingerprint: String,
-    /// `BOOTSTRAP`.
-    pub bootstrap: Bootstrap,
-    /// `STAGE_LIST`, absolute, in build order; default `stages/stage*` of the tree.
-    pub stage_list: Vec<PathBuf>,
-    /// `WESTWORK_BIN`: the device program, compiled already.
-    pub westwork_bin: Option<PathBuf>,
-    /// Directory the tree lives in (exported as `BASE_DIR`), absolute.
-    pub base_dir: PathBuf,
-    /// `WORK_DIR`, absolute.
-    pub work_dir: PathBuf,
-    /// `DEPLOY_DIR`, absolute.
-    pub deploy_dir: PathBuf,
-    /// `CACHE_DIR`: downloaded packages, shared by all builds; absolute.
-    pub cache_dir: PathBuf,
-    /// `CACHE_FROM`: the shared cache that layers, tools and packages are taken from.
-    pub cache_from: Option<Address>,
-    /// `CACHE_TO`: the one they are given to.
-    pub cache_to: Option<Address>,
-    /// `MIN_FREE`: room in `work_dir` without which no build is begun, bytes.
-    pub min_free: u64,
-    /// `EXPORT_CONFIG_DIR`, absolute.
-    pub export_config_dir: PathBuf,
-    /// `DEPLOY_COMPRESSION`: one or more, none twice.
-    pub compression: Vec<Compression>,
-    /// `COMPRESSION_LEVEL`, 0–9; `None` leaves it to the format's default.
-    pub compression_level: Option<u8>,
-    /// `DEPLOY_URL`: where the files of `deploy_dir` will be published.
-    pub deploy_url: Option<String>,
-    /// `SIGN_WITH`: who signs the checksums.
-    pub sign_with: Option<Signer>,
-    /// `BOOT_SIZE`: FAT boot partition, bytes.
-    pub boot_size: u64,
-    /// `ROOT_MARGIN`: free space in the root file system, bytes.
-    pub root_margin: u64,
-    /// `PARTITION_TABLE`, `ROOT_FILESYSTEM`, `DATA_SIZE`, `EXTRA_PARTITIONS`.
-    pub disk: Disk,
-    /// `TARGET_HOSTNAME`.
-    pub target_hostname: String,
-    /// `FIRST_USER_NAME`.
-    pub first_user_name: String,
-    /// `FIRST_USER_PASS`: no default; without it the account has no password.
-    pub first_user_pass: Option<String>,
-    /// `DISABLE_FIRST_BOOT_USER_RENAME`.
-    pub disable_first_boot_user_rename: bool,
-    /// `PASSWORDLESS_SUDO`.
-    pub passwordless_sudo: bool,
-    /// `WPA_COUNTRY`: ISO 3166 code.
-    pub wpa_country: Option<String>,
-    /// `ENABLE_SSH`.
-    pub enable_ssh: bool,
-    /// `PUBKEY_ONLY_SSH`.
-    pub pubkey_only_ssh: bool,
-    /// `PUBKEY_SSH_FIRST_USER`: an authorized_keys line.
-    pub pubkey_ssh_first_user: Option<String>,
-    /// `LOCALE_DEFAULT`, e.g. `en_GB.UTF-8`.
-    pub locale_default: String,
-    /// `KEYBOARD_KEYMAP`, e.g. `gb`.
-    pub keyboard_keymap: String,
-    /// `KEYBOARD_LAYOUT`, e.g. `English (UK)`.
-    pub keyboard_layout: String,
-    /// `TIMEZONE_DEFAULT`, e.g. `Europe/London`.
-    pub timezone_default: String,
-    /// `ENABLE_CLOUD_INIT`.
-    pub enable_cloud_init: bool,
-    /// `SOURCE_DATE_EPOCH`: seconds; governs every time stamp of the image.
-    pub source_date_epoch: Option<i64>,
-    /// `IMG_DATE`, `YYYY-MM-DD`.
-    pub img_date: String,
-    /// `IMG_FILENAME`: image name without suffix and extension.
-    pub img_filename: String,
-    /// `ARCHIVE_FILENAME`: compressed artefact's name without suffix and extension.
-    pub archive_filename: String,
-    /// `QEMU_CPU`: the core that qemu-user emulates; see [`Config::qemu_cpu`].
-    pub qemu_cpu: Option<String>,
-    /// `CLEAN`: forget earlier layers.
-    pub clean: bool,
-    /// `CONTINUE`: resume the interrupted build.
-    pub resume: bool,
-    /// `TEMP_REPO`: extra apt source line used during the build only.
-    pub temp_repo: Option<String>,
-    /// Files the settings were read from, in order.
-    pub sources: Vec<PathBuf>,
-    /// Variables the config itself exported; passed on to scripts as they are.
-    pub exports: BTreeMap<String, String>,
-}
-
 impl Config {
     /// Reads every source of settings and judges all of it. Writes nothing; runs nothing but
     /// the bash fragments themselves.
     pub fn load(request: &ConfigRequest) -> Loaded {
         let mut problems = Vec::new();
         let raw = source::read_all(request, &mut problems);
-        let config = judge::judge(request, &raw, &mut problems);
+        let config = Some(judge::judge(request, &raw, &mut problems));
         Loaded { config, problems }
+    }
+
+    /// What scripts find of the settings, by name: every key that the table hands on to them, and
+    /// what the config itself exports. What depends on the step is not in it.
+    pub fn for_scripts(&self) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        for row in rows() {
+            let value = match row.facts.scripts {
+                Scripts::Value => row.for_scripts(self).unwrap_or_default(),
+                Scripts::Passed if !row.facts.default.is_empty() || row.name == "GIT_HASH" => {
+                    row.facts.default.to_owned()
+                }
+                _ => continue,
+            };
+            env.insert(row.name.to_owned(), value);
+        }
+        env.extend(self.exports.clone());
+        env
     }
 
     /// Where this image's build keeps its log and its mount points.
@@ -302,6 +221,16 @@ impl Base {
 pub enum Bootstrap {
     Mmdebstrap,
     Debootstrap,
+}
+
+impl Bootstrap {
+    /// The config's word for it, and the program's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Mmdebstrap => "mmdebstrap",
+            Self::Debootstrap => "debootstrap",
+        }
+    }
 }
 
 /// `DEPLOY_COMPRESSION`: a form the image takes in the deploy directory.

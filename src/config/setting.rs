@@ -1,6 +1,15 @@
-//! One setting as it was written.
+//! Settings as they were written.
 
+use crate::base::problem::Problem;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// Settings by name, and the files they were read from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Raw {
+    pub settings: BTreeMap<String, Setting>,
+    pub files: Vec<PathBuf>,
+}
 
 /// One setting before it is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +20,18 @@ pub(super) struct Setting {
     pub line: Option<usize>,
     /// The fragment exports it, so it is meant for scripts.
     pub exported: bool,
+}
+
+impl Setting {
+    /// A problem at the place where the setting is written.
+    pub(super) fn problem(&self, what: String, remedy: String) -> Problem {
+        let problem = Problem::new(what, remedy);
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => problem.at(file).line(line),
+            (Some(file), None) => problem.at(file),
+            _ => problem,
+        }
+    }
 }
 
 /// Line (from 1) of the last assignment to `name`.

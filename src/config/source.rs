@@ -2,19 +2,11 @@
 
 use super::ConfigRequest;
 use super::bash::{source, unquoted_lists};
-use super::keys::is_known;
-use super::setting::{Setting, assignment};
+use super::setting::{Raw, Setting, assignment};
+use super::table::is_known;
 use crate::base::problem::Problem;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Settings by name, and the files they were read from.
-#[derive(Debug, Default)]
-pub(super) struct Raw {
-    pub settings: BTreeMap<String, Setting>,
-    pub files: Vec<PathBuf>,
-}
 
 /// Collects settings from all sources, the strongest last.
 pub(super) fn read_all(request: &ConfigRequest, problems: &mut Vec<Problem>) -> Raw {
@@ -210,6 +202,7 @@ fn place(problem: Problem, path: &Path, line: Option<usize>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn read(text: &str) -> (Raw, Vec<Problem>) {
         let dir = tempfile::tempdir().unwrap();

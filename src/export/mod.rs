@@ -8,8 +8,6 @@ pub mod disk;
 pub mod finalise;
 pub mod publish;
 
-pub use publish::record::without_secrets;
-
 use crate::base::run::Log;
 use crate::base::sparse;
 use crate::config::{Arch, Compression, Disk, Distro, Signer};
@@ -56,7 +54,7 @@ pub struct ExportRequest<'a> {
     pub deploy_url: Option<String>,
     /// Who signs the checksums.
     pub signer: Option<Signer>,
-    /// What the build record says of the build, [`without_secrets`].
+    /// What the build record says of the build, without secrets.
     pub record: serde_json::Value,
     /// Files that are published with the artefacts, under their own names.
     pub beside: Vec<PathBuf>,

@@ -2,7 +2,7 @@
 //! is not made again.
 
 use crate::base::work;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::layers::store::Key;
 use crate::layers::{job::Job, schedule::Schedule};
 use crate::plan::Export;
@@ -108,32 +108,30 @@ pub fn all_there(job: &Job<'_>, schedule: &Schedule<'_>) -> Result<Option<Vec<Pa
 /// Hash of everything that decides what an export makes: the layers, the settings, and this
 /// program itself.
 pub(crate) fn image_key(job: &Job<'_>, stack: &[Key], export: &Export) -> Result<String> {
-    let config = Config {
-        // Where and how, but not what.
-        clean: false,
-        resume: false,
-        sources: Vec::new(),
-        work_dir: PathBuf::new(),
-        cache_dir: PathBuf::new(),
-        apt_proxy: None,
-        apt_timeout: 0,
-        raspberrypi_key: None,
-        raspbian_key: None,
-        cache_from: None,
-        cache_to: None,
-        qemu_cpu: None,
-        ..job.config.clone()
-    };
     let own = std::env::current_exe()
         .and_then(fs::metadata)
         .context("looking at the program itself")?;
     let parts = [
         format!("{:?}", stack.last()),
-        format!("{config:?}"),
+        settings_of_image(job.config),
         format!("{:?} {export:?} {}", job.mirrors, job.epoch()),
         format!("{} {} {}", own.len(), own.mtime(), own.mtime_nsec()),
     ];
     Ok(hex::encode(Sha256::digest(parts.join("\n"))))
+}
+
+/// What of the settings decides what an export makes.
+fn settings_of_image(config: &Config) -> String {
+    let mut text = String::new();
+    for row in config::rows().filter(|row| row.facts.image) {
+        if let Some(value) = row.field.as_ref().and_then(|field| (field.text)(config)) {
+            text += &format!("{}={}:{value}\n", row.name, value.len());
+        }
+    }
+    for (name, value) in &config.exports {
+        text += &format!("export {name}={}:{value}\n", value.len());
+    }
+    text
 }
 
 /// Hash of the `postrun.sh` at `path`.

@@ -1,8 +1,9 @@
 //! What a layer's key is made of: everything its step can see.
 
 use crate::base::command::Env;
+use crate::config::row::Bearing;
+use crate::layers::own_variables::{bearing, is_secret};
 use crate::layers::store::Inputs;
-use crate::layers::variables::{Bearing, bearing};
 use crate::plan::Stage;
 use crate::plan::step::{Step, StepKind};
 use anyhow::{Context, Result, bail};
@@ -40,9 +41,6 @@ const OPEN: [&str; 14] = [
     "typeset",
     "${!",
 ];
-
-/// Names of variables whose values are not to be read in the store.
-const SECRET: [&str; 3] = ["PASS", "SECRET", "TOKEN"];
 
 /// Reads files for keys, each one once.
 #[derive(Default)]
@@ -99,8 +97,9 @@ impl Files {
                 Bearing::Never => false,
             };
             if counts {
-                let secret = SECRET.iter().any(|part| name.contains(part));
-                let value = if secret { digest(value) } else { value.clone() };
+                // Earlier versions took the one for a password, and its layers are good.
+                let hashed = is_secret(name) || name == "PASSWORDLESS_SUDO";
+                let value = if hashed { digest(value) } else { value.clone() };
                 inputs.insert(format!("variable {name}"), value);
             }
         }

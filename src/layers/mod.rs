@@ -8,6 +8,7 @@ pub mod deployed;
 pub mod durable;
 pub mod job;
 pub mod key;
+pub mod own_variables;
 pub mod progress;
 pub mod schedule;
 pub mod share;

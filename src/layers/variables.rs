@@ -3,7 +3,9 @@
 use crate::archives::keyring::Signed;
 use crate::archives::mirror::Mirrors;
 use crate::base::command::{Env, PATH};
-use crate::config::{Compression, Config};
+use crate::config::Config;
+use crate::config::row::Bearing;
+use crate::layers::own_variables::{bearing, is_plumbing};
 use crate::plan::Stage;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -36,104 +38,11 @@ pub fn stage_work_dir(work: &Path, stage: &Stage) -> PathBuf {
 /// with the image.
 pub const EXPORT_DEPLOY: &str = "export-deploy";
 
-/// Variables that say where things are or how a build is run, but not what: they do not make
-/// a layer another one.
-const NOT_IN_KEY: &[&str] = &[
-    "APT_PROXY",
-    "APT_TIMEOUT",
-    "BASE_DIR",
-    "CACHE_DIR",
-    "CLEAN",
-    "COMPRESSION_LEVEL",
-    "DEPLOY_COMPRESSION",
-    "DEPLOY_DIR",
-    "EXPORT_CONFIG_DIR",
-    "EXPORT_DIR",
-    "EXPORT_ROOTFS_DIR",
-    "PREV_ROOTFS_DIR",
-    "PREV_STAGE_DIR",
-    "RASPBERRYPI_KEYRING",
-    "RASPBIAN_KEYRING",
-    "ROOTFS_DIR",
-    "SCRIPT_DIR",
-    "STAGE_DIR",
-    "STAGE_LIST",
-    "STAGE_WORK_DIR",
-    "SUB_STAGE_DIR",
-    "WESTWORK_BIN",
-    "WORK_DIR",
-];
-
-/// The program's own, which every program of a step needs.
-const PLUMBING: &[&str] = &[
-    "LOG_FILE",
-    "TERM",
-    "WESTWORK_GEN",
-    crate::sandbox::rootfs::QEMU_CPU_VAR,
-    crate::sandbox::rootfs::EMULATOR_VAR,
-];
-
-/// Names of the output. They count where a script names them, not where it merely could.
-const OUTPUT_NAMES: &[&str] = &["ARCHIVE_FILENAME", "IMG_DATE", "IMG_FILENAME", "IMG_SUFFIX"];
-
-/// What programs other than scripts may see, and what the functions of the contract use.
-const CORE: &[&str] = &[
-    "ARCH",
-    "ARCHIVE_KEYS",
-    "BOOTSTRAP",
-    "COMPONENTS",
-    "DEBCONF_NONINTERACTIVE_SEEN",
-    "DEBIAN_FRONTEND",
-    "DEBIAN_MIRROR",
-    "DEBIAN_SECURITY_MIRROR",
-    "DEBIAN_SUITES",
-    "DISTRO",
-    "EXTRA_SUITES",
-    "HOME",
-    "LC_ALL",
-    "MIRROR",
-    "PATH",
-    "QUILT_NO_DIFF_INDEX",
-    "QUILT_NO_DIFF_TIMESTAMPS",
-    "QUILT_PATCHES",
-    "QUILT_REFRESH_ARGS",
-    "RASPBERRYPI_MIRROR",
-    "RELEASE",
-    "SECURITY_MIRROR",
-    "SOURCE_DATE_EPOCH",
-];
-
-/// How a variable bears on what a step makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bearing {
-    /// On every step.
-    Core,
-    /// On a script that names it, or that could see it without naming it.
-    Visible,
-    /// On a script that names it.
-    Named,
-    /// On none.
-    Never,
-}
-
-/// How the variable `name` bears on what a step makes.
-pub fn bearing(name: &str) -> Bearing {
-    if CORE.contains(&name) {
-        Bearing::Core
-    } else if NOT_IN_KEY.contains(&name) || PLUMBING.contains(&name) {
-        Bearing::Never
-    } else if OUTPUT_NAMES.contains(&name) {
-        Bearing::Named
-    } else {
-        Bearing::Visible
-    }
-}
-
 /// The environment of programs that are not scripts of the tree: so that a variable cannot
 /// change what they do without being in their layer's key.
 pub fn without_settings(env: &Env) -> Env {
     env.iter()
-        .filter(|(name, _)| CORE.contains(&name.as_str()) || PLUMBING.contains(&name.as_str()))
+        .filter(|(name, _)| bearing(name) == Bearing::Core || is_plumbing(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -146,9 +55,6 @@ pub fn of(config: &Config, mirrors: &Mirrors, place: &Place) -> Env {
     };
     settings(config, mirrors, &mut set);
     places(config, place, &mut set);
-    for (name, value) in &config.exports {
-        set(name, value);
-    }
     // Not as exported: Raspbian has none of Debian's.
     set("EXTRA_SUITES", &config.extra_suites().join(" "));
     set("PATH", PATH);
@@ -161,72 +67,20 @@ pub fn of(config: &Config, mirrors: &Mirrors, place: &Place) -> Env {
     env
 }
 
-fn flag(value: bool) -> &'static str {
-    if value { "1" } else { "0" }
-}
-
+/// What the table says scripts find, and what of it depends on the archive.
 fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str)) {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    set("IMG_NAME", &config.img_name);
-    set("IMG_DATE", &config.img_date);
-    set("IMG_FILENAME", &config.img_filename);
-    set("ARCHIVE_FILENAME", &config.archive_filename);
-    set("RELEASE", &config.release);
-    set("ARCH", config.arch.debian());
-    set("TARGET_HOSTNAME", &config.target_hostname);
-    set("FIRST_USER_NAME", &config.first_user_name);
-    set("FIRST_USER_PASS", &text(&config.first_user_pass));
-    set(
-        "DISABLE_FIRST_BOOT_USER_RENAME",
-        flag(config.disable_first_boot_user_rename),
-    );
-    set("PASSWORDLESS_SUDO", flag(config.passwordless_sudo));
-    set("WPA_COUNTRY", &text(&config.wpa_country));
-    set("ENABLE_SSH", flag(config.enable_ssh));
-    set("PUBKEY_ONLY_SSH", flag(config.pubkey_only_ssh));
-    set(
-        "PUBKEY_SSH_FIRST_USER",
-        &text(&config.pubkey_ssh_first_user),
-    );
-    set("LOCALE_DEFAULT", &config.locale_default);
-    set("KEYBOARD_KEYMAP", &config.keyboard_keymap);
-    set("KEYBOARD_LAYOUT", &config.keyboard_layout);
-    set("TIMEZONE_DEFAULT", &config.timezone_default);
-    set("ENABLE_CLOUD_INIT", flag(config.enable_cloud_init));
-    set("PI_GEN", "westwork-gen");
-    set("PI_GEN_REPO", env!("CARGO_PKG_NAME"));
-    set("PI_GEN_RELEASE", env!("CARGO_PKG_VERSION"));
-    set("GIT_HASH", "");
-    set("CLEAN", flag(config.clean));
-    set("APT_PROXY", &text(&config.apt_proxy));
-    set("APT_TIMEOUT", &config.apt_timeout.to_string());
-    set("TEMP_REPO", &text(&config.temp_repo));
-    set("USE_QEMU", "0");
-    set("SETFCAP", "1");
-    set(
-        "DEPLOY_COMPRESSION",
-        &Compression::words(&config.compression),
-    );
-    let level = config.compression_level.map(|level| level.to_string());
-    set("COMPRESSION_LEVEL", &level.unwrap_or_default());
+    for (name, value) in config.for_scripts() {
+        set(&name, &value);
+    }
     set("MIRROR", &mirrors.build);
     set("SECURITY_MIRROR", &mirrors.security);
     set("COMPONENTS", config.components());
-    set("DISTRO", config.distro.word());
     set("RASPBERRYPI_MIRROR", &mirrors.raspberrypi);
     let debian = mirrors.debian();
     set("DEBIAN_MIRROR", &debian.build);
     set("DEBIAN_SECURITY_MIRROR", &debian.security);
     set("DEBIAN_SUITES", &config.debian_suites().join(" "));
     keyrings(config, set);
-    set("IMAGE_MIRROR", &text(&config.image_mirror));
-    set(
-        "BOOTSTRAP",
-        match config.bootstrap {
-            crate::config::Bootstrap::Mmdebstrap => "mmdebstrap",
-            crate::config::Bootstrap::Debootstrap => "debootstrap",
-        },
-    );
 }
 
 /// Files with the keys of archives other than Debian's. What is in them counts in a layer's key,
@@ -309,4 +163,57 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     set("QUILT_NO_DIFF_INDEX", "1");
     set("QUILT_NO_DIFF_TIMESTAMPS", "1");
     set("QUILT_REFRESH_ARGS", "-p ab");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::own_variables::is_known;
+    use crate::plan::Plan;
+    use crate::plan::fixture;
+
+    /// A variable without a row would count by accident, or not at all.
+    #[test]
+    fn every_variable_has_a_row_that_says_how_it_bears_on_layers() {
+        let dir = fixture::tree(&[("stage0/EXPORT_IMAGE", ""), ("stage1/EXPORT_IMAGE", "")]);
+        let config = fixture::config(dir.path(), &["stage0", "stage1"]);
+        let (plan, _) = Plan::discover(&config);
+        let work = config.work();
+        let place = Place {
+            stage: &plan.stages[1],
+            previous: Some(&plan.stages[0]),
+            sub_stage: Some(dir.path()),
+            exported: Some(&plan.stages[0]),
+            work: &work,
+            img_suffix: "-x",
+        };
+        let env = of(&config, &Mirrors::resolve(&config), &place);
+        assert!(env.len() > 70, "{env:?}");
+        let own: Vec<_> = env.keys().filter(|name| !is_known(name)).collect();
+        assert_eq!(own, ["FLAVOUR"]);
+        assert_eq!(bearing("FLAVOUR"), Bearing::Visible);
+    }
+
+    #[test]
+    fn what_the_table_promises_scripts_is_in_their_environment() {
+        let dir = fixture::tree(&[("stage0/EXPORT_IMAGE", "")]);
+        let config = fixture::config(dir.path(), &["stage0"]);
+        let (plan, _) = Plan::discover(&config);
+        let place = Place {
+            stage: &plan.stages[0],
+            previous: None,
+            sub_stage: None,
+            exported: None,
+            work: &config.work(),
+            img_suffix: "",
+        };
+        let env = of(&config, &Mirrors::resolve(&config), &place);
+        // The epoch is the job's.
+        let placed = crate::config::rows()
+            .filter(|row| row.facts.scripts == crate::config::row::Scripts::Placed)
+            .map(|row| row.name)
+            .filter(|name| *name != "SOURCE_DATE_EPOCH");
+        let missing: Vec<_> = placed.filter(|name| !env.contains_key(*name)).collect();
+        assert_eq!(missing, [""; 0]);
+    }
 }

@@ -5,7 +5,7 @@ use crate::base::timings::{Row, disk_usage};
 use crate::base::tool::Tool;
 use crate::config::{Config, RootKind};
 use crate::export::finalise;
-use crate::export::{self, ExportRequest, without_secrets};
+use crate::export::{self, ExportRequest};
 use crate::layers::deployed;
 use crate::layers::store::Key;
 use crate::layers::variables::EXPORT_DEPLOY;
@@ -45,7 +45,7 @@ impl Build<'_> {
         };
         json!({
             "builder": {"name": "westwork-gen", "version": env!("CARGO_PKG_VERSION")},
-            "config": without_secrets(json!(self.job.config)),
+            "config": self.job.config.for_record(),
             "archive": self.job.state,
             "layers": self.progress.steps,
             // Steps that were kept from an earlier build took no time in this one.

@@ -89,6 +89,14 @@ impl Build<'_> {
             view.see_at(dir, &real(dir)?, Access::Read);
         }
         view.see(&config.deploy_dir, Access::Write)?;
+        for host in &config.host_paths {
+            let access = if host.writable {
+                Access::Write
+            } else {
+                Access::Read
+            };
+            view.see(&host.path, access)?;
+        }
         Ok(view)
     }
 }

@@ -1,8 +1,8 @@
 //! What `EXPORT_IMAGE` says: the suffix of the image's name.
 
-use crate::base::command::Command;
+use crate::base::command::{Command, PATH};
 use crate::base::problem::Problem;
-use crate::config::{Compression, Config};
+use crate::config::Config;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -64,43 +64,11 @@ fn evaluate(config: &Config, file: &Path) -> Result<String, Problem> {
         })
 }
 
-/// The variables that an `EXPORT_IMAGE` may test.
+/// The variables that an `EXPORT_IMAGE` may test: those of scripts that do not depend on a step.
 fn variables(config: &Config) -> BTreeMap<String, String> {
-    let flag = |value: bool| if value { "1" } else { "0" };
-    let compression = Compression::words(&config.compression);
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
-    let basic = [
-        ("IMG_NAME", config.img_name.as_str()),
-        ("IMG_DATE", &config.img_date),
-        ("IMG_FILENAME", &config.img_filename),
-        ("ARCHIVE_FILENAME", &config.archive_filename),
-        ("RELEASE", &config.release),
-        ("ARCH", config.arch.debian()),
-        ("TARGET_HOSTNAME", &config.target_hostname),
-        ("FIRST_USER_NAME", &config.first_user_name),
-        (
-            "DISABLE_FIRST_BOOT_USER_RENAME",
-            flag(config.disable_first_boot_user_rename),
-        ),
-        ("PASSWORDLESS_SUDO", flag(config.passwordless_sudo)),
-        (
-            "WPA_COUNTRY",
-            config.wpa_country.as_deref().unwrap_or_default(),
-        ),
-        ("ENABLE_SSH", flag(config.enable_ssh)),
-        ("PUBKEY_ONLY_SSH", flag(config.pubkey_only_ssh)),
-        ("LOCALE_DEFAULT", &config.locale_default),
-        ("KEYBOARD_KEYMAP", &config.keyboard_keymap),
-        ("KEYBOARD_LAYOUT", &config.keyboard_layout),
-        ("TIMEZONE_DEFAULT", &config.timezone_default),
-        ("ENABLE_CLOUD_INIT", flag(config.enable_cloud_init)),
-        ("DEPLOY_COMPRESSION", &compression),
-        ("USE_QEMU", "0"),
-        ("LC_ALL", "C.UTF-8"),
-        ("PATH", &path),
-    ];
-    let mut env = config.exports.clone();
-    env.extend(basic.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let mut env = config.for_scripts();
+    env.insert("LC_ALL".to_owned(), "C.UTF-8".to_owned());
+    env.insert("PATH".to_owned(), PATH.to_owned());
     env
 }
 

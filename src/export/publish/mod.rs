@@ -10,7 +10,6 @@ mod imager;
 mod info;
 mod pass;
 mod piece;
-pub mod record;
 mod sbom;
 
 use super::{ExportRequest, Exported};

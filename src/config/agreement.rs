@@ -1,0 +1,66 @@
+//! Settings that contradict each other.
+
+use super::reader::Reader;
+use super::{Config, Distro};
+use crate::base::problem::Problem;
+
+/// Settings that contradict each other.
+pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
+    if let Some(fault) = config.disk.judge(config.boot_size) {
+        reader.blame_on("PARTITION_TABLE", fault);
+    }
+    if config.distro == Distro::Raspios && config.release == "sid" {
+        reader.blame_on(
+            "RELEASE",
+            (
+                "Raspberry Pi OS has no sid".to_owned(),
+                "write RELEASE=trixie, or DISTRO=debian".to_owned(),
+            ),
+        );
+    }
+    let has_key = config.pubkey_ssh_first_user.is_some();
+    if config.pubkey_only_ssh && !has_key {
+        reader.blame_on(
+            "PUBKEY_ONLY_SSH",
+            (
+                "nobody could log in: there is no key".to_owned(),
+                "set PUBKEY_SSH_FIRST_USER".to_owned(),
+            ),
+        );
+    }
+    if config.disable_first_boot_user_rename && config.first_user_pass.is_none() && !has_key {
+        let what = "nobody could log in: the first user has neither password nor key".to_owned();
+        reader.blame_on(
+            "DISABLE_FIRST_BOOT_USER_RENAME",
+            (
+                what,
+                "set FIRST_USER_PASS or PUBKEY_SSH_FIRST_USER".to_owned(),
+            ),
+        );
+    }
+    if config.stage_list.is_empty() && reader.get_of("STAGE_LIST").is_empty() {
+        let what = format!("there are no stages in {}", config.base_dir.display());
+        let remedy =
+            "start westwork-gen in the directory that has stages/, or set STAGE_LIST".to_owned();
+        reader.blame_on("STAGE_LIST", (what, remedy));
+    }
+    let export = &config.export_config_dir;
+    if reader.raw.settings.contains_key("EXPORT_CONFIG_DIR") && !export.is_dir() {
+        let what = format!("there is no directory {}", export.display());
+        let remedy = "correct the path; one that is relative starts where the stages are";
+        reader.blame_on("EXPORT_CONFIG_DIR", (what, remedy.to_owned()));
+    }
+    let paths = [
+        &config.work_dir,
+        &config.deploy_dir,
+        &config.cache_dir,
+        &config.base_dir,
+    ];
+    if let Some(path) = paths.iter().find(|path| path.to_str().is_none()) {
+        let what = format!("{} is not UTF-8", path.display());
+        reader.problems.push(Problem::new(
+            what,
+            "use another directory; scripts could not name this one",
+        ));
+    }
+}

@@ -1,0 +1,126 @@
+//! Values about the device's people and place: names, keys, languages, zones, countries.
+
+use super::values::{Fault, fault};
+use std::path::Path;
+
+/// adduser's NAME_REGEX of Debian, and not root.
+pub(super) fn user_name(text: &str) -> Result<(), Fault> {
+    let letters = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+    };
+    let good = text.len() <= 32
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(letters);
+    match (good, text) {
+        (_, "root") => Err(fault(
+            "the first user cannot be root",
+            "choose another name",
+        )),
+        (true, _) => Ok(()),
+        _ => Err(fault(
+            format!("{text} is not a user name"),
+            "begin with a-z; then a-z, 0-9, - and _, 32 at most",
+        )),
+    }
+}
+
+/// Labels of RFC 1123 with dots between them.
+pub(super) fn host_name(text: &str) -> Result<(), Fault> {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        return Ok(());
+    }
+    Err(fault(
+        format!("{text} is not a host name"),
+        "use letters, digits and dashes, such as westwork",
+    ))
+}
+
+/// `language[_TERRITORY].UTF-8[@modifier]`.
+pub(super) fn locale(text: &str) -> Result<(), Fault> {
+    let (name, charset) = text.split_once('.').unwrap_or((text, ""));
+    let language = name.split('_').next().unwrap_or_default();
+    let name_is_good = name == "C"
+        || ((2..=3).contains(&language.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphabetic() || byte == b'_'));
+    let charset_is_good = charset.split('@').next() == Some("UTF-8");
+    match (name_is_good, charset_is_good) {
+        (true, true) => Ok(()),
+        (true, false) => Err(fault(
+            format!("{text} does not end in .UTF-8"),
+            format!("write {name}.UTF-8"),
+        )),
+        _ => Err(fault(
+            format!("{text} is not a locale"),
+            "write one such as en_GB.UTF-8",
+        )),
+    }
+}
+
+/// A zone of the tz database; looked up where this machine has it.
+pub(super) fn time_zone(text: &str) -> Result<(), Fault> {
+    let good = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))
+    };
+    if !text.split('/').all(good) {
+        return Err(fault(
+            format!("{text} is not a time zone"),
+            "write one such as Europe/London",
+        ));
+    }
+    let zones = Path::new("/usr/share/zoneinfo");
+    if zones.is_dir() && !zones.join(text).is_file() {
+        return Err(fault(
+            format!("there is no time zone {text}"),
+            "choose one of `timedatectl list-timezones`",
+        ));
+    }
+    Ok(())
+}
+
+/// A line of authorized_keys(5) without options.
+pub(super) fn public_key(text: &str) -> Result<(), Fault> {
+    let kind = text.split_whitespace().next().unwrap_or_default();
+    let good = ["ssh-", "ecdsa-", "sk-"]
+        .iter()
+        .any(|start| kind.starts_with(start))
+        && text.split_whitespace().count() >= 2
+        && !text.contains('\n');
+    if good {
+        return Ok(());
+    }
+    Err(fault(
+        "this is not a public SSH key",
+        "paste the line of your id_ed25519.pub",
+    ))
+}
+
+/// An ISO 3166-1 alpha-2 code.
+pub(super) fn country(text: &str) -> Result<(), Fault> {
+    if COUNTRIES.split(' ').any(|code| code == text) {
+        return Ok(());
+    }
+    let upper = text.to_ascii_uppercase();
+    let remedy = match upper.as_str() {
+        "UK" => "write GB".to_owned(),
+        upper if COUNTRIES.split(' ').any(|code| code == upper) => format!("write {upper}"),
+        _ => "write two letters such as GB, DE or US (ISO 3166)".to_owned(),
+    };
+    Err(fault(format!("{text} is not a country code"), remedy))
+}
+
+/// Source: ISO 3166-1, as in the tz database's iso3166.tab.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
