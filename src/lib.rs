@@ -32,3 +32,7 @@ pub mod cli;
 pub mod commands;
 
 pub use commands::run;
+
+#[cfg(test)]
+#[path = "../tests/common/need.rs"]
+mod need;

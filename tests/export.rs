@@ -1,5 +1,9 @@
 //! Whole images from hard trees, read back with the usual tools.
 
+#[path = "common/need.rs"]
+mod need;
+
+use need::need;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -12,24 +16,14 @@ use westwork_gen::export::{ExportRequest, Exported, export};
 
 const EPOCH: i64 = 1_700_000_000;
 
-/// False, with a printed line, when a tool is missing.
-fn tools() -> bool {
-    let missing: Vec<_> = [
-        "mke2fs",
-        "mkfs.fat",
-        "mcopy",
-        "e2fsck",
-        "debugfs",
-        "fsck.vfat",
-    ]
-    .into_iter()
-    .filter(|t| Command::new(t).arg("-V").output().is_err())
-    .collect();
-    if !missing.is_empty() {
-        println!("skipped: not installed: {}", missing.join(" "));
-    }
-    missing.is_empty()
-}
+const TOOLS: [&str; 6] = [
+    "mke2fs",
+    "mkfs.fat",
+    "mcopy",
+    "e2fsck",
+    "debugfs",
+    "fsck.vfat",
+];
 
 fn run(program: &str, args: &[&str]) -> (bool, String) {
     let out = Command::new(program).args(args).output().unwrap();
@@ -109,9 +103,7 @@ fn make_with(root: &Path, out: &Path, margin: u64, disk: Disk) -> anyhow::Result
 
 /// Exports a tree twice, made in different orders, and reads it back.
 fn round_trip(small_files: usize, margin: u64) {
-    if !tools() {
-        return;
-    }
+    need!(need::tools(&TOOLS));
     let dir = tempfile::tempdir().unwrap();
     let mut sums = Vec::new();
     for reverse in [false, true] {

@@ -1,5 +1,9 @@
 //! The hardest tree: into an image, and compared with what the kernel sees on it.
 
+#[path = "common/need.rs"]
+mod need;
+
+use need::need;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -170,10 +174,7 @@ impl Drop for Mounted<'_> {
 
 #[test]
 fn every_attribute_comes_through() {
-    if !nix::unistd::getuid().is_root() {
-        println!("skipped: device nodes and mounts need root");
-        return;
-    }
+    need!(need::root());
     // On a real disk: extended attributes of every kind are wanted.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let root = dir.path().join("root");
@@ -220,11 +221,7 @@ fn every_attribute_comes_through() {
         &["-t", "ext4", "-o", &options, places[0], places[1]],
     );
     if !good && fs::metadata("/dev/loop-control").is_err() {
-        println!(
-            "compared by e2fsck alone: no loop devices here ({})",
-            text.trim()
-        );
-        return;
+        need!(Err(format!("no loop device can be had ({})", text.trim())));
     }
     assert!(good, "{text}");
     let _mounted = Mounted(&point);

@@ -2,10 +2,11 @@
 
 #[path = "common/card.rs"]
 mod card;
+#[path = "common/need.rs"]
+mod need;
 
-use card::{
-    BOOT_AT, ROOT_AT, code, have, image, noise, run, said, text, tree, westwork, with_imager,
-};
+use card::{BOOT_AT, ROOT_AT, code, image, noise, run, said, text, tree, westwork, with_imager};
+use need::{left_out, need};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -39,9 +40,8 @@ fn head_is_empty(card: &Path) -> bool {
 
 #[test]
 fn every_form_becomes_the_raw_image() {
-    if !have(&TOOLS) || !have(&["zstd", "xz", "gzip", "zip"]) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["zstd", "xz", "gzip", "zip"]));
     let dir = tempfile::tempdir().unwrap();
     tree(&dir.path().join("root"));
     let raw = image(&dir.path().join("root"), dir.path(), "a");
@@ -71,9 +71,8 @@ fn every_form_becomes_the_raw_image() {
 
 #[test]
 fn by_block_map_only_data_is_written_and_a_wrong_map_is_noticed() {
-    if !have(&TOOLS) || !have(&["bmaptool", "debugfs", "mtype", "zstd"]) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["bmaptool", "debugfs", "mtype", "zstd"]));
     let dir = tempfile::tempdir().unwrap();
     tree(&dir.path().join("root"));
     let raw = image(&dir.path().join("root"), dir.path(), "a");
@@ -143,9 +142,8 @@ fn by_block_map_only_data_is_written_and_a_wrong_map_is_noticed() {
 
 #[test]
 fn killed_in_the_middle_the_card_is_not_a_good_one_and_a_second_run_is() {
-    if !have(&TOOLS) || !have(&["sfdisk"]) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["sfdisk"]));
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     tree(&root);
@@ -215,9 +213,7 @@ fn killed_in_the_middle_the_card_is_not_a_good_one_and_a_second_run_is() {
 
 #[test]
 fn what_will_not_do_is_refused_before_anything_is_written() {
-    if !have(&TOOLS) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
     let dir = tempfile::tempdir().unwrap();
     tree(&dir.path().join("root"));
     let raw = image(&dir.path().join("root"), dir.path(), "a");
@@ -305,9 +301,8 @@ fn what_will_not_do_is_refused_before_anything_is_written() {
 
 #[test]
 fn settings_arrive_on_the_boot_partition() {
-    if !have(&TOOLS) || !have(&["mtype", "fsck.vfat", "zstd"]) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["mtype", "fsck.vfat", "zstd"]));
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     tree(&root);
@@ -399,17 +394,17 @@ fn settings_arrive_on_the_boot_partition() {
 struct Loop(String);
 
 impl Loop {
-    fn new(file: &Path) -> Option<Self> {
+    /// An error where none can be had.
+    fn new(file: &Path) -> Result<Self, String> {
         let out = Command::new("losetup")
             .args(["-f", "--show"])
             .arg(file)
             .output()
-            .ok()?;
-        if !out.status.success() {
-            println!("skipped: no loop device can be had: {}", said(&out).trim());
-            return None;
+            .unwrap();
+        match out.status.success() {
+            true => Ok(Self(String::from_utf8_lossy(&out.stdout).trim().to_owned())),
+            false => Err(format!("no loop device can be had: {}", said(&out).trim())),
         }
-        Some(Self(String::from_utf8_lossy(&out.stdout).trim().to_owned()))
     }
 }
 
@@ -421,9 +416,8 @@ impl Drop for Loop {
 
 #[test]
 fn a_real_device_is_written_and_a_mounted_one_is_refused() {
-    if !have(&TOOLS) || !have(&["losetup", "unshare"]) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["losetup", "unshare"]));
     let dir = tempfile::tempdir().unwrap();
     tree(&dir.path().join("root"));
     let raw = image(&dir.path().join("root"), dir.path(), "a");
@@ -431,9 +425,9 @@ fn a_real_device_is_written_and_a_mounted_one_is_refused() {
     old_card(&backing, fs::metadata(&raw).unwrap().len() + (4 << 20));
     run("mke2fs", &["-q", "-F", "-t", "ext4", text(&backing)]);
     let before = fs::read(&backing).unwrap();
-    let Some(device) = Loop::new(&backing) else {
-        return;
-    };
+    let device = Loop::new(&backing);
+    need!(device.as_ref().map(|_| ()).map_err(String::clone));
+    let device = device.unwrap();
     let mount = dir.path().join("mnt");
     fs::create_dir(&mount).unwrap();
     // Seen in the mount table; then by the kernel alone, from another mount namespace.
@@ -446,8 +440,10 @@ fn a_real_device_is_written_and_a_mounted_one_is_refused() {
         .output()
         .unwrap();
     if code(&out) == 77 {
-        println!("skipped: nothing can be mounted here");
-        return;
+        need!(Err(format!(
+            "nothing can be mounted: {}",
+            said(&out).trim()
+        )));
     }
     assert_eq!(code(&out), 2, "{}", said(&out));
     assert!(said(&out).contains("is mounted at"), "{}", said(&out));
@@ -492,8 +488,9 @@ fn the_disk_that_holds_the_system_is_refused() {
     let own = fs::metadata("/proc/self")
         .map(|facts| std::os::unix::fs::MetadataExt::uid(&facts))
         .unwrap();
-    if !root.starts_with("/dev/") || !Path::new(&root).exists() || !have(&["setpriv"]) {
-        println!("skipped: / lies on {root}");
+    need!(need::tools(&["setpriv"]));
+    if !root.starts_with("/dev/") || !Path::new(&root).exists() {
+        left_out!("/ lies on {root}, and not on a disk");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

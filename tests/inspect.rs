@@ -2,8 +2,11 @@
 
 #[path = "common/card.rs"]
 mod card;
+#[path = "common/need.rs"]
+mod need;
 
-use card::{BOOT_AT, ROOT_AT, code, have, image, run, said, text, tree, westwork, with_imager};
+use card::{BOOT_AT, ROOT_AT, code, image, run, said, text, tree, westwork, with_imager};
+use need::need;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -31,9 +34,8 @@ fn field<'a>(text: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn an_image_is_described_as_the_usual_tools_do() {
-    if !have(&TOOLS) || !have(&["dpkg-query", "minfo", "xz"]) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["dpkg-query", "minfo", "xz"]));
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     tree(&root);
@@ -160,9 +162,7 @@ fn an_image_is_described_as_the_usual_tools_do() {
 
 #[test]
 fn the_first_boots_state_is_shown() {
-    if !have(&TOOLS) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     tree(&root);
@@ -233,9 +233,8 @@ fn tree_again(root: &Path) {
 
 #[test]
 fn gpt_and_file_systems_that_cannot_be_read_are_named() {
-    if !have(&TOOLS) || !have(&["mksquashfs"]) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["mksquashfs"]));
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path().join("disk.img");
     let file = File::create(&disk).unwrap();
@@ -299,9 +298,7 @@ fn gpt_and_file_systems_that_cannot_be_read_are_named() {
 
 #[test]
 fn damaged_and_missing_images_are_errors_of_one_line() {
-    if !have(&TOOLS) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     tree(&root);
@@ -329,9 +326,8 @@ fn damaged_and_missing_images_are_errors_of_one_line() {
 
 #[test]
 fn every_difference_is_found_and_nothing_else() {
-    if !have(&TOOLS) || !have(&["setfattr", "debugfs"]) {
-        return;
-    }
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["setfattr", "debugfs"]));
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
     for root in [&a, &b] {

@@ -2,6 +2,7 @@
 
 use crate::common::{Tree, both, host_state, target};
 use crate::fixture::{Process, family, left, wait};
+use crate::need::{self, need};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -157,10 +158,7 @@ impl Drop for SmallDisk<'_> {
 
 #[test]
 fn a_full_disk_is_named_and_the_build_goes_on_with_room() {
-    if !nix::unistd::getuid().is_root() {
-        println!("skipped: only root can mount a small disk");
-        return;
-    }
+    need!(need::root());
     let tree = tree();
     let at = tree.dir.join("work");
     // In the bootstrap …

@@ -1,6 +1,7 @@
 //! The same packages again: lock file, package cache, and layers that are there.
 
 use crate::common::{PROGRAM, Tree, both, cache, release, target};
+use crate::need::{self, test_name};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -55,8 +56,8 @@ pub(crate) fn image(deploy: &Path) -> String {
 /// Runs the program in a network namespace without interfaces, which only root can make so
 /// that the ids of ordinary users remain; it must succeed.
 fn without_network(tree: &Tree, args: &[&str]) -> Option<String> {
-    if !nix::unistd::getuid().is_root() {
-        println!("not root: the network stays");
+    if let Err(missing) = need::root() {
+        need::missing(test_name!(), &missing);
         return None;
     }
     let output = Command::new("unshare")

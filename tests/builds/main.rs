@@ -9,6 +9,8 @@ mod failing;
 mod fixture;
 mod killed;
 mod locked;
+#[path = "../common/need.rs"]
+mod need;
 mod ordinary;
 mod pigen;
 mod proof;

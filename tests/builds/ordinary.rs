@@ -1,6 +1,7 @@
 //! An ordinary user with a subuid range, for as long as a test needs one.
 
 use crate::fixture::PROGRAM;
+use crate::need;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -29,17 +30,17 @@ fn id(flag: &str) -> Option<u32> {
 }
 
 impl Ordinary {
-    /// `None`, and a word on why, where no user can be made.
-    pub(crate) fn new() -> Option<Self> {
-        if !nix::unistd::getuid().is_root() {
-            println!("skipped: not root, so every other test was an ordinary user's already");
+    /// `None`, and a word on why, where `test` needs no further user, or none can be made.
+    pub(crate) fn new(test: &str) -> Option<Self> {
+        if need::root().is_err() {
+            need::count(test, "every test is an ordinary user's already");
             return None;
         }
         let made = Command::new("useradd")
             .args(["--no-create-home", "--shell", "/bin/sh", USER])
             .output();
         if !made.is_ok_and(|out| out.status.success()) {
-            println!("skipped: cannot make a user");
+            need::missing(test, "a user that useradd makes");
             return None;
         }
         let dir = tempfile::Builder::new()
@@ -53,7 +54,7 @@ impl Ordinary {
         };
         let subuid = fs::read_to_string("/etc/subuid").unwrap_or_default();
         if !subuid.contains(&format!("{USER}:")) {
-            println!("skipped: the new user has no subuid range");
+            need::missing(test, "a range in /etc/subuid for a new user");
             return None;
         }
         fs::set_permissions(user.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();

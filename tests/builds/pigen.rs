@@ -4,6 +4,7 @@
 
 use crate::common::release;
 use crate::fixture::{Fixture, PRERUN, PROGRAM};
+use crate::need::test_name;
 use crate::ordinary::Ordinary;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -349,7 +350,7 @@ fn a_tree_with_every_construct_is_what_its_author_expects() {
             "{name} differs when emulated"
         );
     }
-    if let Some(user) = Ordinary::new() {
+    if let Some(user) = Ordinary::new(test_name!()) {
         for made in ["work", "work-emulated", "emulated", "deploy"] {
             let _ = fs::remove_dir_all(f.root.join(made));
         }

@@ -1,13 +1,14 @@
 //! The same for an ordinary user.
 
 use crate::fixture::Fixture;
+use crate::need::test_name;
 use crate::ordinary::Ordinary;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 #[test]
 fn an_ordinary_user_builds_too() {
-    let Some(user) = Ordinary::new() else {
+    let Some(user) = Ordinary::new(test_name!()) else {
         return;
     };
     let f = Fixture::with_base("arm64");

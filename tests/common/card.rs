@@ -12,20 +12,6 @@ use westwork_gen::export::{ExportRequest, export};
 pub(crate) const BOOT_AT: u64 = 4 << 20;
 pub(crate) const ROOT_AT: u64 = 44 << 20;
 
-/// Whether all `tools` are installed; prints which are not.
-pub(crate) fn have(tools: &[&str]) -> bool {
-    let found = |tool: &&str| {
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        path.split(':')
-            .any(|dir| Path::new(dir).join(tool).exists())
-    };
-    let missing: Vec<_> = tools.iter().filter(|tool| !found(tool)).collect();
-    if !missing.is_empty() {
-        println!("skipped: not installed: {missing:?}");
-    }
-    missing.is_empty()
-}
-
 /// Output of a program that must succeed.
 pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let out = Command::new(program).args(args).output().unwrap();

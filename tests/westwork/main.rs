@@ -6,6 +6,8 @@
 
 mod browser;
 mod machine;
+#[path = "../common/need.rs"]
+mod need;
 mod network;
 mod owner;
 mod telephone;
@@ -13,6 +15,7 @@ mod upgrade;
 
 use browser::Browser;
 use machine::{Card, Machine};
+use need::need;
 use network::{ACCESS_POINT, BOX, Network, open_ports};
 use owner::Owner;
 use std::path::{Path, PathBuf};
@@ -88,10 +91,7 @@ const OWNER: Owner = Owner {
 
 #[test]
 fn a_box_is_set_up_used_and_restored() {
-    if let Some(why) = network::obstacle() {
-        println!("SKIPPED: {why}");
-        return;
-    }
+    need!(network::usable());
     // Built outside of the namespace, in which there is no network.
     let Some(image) = network::enter("a_box_is_set_up_used_and_restored", image) else {
         return;
@@ -144,10 +144,7 @@ const MOMENTS: [u64; 9] = [0, 2, 4, 7, 10, 13, 16, 19, 22];
 #[test]
 #[ignore = "half an hour"]
 fn power_may_be_cut_at_any_moment_of_the_set_up() {
-    if let Some(why) = network::obstacle() {
-        println!("SKIPPED: {why}");
-        return;
-    }
+    need!(network::usable());
     let test = "power_may_be_cut_at_any_moment_of_the_set_up";
     let Some(image) = network::enter(test, image) else {
         return;

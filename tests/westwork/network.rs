@@ -1,7 +1,9 @@
 //! A network namespace as the neighbourhood of the box: a home network with DHCP on one
 //! tap device, and on another the way into its set-up Wi-Fi.
 
+use crate::need::Need;
 use crate::{run, succeed};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -25,7 +27,7 @@ pub(crate) fn enter(test: &str, make: impl Fn() -> PathBuf) -> Option<PathBuf> {
     if let Some(image) = std::env::var_os(INSIDE) {
         return Some(image.into());
     }
-    let status = Command::new("unshare")
+    let mut child = Command::new("unshare")
         .args([
             "--map-root-user",
             "--net",
@@ -37,21 +39,30 @@ pub(crate) fn enter(test: &str, make: impl Fn() -> PathBuf) -> Option<PathBuf> {
         .arg(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture", "--include-ignored"])
         .env(INSIDE, make().canonicalize().unwrap())
-        .status()
+        .stdout(Stdio::piped())
+        .spawn()
         .expect("unshare");
+    // Indented, for its own closing line is not one of this run.
+    let said = BufReader::new(child.stdout.take().expect("a pipe"));
+    for line in said.lines() {
+        println!("  {}", line.expect("text of the test"));
+    }
+    let status = child.wait().expect("unshare");
     assert!(status.success(), "{test}: {status}");
     None
 }
 
-/// Why the test cannot run on this machine, if so.
-pub(crate) fn obstacle() -> Option<&'static str> {
+/// Whether this machine has what the tests need.
+pub(crate) fn usable() -> Need {
     let tap = "ip tuntap add x0 mode tap";
     let works = Command::new("unshare")
         .args(["--map-root-user", "--net", "--", "sh", "-c", tap])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    (!works).then_some("network namespaces or /dev/net/tun cannot be used here")
+    works
+        .then_some(())
+        .ok_or_else(|| "network namespaces or /dev/net/tun cannot be used here".to_owned())
 }
 
 /// DHCP for the home network; ends when dropped.
