@@ -26,21 +26,34 @@ fn listing(dir: &Path) -> Vec<String> {
     names
 }
 
+/// Every subcommand that `--help` lists.
+fn subcommands(dir: &Path) -> Vec<String> {
+    let help = text(&westwork(dir, &["--help"]));
+    let listed = help
+        .split("Commands:\n")
+        .nth(1)
+        .expect("a list of commands");
+    let lines = listed.lines().take_while(|line| line.starts_with("  "));
+    let mut names: Vec<String> = lines
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
+    names.retain(|name| name != "help");
+    names
+}
+
 #[test]
 fn help_fits_eighty_columns_and_ends_well() {
     let dir = tempfile::tempdir().unwrap();
-    for args in [
-        &["--help"][..],
-        &["build", "--help"],
-        &["plan", "--help"],
-        &["check", "--help"],
-        &["shell", "--help"],
-        &["boot", "--help"],
-        &["flash", "--help"],
-        &["inspect", "--help"],
-        &["diff", "--help"],
-    ] {
-        let output = westwork(dir.path(), args);
+    let names = subcommands(dir.path());
+    for known in ["build", "why", "clean", "lock", "diff"] {
+        assert!(names.iter().any(|name| name == known), "{names:?}");
+    }
+    let mut all = vec![vec!["--help"]];
+    all.extend(names.iter().map(|name| vec![name.as_str(), "--help"]));
+    for args in all {
+        let output = westwork(dir.path(), &args);
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         for line in text(&output).lines() {
             assert!(line.chars().count() <= 80, "{args:?}: {line}");
