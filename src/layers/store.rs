@@ -24,6 +24,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// The further layer of a step in progress.
+const BENEATH: &str = "beneath";
 /// Changes with every start of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -223,17 +225,36 @@ impl Store {
         self.dir.join(key.id()).join("upper")
     }
 
-    /// Starts a layer on top of `stack` (bottom first) and mounts it at `at`.
-    pub fn begin(&self, record: Record, stack: &[Key], at: &Path) -> Result<NewLayer<'_>> {
+    /// Starts a layer on top of `stack` (bottom first) and mounts it at `at`. `beneath` is shown
+    /// what the stack gives and fills a further layer, which the step sees and its own layer
+    /// does not have; it says whether there is to be one.
+    pub fn begin(
+        &self,
+        record: Record,
+        stack: &[Key],
+        at: &Path,
+        beneath: impl FnOnce(&Path, &Path) -> Result<bool>,
+    ) -> Result<NewLayer<'_>> {
         let name = format!("new-{}", record.key.id());
         let dir = self.dir.join(&name);
         remove(&dir)?;
         fs::create_dir_all(dir.join("upper"))
             .with_context(|| format!("making {}", dir.display()))?;
         fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
-        self.mount(lower_dirs(stack), Some(&name), at)?;
+        let mut lower = lower_dirs(stack);
+        let further = dir.join(BENEATH);
+        fs::create_dir(&further).with_context(|| format!("making {}", further.display()))?;
+        let filled = {
+            let _view = self.view(stack, at)?;
+            beneath(at, &further)?
+        };
+        if filled {
+            lower.insert(0, format!("{name}/{BENEATH}"));
+        }
+        self.mount(lower, Some(&name), at)?;
         Ok(NewLayer {
             store: self,
+            beneath: filled,
             record,
             dir,
             at: at.to_owned(),
@@ -375,6 +396,8 @@ fn lower_dirs(stack: &[Key]) -> Vec<String> {
 /// A layer in the making. Dropped without [`NewLayer::commit`], it never was.
 pub struct NewLayer<'a> {
     store: &'a Store,
+    /// Whether a further layer is beneath it.
+    pub beneath: bool,
     record: Record,
     dir: PathBuf,
     at: PathBuf,
@@ -405,6 +428,7 @@ impl NewLayer<'_> {
 
     fn close(&self) -> Result<()> {
         crate::sandbox::mounts::unmount(&self.at)?;
+        remove(&self.dir.join(BENEATH))?;
         remove(&self.dir.join("work"))
     }
 }

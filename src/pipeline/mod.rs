@@ -32,7 +32,8 @@ use crate::plan::Stage;
 use crate::plan::step::{Step, StepKind};
 use crate::sandbox::mounts;
 use crate::sandbox::mounts::Tree;
-use crate::sandbox::rootfs::{EMULATOR_VAR, forget_stand_ins};
+use crate::sandbox::rootfs::EMULATOR_VAR;
+use crate::sandbox::stand_ins;
 use crate::steps::patch;
 use crate::steps::script::{self, Setting};
 use anyhow::{Context as _, Result};
@@ -211,9 +212,12 @@ impl<'a> Build<'a> {
             return self.reached(name, key);
         }
         let mark = self.timings.begin();
-        let layer = self
-            .store
-            .begin(entry.record.clone(), &schedule.stack_below(index), &at)?;
+        let layer = self.store.begin(
+            entry.record.clone(),
+            &schedule.stack_below(index),
+            &at,
+            |below, layer| stand_ins::fill(&below.join("rootfs"), layer),
+        )?;
         let before = match entry.at.previous {
             Some(previous) if previous.name != entry.at.stage.name => Some(self.store.view(
                 &schedule.stack_before_stage(index),
@@ -236,7 +240,7 @@ impl<'a> Build<'a> {
         if let (Some(_), Some(previous)) = (&before, entry.at.previous) {
             mounts.push(stage_work_dir(&self.work, previous));
         }
-        let context = self.context(&entry.at, &mounts, Some(&staging))?;
+        let context = self.context(&entry.at, &mounts, Some(&staging), layer.beneath)?;
         self.prepare_toolchains(entry.step, &context)?;
         let env = self.env(&entry.at);
         let setting = Setting {
@@ -254,7 +258,11 @@ impl<'a> Build<'a> {
         match result {
             Ok(()) => {
                 output.done();
-                let key = layer.commit(|upper| forget_stand_ins(&upper.join("rootfs")))?;
+                let beneath = layer.beneath;
+                let key = layer.commit(|upper| match beneath {
+                    true => Ok(()),
+                    false => stand_ins::forget(&upper.join("rootfs")),
+                })?;
                 self.durable.committed(self.store.layer(&key));
                 self.timings
                     .end(&mark, name, disk_usage(&self.store.upper(&key)));
@@ -363,7 +371,7 @@ impl<'a> Build<'a> {
             ..entry.at
         };
         let env = self.env(&at);
-        let context = self.context(&at, &[], None)?;
+        let context = self.context(&at, &[], None, false)?;
         let setting = Setting {
             env: &env,
             context: &context,

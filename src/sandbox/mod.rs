@@ -13,6 +13,7 @@ pub mod isolate;
 pub mod mounts;
 pub(crate) mod overlay;
 pub mod rootfs;
+pub mod stand_ins;
 mod supervise;
 pub mod view;
 

@@ -16,3 +16,4 @@ mod pigen;
 mod proof;
 mod shared;
 mod user;
+mod wall;
