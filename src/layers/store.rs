@@ -244,7 +244,7 @@ impl Store {
         let mut lower = lower_dirs(stack);
         let further = dir.join(BENEATH);
         fs::create_dir(&further).with_context(|| format!("making {}", further.display()))?;
-        let filled = {
+        let filled = !stack.is_empty() && {
             let _view = self.view(stack, at)?;
             beneath(at, &further)?
         };

@@ -196,6 +196,15 @@ fn hostile(sentinel: &Path, socket: &str) -> Fixture {
     );
     f.file("evil/01-image/00-run-chroot", IN_THE_IMAGE);
     f.file("evil/01-image/01-run-chroot", AFTERWARDS);
+    // What an image has to have.
+    f.script(
+        "evil/02-boot/00-run.sh",
+        r#"#!/bin/bash -e
+mkdir -p "$ROOTFS_DIR/boot/firmware"
+echo 'console=tty1 root=ROOTDEV rootwait' >"$ROOTFS_DIR/boot/firmware/cmdline.txt"
+printf 'ROOTDEV / ext4 defaults 0 1\nBOOTDEV /boot/firmware vfat defaults 0 2\n' >"$ROOTFS_DIR/etc/fstab"
+"#,
+    );
     f.file("evil/EXPORT_IMAGE", "");
     f
 }
