@@ -13,7 +13,7 @@ use crate::layers::deployed;
 use crate::layers::job::{Job, Locked};
 use crate::layers::progress::Progress;
 use crate::layers::schedule::Schedule;
-use crate::layers::store::Store;
+use crate::layers::store::{SAME_IDS, Store};
 use crate::native::dispatch::Mode;
 use crate::pipeline;
 use crate::sandbox::{self, Terminal};
@@ -69,7 +69,8 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
                 state: &state,
                 locked: locked.as_ref(),
             };
-            let schedule = Schedule::new(&job, &Store::at(&config.work_dir), Some(&last))?;
+            let schedule =
+                Schedule::new(&job, &Store::at(&config.work_dir, SAME_IDS), Some(&last))?;
             if let Some(files) = deployed::all_there(&job, &schedule)? {
                 println!("nothing has changed since the last build");
                 files

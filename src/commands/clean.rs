@@ -12,6 +12,6 @@ pub(super) fn clean(args: &ConfigArgs, what: What) -> Result<u8> {
     let (config, plan) = check::plan(&variants::only(&request(args)?, "clean")?)?;
     let _held = work::hold(&config.work_dir, "clean")?;
     in_sandbox(&config, &plan, Terminal::Detached, || {
-        clean::clean(&config.work_dir, what).map(|()| 0)
+        clean::clean(&config.work_dir, what).map(|sound| u8::from(!sound))
     })
 }

@@ -8,7 +8,7 @@ use crate::cli::ConfigArgs;
 use crate::layers::job::Job;
 use crate::layers::progress::Progress;
 use crate::layers::schedule::Schedule;
-use crate::layers::store::Store;
+use crate::layers::store::{SAME_IDS, Store};
 use anyhow::Result;
 
 /// Prints what `text` makes of the schedule of each image.
@@ -32,7 +32,7 @@ pub(super) fn show_schedules(
             locked: None,
         };
         let last = Progress::last(&config)?;
-        let schedule = Schedule::new(&job, &Store::at(&config.work_dir), last.as_ref())?;
+        let schedule = Schedule::new(&job, &Store::at(&config.work_dir, SAME_IDS), last.as_ref())?;
         print!("{}", text(&schedule)?);
     }
     Ok(0)

@@ -13,7 +13,7 @@ use crate::cli::ConfigArgs;
 use crate::config::Config;
 use crate::layers::context::Context as Told;
 use crate::layers::progress::Progress;
-use crate::layers::store::{Key, Store};
+use crate::layers::store::{Key, SAME_IDS, Store};
 use crate::layers::variables::Place;
 use crate::native::dispatch::Dispatch;
 use crate::plan::Plan;
@@ -41,7 +41,7 @@ pub(super) fn shell(args: &ConfigArgs, at: Option<&str>, keep: bool) -> Result<u
 /// When nothing was built yet, or no stage or step has that name.
 fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Result<u8> {
     let progress = Progress::load(config)?;
-    let store = Store::open(&config.work_dir)?;
+    let store = Store::open(&config.work_dir, SAME_IDS)?;
     let mount_point = config.work().join("shell");
     let (name, mut stack) = match last_step(&progress, at)? {
         Some((name, key)) => (name.clone(), store.stack(key)),

@@ -1,8 +1,10 @@
 //! The store of layers: one directory of changes a step, committed by one rename.
 //!
 //! ```text
+//! work/layers/format          whose ids the owners in it are
 //! work/layers/3f9a0c41b2d7/   upper/      what the step changed, as overlayfs keeps it
-//!                             layer.json  its key, its parent and what the key was made of
+//!                             layer.json  its key, its parent and what the key was made of,
+//!                                         and a digest of upper/
 //!                             durable     everything of it is on the disk
 //! work/layers/new-3f9a…/      a step in progress; worthless, and thrown away, unless committed
 //! work/layers/failed-3f9a…/   the last failed step, kept so that one can look inside
@@ -12,102 +14,75 @@
 //! Nothing is synced while a step runs, so after a power loss a committed layer may be half
 //! there. A layer counts if it was committed since this machine started, or if it is durable.
 
-use crate::base::work;
+use crate::base::{lock, work};
+use crate::layers::digest;
 use crate::layers::durable::{DURABLE, Durable};
-use anyhow::{Context, Result, ensure};
-use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MsFlags, mount};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use crate::layers::mounts::{Scratch, View, lower_dirs, make_scratch, overlay};
+use anyhow::{Context, Result, bail};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Changes with every start of the machine.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+pub use crate::layers::identity::{Inputs, Key, Record};
+pub(crate) use crate::layers::mounts::remove;
 
-/// Length of a layer's directory name. Mount options must fit a page (4096 bytes) with all
-/// lower layers in them; 48 bits are plenty to tell the layers of one store apart.
-const ID_LENGTH: usize = 12;
+/// Name of the file in the store that says whose ids the owners in it are.
+const FORMAT: &str = "format";
 
-/// What a layer is made from: every input by name, in a fixed order.
-pub type Inputs = BTreeMap<String, String>;
-
-/// Identity of a committed layer: the hash of its parent's key and its inputs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Key(String);
-
-impl Key {
-    /// Key of the layer that `inputs` make on top of `parent`.
-    pub fn new(parent: Option<&Self>, inputs: &Inputs) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(parent.map_or("", |key| key.0.as_str()));
-        for (name, value) in inputs {
-            // Lengths keep neighbouring texts apart.
-            hash.update(format!("\n{}:{name}={}:{value}", name.len(), value.len()));
-        }
-        Self(hex::encode(hash.finalize()))
-    }
-
-    /// All of it, in hex.
-    pub fn hash(&self) -> &str {
-        &self.0
-    }
-
-    /// The layer's directory name.
-    pub fn id(&self) -> &str {
-        &self.0[..ID_LENGTH]
-    }
-}
-
-/// Metadata kept beside a layer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Record {
-    pub key: Key,
-    pub parent: Option<Key>,
-    /// Step name, for people.
-    pub name: String,
-    pub inputs: Inputs,
-    /// Since which start of the machine the layer is there; set when it is committed.
-    #[serde(default)]
-    pub boot: String,
-}
-
-impl Record {
-    /// The record of the layer that the step `name` makes of `inputs` on top of `parent`.
-    pub fn new(name: &str, parent: Option<Key>, inputs: Inputs) -> Self {
-        Self {
-            key: Key::new(parent.as_ref(), &inputs),
-            parent,
-            name: name.to_owned(),
-            inputs,
-            boot: String::new(),
-        }
-    }
-}
+/// Ids of builds that nothing is written down of: those of earlier versions.
+pub const SAME_IDS: &str = "";
 
 /// The directory of all layers.
 pub struct Store {
     dir: PathBuf,
+    /// Its layers were made with other ids, and count as not there.
+    foreign: bool,
 }
 
 impl Store {
-    /// The store below `work_dir`, to be looked at.
-    pub fn at(work_dir: &Path) -> Self {
-        Self {
-            dir: work_dir.join("layers"),
-        }
+    /// The store below `work_dir`, to be looked at. `ids` tells this build's map of user ids from
+    /// others: the owners of files in a layer mean nothing under another one.
+    pub fn at(work_dir: &Path, ids: &str) -> Self {
+        let dir = work_dir.join("layers");
+        let foreign = format_of(&dir) != ids;
+        Self { dir, foreign }
     }
 
-    /// The store below `work_dir`, to be worked with; made if needed. The process's working
-    /// directory becomes the store: mounts name layers relative to it.
-    pub fn open(work_dir: &Path) -> Result<Self> {
-        let store = Self::at(work_dir);
+    /// The store below `work_dir`, to be worked with; made if needed. Layers that were made with
+    /// other `ids` are removed. The process's working directory becomes the store: mounts name
+    /// layers relative to it.
+    ///
+    /// # Errors
+    /// When it cannot be made, or what is to go cannot be removed.
+    pub fn open(work_dir: &Path, ids: &str) -> Result<Self> {
+        let mut store = Self::at(work_dir, ids);
         fs::create_dir_all(store.dir.join("empty"))
             .with_context(|| format!("making {}", store.dir.display()))?;
+        close(&store.dir)?;
+        store.settle(ids)?;
         std::env::set_current_dir(&store.dir).context("changing to the layer store")?;
         Ok(store)
+    }
+
+    /// Removes the layers of others than `ids`.
+    fn settle(&mut self, ids: &str) -> Result<()> {
+        if !self.foreign {
+            return Ok(());
+        }
+        // Another build of the same command may be doing the same.
+        let _turn = lock::wait_for_dir(&self.dir)?;
+        if format_of(&self.dir) != ids {
+            if self.entries()?.iter().any(|(_, record)| record.is_some()) {
+                eprintln!(
+                    "note: the layers in {} were made with other user ids; they are made again",
+                    self.dir.display()
+                );
+            }
+            self.clear()?;
+            work::write(&self.dir.join(FORMAT), format!("{ids}\n").as_bytes())?;
+        }
+        self.foreign = false;
+        Ok(())
     }
 
     /// Throws away what an interrupted run left; for the one that holds the work directory.
@@ -127,17 +102,18 @@ impl Store {
 
     /// The record of the committed layer with this key, if it is there and can be relied on.
     pub fn find(&self, key: &Key) -> Option<Record> {
-        let boot = boot_id();
+        let boot = work::boot_id();
+        let dir = self.layer(key);
         self.record(key).filter(|record| {
-            self.dir.join(key.id()).join(DURABLE).exists()
-                || (!boot.is_empty() && record.boot == boot)
+            is_dir(&dir.join("upper"))
+                && (dir.join(DURABLE).exists() || (!boot.is_empty() && record.boot == boot))
         })
     }
 
     /// The record of the layer with this key, reliable or not.
     pub fn record(&self, key: &Key) -> Option<Record> {
-        let record: Record = work::load(&self.dir.join(key.id()).join("layer.json")).ok()??;
-        (record.key == *key).then_some(record)
+        let record: Record = work::load(&self.layer(key).join("layer.json")).ok()??;
+        (!self.foreign && record.is_of(key)).then_some(record)
     }
 
     /// The layers up to and with `tip`, bottom first.
@@ -151,31 +127,36 @@ impl Store {
 
     /// Where layers are made durable in the background from now on.
     pub fn durable(&self) -> Result<Durable> {
-        Durable::start(&self.dir)
+        Durable::start(&self.dir, |layer| seal(layer).map(drop))
     }
 
     /// Waits until no other build is making the layer `key`; none is while the guard lives.
     pub fn making(&self, key: &Key) -> Result<Making> {
         let path = self.dir.join(format!("making-{}", key.id()));
-        let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
-        match Flock::lock(file, FlockArg::LockExclusive) {
-            Ok(lock) => Ok(Making { _lock: lock }),
-            Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
-        }
+        Ok(Making {
+            _lock: lock::wait(&path)?,
+        })
     }
 
-    /// Directories of the store, with the records of those that are layers or were to be.
-    pub(crate) fn entries(&self) -> Result<Vec<(PathBuf, Option<Record>)>> {
-        let mut entries = Vec::new();
+    /// Directories of the store, whatever they are.
+    pub(crate) fn directories(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir).into_iter().flatten() {
             let entry = entry.context("reading the layer store")?;
             let kind = entry.file_type().context("reading the layer store")?;
             if kind.is_dir() && entry.file_name() != "empty" {
-                let record = work::load(&entry.path().join("layer.json"))?;
-                entries.push((entry.path(), record));
+                found.push(entry.path());
             }
         }
-        Ok(entries)
+        Ok(found)
+    }
+
+    /// The same, with the records of those that are layers or were to be.
+    pub(crate) fn entries(&self) -> Result<Vec<(PathBuf, Option<Record>)>> {
+        let entries = self.directories()?.into_iter();
+        entries
+            .map(|path| Ok((path.clone(), work::load(&path.join("layer.json"))?)))
+            .collect()
     }
 
     /// Commits the layer of `record` from elsewhere: `fill` is given an empty directory and says
@@ -196,18 +177,17 @@ impl Store {
         let dir = self.dir.join(format!("new-{}", record.key.id()));
         remove(&dir)?;
         fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-        let filled = fill(&dir)?;
-        let found: Option<Record> = work::load(&dir.join("layer.json")).unwrap_or_default();
-        let same = |found: &Record| {
-            found.key == record.key && Key::new(found.parent.as_ref(), &found.inputs) == found.key
-        };
-        let Some(mut found) = found.filter(|found| filled && same(found)) else {
+        let judged = fill(&dir).and_then(|filled| match filled {
+            true => received(&dir, &record.key),
+            false => Ok(None),
+        });
+        let Ok(Some(mut found)) = judged else {
             remove(&dir)?;
-            return Ok(false);
+            return judged.map(|_| false);
         };
-        found.boot = boot_id();
-        work::save(&dir.join("layer.json"), &found)?;
-        let last = self.dir.join(record.key.id());
+        found.boot = work::boot_id();
+        work::save_unsynced(&dir.join("layer.json"), &found)?;
+        let last = self.layer(&record.key);
         remove(&last)?;
         fs::rename(&dir, &last).with_context(|| format!("committing layer {}", record.key.id()))?;
         Ok(true)
@@ -228,10 +208,8 @@ impl Store {
         let name = format!("new-{}", record.key.id());
         let dir = self.dir.join(&name);
         remove(&dir)?;
-        fs::create_dir_all(dir.join("upper"))
-            .with_context(|| format!("making {}", dir.display()))?;
-        fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
-        self.mount(lower_dirs(stack), Some(&name), at)?;
+        make_scratch(&dir)?;
+        overlay(lower_dirs(stack), Some(&name), at)?;
         Ok(NewLayer {
             store: self,
             record,
@@ -240,54 +218,47 @@ impl Store {
         })
     }
 
-    /// Mounts `lower` (top first) at `at`, read-only, or with `scratch` (a directory of the
-    /// store with `upper` and `work`) on top to take changes.
-    fn mount(&self, mut lower: Vec<String>, scratch: Option<&str>, at: &Path) -> Result<()> {
-        let layers = lower.len();
-        // overlayfs wants at least one lower directory, and two when nothing is on top.
-        lower.push("empty".to_owned());
-        let mut options = format!("userxattr,lowerdir={}", lower.join(":"));
-        if let Some(scratch) = scratch {
-            options += &format!(",volatile,upperdir={scratch}/upper,workdir={scratch}/work");
-        }
-        ensure!(
-            options.len() < 4096,
-            "too many layers ({layers}) for one mount"
-        );
-        fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
-        mount(
-            Some("overlay"),
-            at,
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        )
-        .with_context(|| format!("mounting {layers} layers at {}", at.display()))
-    }
-
-    /// Mounts `stack` read-only at `at` until the returned guard is dropped.
+    /// Mounts `stack` (bottom first) read-only at `at` until the returned guard is dropped.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
     pub fn view(&self, stack: &[Key], at: &Path) -> Result<View> {
-        self.mount(lower_dirs(stack), None, at)?;
-        Ok(View { at: at.to_owned() })
+        View::new(lower_dirs(stack), at)
     }
 
     /// Mounts `stack` with a throw-away top layer at `at`; changes go when the guard is dropped.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
     pub fn scratch(&self, name: &str, stack: &[Key], at: &Path) -> Result<Scratch> {
-        self.scratch_over(name, lower_dirs(stack), at)
+        Scratch::new(&self.dir, &format!("new-{name}"), lower_dirs(stack), at)
     }
 
-    fn scratch_over(&self, name: &str, lower: Vec<String>, at: &Path) -> Result<Scratch> {
-        let name = format!("new-{name}");
-        let dir = self.dir.join(&name);
-        remove(&dir)?;
-        fs::create_dir_all(dir.join("upper"))
-            .with_context(|| format!("making {}", dir.display()))?;
-        fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
-        self.mount(lower, Some(&name), at)?;
-        Ok(Scratch {
-            dir,
-            view: Some(View { at: at.to_owned() }),
-        })
+    /// Mounts `stack`, and the half-done layer `failed` on it, at `at`, to look around in.
+    /// Changes are thrown away with the returned guard; with `keep` they stay in the returned
+    /// directory and are there again the next time.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn look_into(
+        &self,
+        stack: &[Key],
+        failed: Option<&Key>,
+        keep: bool,
+        at: &Path,
+    ) -> Result<(Scratch, Option<PathBuf>)> {
+        let mut lower = lower_dirs(stack);
+        let mut id = stack.last().map_or("empty", Key::id);
+        if let Some(key) = failed {
+            lower.insert(0, format!("failed-{}/upper", key.id()));
+            id = key.id();
+        }
+        if !keep {
+            return Ok((Scratch::new(&self.dir, "new-shell", lower, at)?, None));
+        }
+        let name = format!("kept-{id}");
+        let kept = self.dir.join(&name).join("upper");
+        Ok((Scratch::kept(&self.dir, &name, lower, at)?, Some(kept)))
     }
 
     /// Whether the half-done layer of this failed step is there.
@@ -307,69 +278,87 @@ impl Store {
         self.dir.join(format!("failed-{}", key.id()))
     }
 
-    /// Mounts `stack`, and the half-done layer `failed` on it, at `at`, to look around in.
-    /// Changes are thrown away with the returned guard; with `keep` they stay in the returned
-    /// directory and are there again the next time.
-    pub fn look_into(
-        &self,
-        stack: &[Key],
-        failed: Option<&Key>,
-        keep: bool,
-        at: &Path,
-    ) -> Result<(Scratch, Option<PathBuf>)> {
-        let mut lower = lower_dirs(stack);
-        let mut id = stack.last().map_or("empty", Key::id);
-        if let Some(key) = failed {
-            lower.insert(0, format!("failed-{}/upper", key.id()));
-            id = key.id();
-        }
-        if !keep {
-            return Ok((self.scratch_over("shell", lower, at)?, None));
-        }
-        let name = format!("kept-{id}");
-        let dir = self.dir.join(&name);
-        fs::create_dir_all(dir.join("upper"))
-            .with_context(|| format!("making {}", dir.display()))?;
-        remove(&dir.join("work"))?;
-        fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
-        self.mount(lower, Some(&name), at)?;
-        let scratch = Scratch {
-            // Only overlayfs's own directory goes.
-            dir: dir.join("work"),
-            view: Some(View { at: at.to_owned() }),
-        };
-        Ok((scratch, Some(dir.join("upper"))))
-    }
-
     /// Forgets every layer.
     pub fn clear(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.dir).context("reading the layer store")? {
-            let path = entry.context("reading the layer store")?.path();
-            if path.is_dir() && path.file_name().is_some_and(|name| name != "empty") {
-                remove(&path)?;
-            }
+        for path in self.directories()? {
+            remove(&path)?;
         }
         Ok(())
     }
 }
 
+/// Lets nobody else in: a layer has setuid programs of the image, and whatever a step makes.
+fn close(dir: &Path) -> Result<()> {
+    fs::set_permissions(dir, Permissions::from_mode(0o700))
+        .with_context(|| format!("setting the mode of {}", dir.display()))
+}
+
+/// Whose ids the owners in the store are; empty if nothing was written down, as by earlier versions.
+fn format_of(dir: &Path) -> String {
+    let text = fs::read_to_string(dir.join(FORMAT)).unwrap_or_default();
+    text.trim_end().to_owned()
+}
+
+/// Whether `path` is a directory, and no link to one.
+fn is_dir(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
+/// Takes the digest of the committed layer in `dir`, unless that was done, and writes it down.
+/// Returns it as it was taken when the layer was new.
+///
+/// # Errors
+/// When the layer or its record cannot be read or written.
+pub(crate) fn seal(dir: &Path) -> Result<String> {
+    let path = dir.join("layer.json");
+    let mut record: Record =
+        work::load(&path)?.with_context(|| format!("finding the record {}", path.display()))?;
+    if let Some(digest) = record.digest {
+        return Ok(digest);
+    }
+    let digest = digest::of(&dir.join("upper"))?;
+    record.digest = Some(digest.clone());
+    work::save_unsynced(&path, &record)?;
+    Ok(digest)
+}
+
+/// Whether the committed layer in `dir` is what it was when it was new. One without a digest is
+/// taken as it is.
+///
+/// # Errors
+/// When the layer cannot be read.
+pub(crate) fn is_sound(dir: &Path) -> Result<bool> {
+    let digest = seal(dir)?;
+    Ok(digest == digest::of(&dir.join("upper"))?)
+}
+
+/// The record of the layer `key` that was unpacked into `dir`, if it is that layer and whole.
+fn received(dir: &Path, key: &Key) -> Result<Option<Record>> {
+    let upper = dir.join("upper");
+    let found: Option<Record> = work::load(&dir.join("layer.json"))?;
+    let Some(found) = found.filter(|found| found.is_of(key) && is_dir(&upper)) else {
+        return Ok(None);
+    };
+    if has_link_for_root(&upper) {
+        return Ok(None);
+    }
+    let whole = match &found.digest {
+        Some(digest) => digest::of(&upper)? == *digest,
+        None => true,
+    };
+    Ok(whole.then_some(found))
+}
+
+/// Whether a layer has something in the place of the root file system's directory that would
+/// lead elsewhere. A device is overlayfs's mark for what was removed.
+fn has_link_for_root(upper: &Path) -> bool {
+    fs::symlink_metadata(upper.join("rootfs"))
+        .is_ok_and(|meta| !meta.is_dir() && !meta.file_type().is_char_device())
+}
+
 /// Held while a layer is made.
 pub struct Making {
-    _lock: Flock<File>,
-}
-
-/// What this start of the machine is called; empty when the kernel does not say.
-fn boot_id() -> String {
-    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
-}
-
-/// The stack's directories as overlayfs wants them: relative to the store, top first.
-fn lower_dirs(stack: &[Key]) -> Vec<String> {
-    stack
-        .iter()
-        .rev()
-        .map(|key| format!("{}/upper", key.id()))
-        .collect()
+    _lock: lock::Lock,
 }
 
 /// A layer in the making. Dropped without [`NewLayer::commit`], it never was.
@@ -385,8 +374,13 @@ impl NewLayer<'_> {
     pub fn commit(mut self, tidy: impl FnOnce(&Path) -> Result<()>) -> Result<Key> {
         self.close()?;
         tidy(&self.dir.join("upper"))?;
-        self.record.boot = boot_id();
-        work::save(&self.dir.join("layer.json"), &self.record)?;
+        if has_link_for_root(&self.dir.join("upper")) {
+            bail!(
+                "the step has put something else in the place of the directory rootfs; it must stay a directory"
+            );
+        }
+        self.record.boot = work::boot_id();
+        work::save_unsynced(&self.dir.join("layer.json"), &self.record)?;
         let last = self.store.dir.join(self.record.key.id());
         remove(&last)?;
         fs::rename(&self.dir, &last)
@@ -399,7 +393,7 @@ impl NewLayer<'_> {
         self.close()?;
         let aside = self.store.failed_dir(&self.record.key);
         remove(&aside)?;
-        work::save(&self.dir.join("layer.json"), &self.record)?;
+        work::save_unsynced(&self.dir.join("layer.json"), &self.record)?;
         fs::rename(&self.dir, &aside).context("keeping the failed step's changes")
     }
 
@@ -409,75 +403,18 @@ impl NewLayer<'_> {
     }
 }
 
-/// A read-only mount of some layers.
-pub struct View {
-    at: PathBuf,
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        if let Err(error) = crate::sandbox::mounts::unmount(&self.at) {
-            eprintln!("westwork-gen: {error:#}");
-        }
-    }
-}
-
-/// A mount whose changes are not kept.
-pub struct Scratch {
-    dir: PathBuf,
-    view: Option<View>,
-}
-
-impl Scratch {
-    /// A directory of its own on the same file system, gone with the mount.
-    pub fn directory(&self) -> Result<PathBuf> {
-        let dir = self.dir.join("scratch");
-        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-        Ok(dir)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.view = None;
-        if let Err(error) = remove(&self.dir) {
-            eprintln!("westwork-gen: {error:#}");
-        }
-    }
-}
-
-/// Removes a directory of the store, if it is there. Symbolic links in it are not followed. It is never a mount point: mounts are
-/// made elsewhere, and only in the sandbox's own namespace.
-pub(crate) fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_key_changes_with_its_parent_and_every_input() {
-        let inputs = |value: &str| Inputs::from([("script".to_owned(), value.to_owned())]);
-        let base = Key::new(None, &inputs("a"));
-        assert_eq!(base, Key::new(None, &inputs("a")));
-        assert_ne!(base, Key::new(None, &inputs("b")));
-        assert_ne!(base, Key::new(Some(&base), &inputs("a")));
-    }
-
-    #[test]
     fn a_layer_of_an_earlier_start_counts_only_if_it_is_durable() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::at(dir.path());
+        let store = Store::at(dir.path(), SAME_IDS);
         let mut record = Record::new("a", None, Inputs::new());
         let layer = dir.path().join("layers").join(record.key.id());
-        fs::create_dir_all(&layer).unwrap();
-        record.boot = boot_id();
+        fs::create_dir_all(layer.join("upper")).unwrap();
+        record.boot = work::boot_id();
         work::save(&layer.join("layer.json"), &record).unwrap();
         assert!(store.find(&record.key).is_some());
         record.boot = "another".to_owned();
@@ -487,13 +424,79 @@ mod tests {
         assert!(store.find(&record.key).is_some());
     }
 
+    /// A committed layer with one file.
+    fn layer(store: &Store, name: &str) -> Record {
+        let mut record = Record::new(name, None, Inputs::from([("a".into(), name.into())]));
+        record.boot = work::boot_id();
+        let dir = store.layer(&record.key);
+        fs::create_dir_all(dir.join("upper/rootfs")).unwrap();
+        fs::write(dir.join("upper/rootfs/file"), name).unwrap();
+        work::save(&dir.join("layer.json"), &record).unwrap();
+        record
+    }
+
     #[test]
-    fn neighbouring_inputs_do_not_run_together() {
-        let one = Inputs::from([("a".to_owned(), "1\n1:b=1:2".to_owned())]);
-        let two = Inputs::from([
-            ("a".to_owned(), "1".to_owned()),
-            ("b".to_owned(), "2".to_owned()),
-        ]);
-        assert_ne!(Key::new(None, &one), Key::new(None, &two));
+    fn layers_of_other_ids_are_not_there_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Store::at(dir.path(), SAME_IDS);
+        let key = layer(&old, "a").key;
+        assert!(old.find(&key).is_some());
+        assert!(Store::at(dir.path(), "0 100000 65536").find(&key).is_none());
+        let mut store = Store::at(dir.path(), "0 100000 65536");
+        store.settle("0 100000 65536").unwrap();
+        assert!(!store.layer(&key).exists());
+        layer(&store, "a");
+        assert!(store.find(&key).is_some());
+        assert!(Store::at(dir.path(), "0 100000 65536").find(&key).is_some());
+        assert!(Store::at(dir.path(), SAME_IDS).find(&key).is_none());
+    }
+
+    #[test]
+    fn a_layer_that_rots_is_not_sound() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path(), SAME_IDS);
+        let layer = store.layer(&layer(&store, "a").key);
+        seal(&layer).unwrap();
+        assert!(is_sound(&layer).unwrap());
+        fs::write(layer.join("upper/rootfs/file"), "b").unwrap();
+        assert!(!is_sound(&layer).unwrap());
+    }
+
+    #[test]
+    fn what_is_received_is_the_layer_and_nothing_else() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let theirs = Store::at(from.path(), SAME_IDS);
+        let record = layer(&theirs, "a");
+        let dir = theirs.layer(&record.key);
+        seal(&dir).unwrap();
+        let ours = Store::at(to.path(), SAME_IDS);
+        fs::create_dir_all(to.path().join("layers")).unwrap();
+        let receive = |change: &dyn Fn(&Path)| {
+            ours.receive(&record, |new| {
+                fs::create_dir_all(new.join("upper/rootfs")).unwrap();
+                fs::copy(dir.join("layer.json"), new.join("layer.json")).unwrap();
+                let file = "upper/rootfs/file";
+                fs::copy(dir.join(file), new.join(file)).unwrap();
+                change(new);
+                Ok(true)
+            })
+            .unwrap()
+        };
+        let link = |what: &str| {
+            let what = what.to_owned();
+            move |new: &Path| {
+                fs::remove_dir_all(new.join(&what)).unwrap();
+                std::os::unix::fs::symlink("/root", new.join(&what)).unwrap();
+            }
+        };
+        assert!(!receive(&link("upper")));
+        assert!(!receive(&link("upper/rootfs")));
+        assert!(!receive(&|new| fs::write(
+            new.join("upper/rootfs/file"),
+            "b"
+        )
+        .unwrap()));
+        assert!(!ours.layer(&record.key).exists());
+        assert!(receive(&|_| {}));
     }
 }

@@ -4,7 +4,7 @@ use super::Build;
 use crate::archives::lockfile::{self, LockFile, Root, Use, Which, collect};
 use crate::layers::job::Job;
 use crate::layers::progress::Progress;
-use crate::layers::store::Store;
+use crate::layers::store::{SAME_IDS, Store};
 use crate::native::dispatch::Mode;
 use anyhow::{Result, ensure};
 
@@ -18,7 +18,7 @@ pub fn lock(job: &Job<'_>, last: &Progress) -> Result<()> {
         last.complete,
         "the last build is not complete; `westwork-gen build --continue` finishes it"
     );
-    let store = Store::open(&job.config.work_dir)?;
+    let store = Store::open(&job.config.work_dir, SAME_IDS)?;
     let mut build = Build::new(job, &store, last.clone(), "lock.log")?;
     build.prepare_dispatch(Mode::Native)?;
     build.lock_packages(true)?;

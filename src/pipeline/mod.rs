@@ -24,7 +24,7 @@ use crate::layers::job::{At, Job};
 use crate::layers::progress::Progress;
 use crate::layers::schedule::{Schedule, Verdict};
 use crate::layers::share::Share;
-use crate::layers::store::{Key, Store, remove};
+use crate::layers::store::{Key, SAME_IDS, Store, remove};
 use crate::layers::variables::stage_work_dir;
 use crate::native::dispatch::{Dispatch, Mode};
 use crate::native::{cross, python};
@@ -52,7 +52,7 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
     let config = job.config;
     let work = job.work();
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
-    let store = Store::open(&config.work_dir)?;
+    let store = Store::open(&config.work_dir, SAME_IDS)?;
     if !options.one_of_several {
         store.sweep()?;
     }

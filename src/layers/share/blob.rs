@@ -30,7 +30,7 @@ impl Blob {
 }
 
 /// What a directory in the cache consists of: one file and one directory, and nothing else.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     file: &'static str,
     directory: &'static str,
@@ -49,6 +49,10 @@ pub(super) const TOOLS: Shape = Shape {
 impl Shape {
     pub(super) fn parts(self) -> [&'static str; 2] {
         [self.file, self.directory]
+    }
+
+    pub(super) fn is_layer(self) -> bool {
+        self == LAYER
     }
 
     /// Whether `dir` has it. A link in place of either would lead to files of this machine.
@@ -76,4 +80,35 @@ pub(super) fn checksum(file: &mut File) -> Result<Blob> {
     file.rewind()?;
     let (sha256, size) = digest::of_reader(file).context("reading a file again")?;
     Ok(Blob { sha256, size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_layer_is_one_file_and_one_directory() {
+        let shape = |change: fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("upper")).unwrap();
+            fs::write(dir.path().join("layer.json"), "{}").unwrap();
+            change(dir.path());
+            LAYER.is_of(dir.path())
+        };
+        assert!(shape(|_| {}));
+        assert!(!shape(|dir| fs::write(dir.join("durable"), "").unwrap()));
+        assert!(!shape(
+            |dir| fs::remove_file(dir.join("layer.json")).unwrap()
+        ));
+        assert!(!shape(|dir| {
+            fs::remove_dir(dir.join("upper")).unwrap();
+            symlink("/root", dir.join("upper")).unwrap();
+        }));
+        assert!(!shape(|dir| {
+            fs::remove_file(dir.join("layer.json")).unwrap();
+            symlink("/etc/passwd", dir.join("layer.json")).unwrap();
+        }));
+    }
 }

@@ -1,6 +1,7 @@
 //! A directory as one archive, and back: GNU tar with everything an overlay's layer has (device
 //! nodes for what was removed, extended attributes, owners, hard links, holes), compressed.
 
+use crate::layers::digest::LOCAL;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -9,13 +10,6 @@ use std::process::{Child, Command, Stdio};
 
 /// zstd's own default: faster than most networks, and a third of the size.
 const LEVEL: i32 = 3;
-
-/// Attributes with which overlayfs names inodes of this machine.
-const LOCAL: [&str; 3] = [
-    "--xattrs-exclude=user.overlay.origin",
-    "--xattrs-exclude=user.overlay.impure",
-    "--xattrs-exclude=user.overlay.uuid",
-];
 
 /// tar, and the file that takes what it complains of. A pipe would not do: it holds 64 KiB, and
 /// on a full disk tar says more than that, a line for each file, while we are still feeding it.
@@ -30,7 +24,7 @@ fn tar(dir: &Path) -> Result<(Command, File)> {
         .arg("--directory")
         .arg(dir)
         .args(["--acls", "--xattrs", "--xattrs-include=*"])
-        .args(LOCAL)
+        .args(LOCAL.map(|name| format!("--xattrs-exclude={name}")))
         .arg("--numeric-owner")
         .stderr(stderr);
     Ok((command, said))

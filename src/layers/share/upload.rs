@@ -3,6 +3,7 @@
 use super::blob::{Shape, checksum};
 use super::place::Place;
 use super::{locked, pack};
+use crate::layers::store;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -39,16 +40,20 @@ pub(super) fn give_all(
     notes: &Mutex<Vec<String>>,
 ) {
     for gift in gifts {
-        if let Err(error) = give(to, &gift, work_dir) {
-            locked(notes).push(format!(
-                "the shared cache is not filled any further: {error:#}"
-            ));
-            return;
+        match give(to, &gift, work_dir) {
+            Ok(note) => locked(notes).extend(note),
+            Err(error) => {
+                locked(notes).push(format!(
+                    "the shared cache is not filled any further: {error:#}"
+                ));
+                return;
+            }
         }
     }
 }
 
-fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<()> {
+/// Gives one thing, or says why not.
+fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<Option<String>> {
     match gift {
         Gift::File { path, sha256 } => {
             let mut file =
@@ -56,10 +61,10 @@ fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<()> {
             let blob = checksum(&mut file)?;
             // Somebody else's package by now.
             if blob.sha256 != *sha256 || to.has(&blob.name())? {
-                return Ok(());
+                return Ok(None);
             }
             file.rewind()?;
-            to.put(&blob.name(), &mut file)
+            to.put(&blob.name(), &mut file)?;
         }
         Gift::Directory {
             name,
@@ -68,7 +73,13 @@ fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<()> {
             replace,
         } => {
             if !replace && to.has(name)? {
-                return Ok(());
+                return Ok(None);
+            }
+            if shape.is_layer() && !store::is_sound(dir)? {
+                return Ok(Some(format!(
+                    "{} is damaged, and is not given to the shared cache; `westwork-gen clean --verify` removes it, then build again",
+                    dir.display()
+                )));
             }
             let mut archive = tempfile::tempfile_in(work_dir).context("making a file")?;
             pack::pack(dir, &shape.parts(), &mut archive)?;
@@ -80,7 +91,8 @@ fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<()> {
             let mut line = tempfile::tempfile_in(work_dir).context("making a file")?;
             writeln!(line, "{} {}", blob.sha256, blob.size)?;
             line.rewind()?;
-            to.put(name, &mut line)
+            to.put(name, &mut line)?;
         }
     }
+    Ok(None)
 }
