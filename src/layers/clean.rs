@@ -2,7 +2,8 @@
 
 use crate::base::timings::disk_usage;
 use crate::layers::progress::Progress;
-use crate::layers::store::{self, Key, Record, SAME_IDS, Store, remove};
+use crate::layers::sound;
+use crate::layers::store::{Key, Record, SAME_IDS, Store, remove};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::fs;
@@ -110,7 +111,7 @@ fn verify(store: &Store) -> Result<bool> {
             .as_ref()
             .is_some_and(|record| record.key.id() == id && record.is_of(&record.key));
         // What cannot be read is damaged as well.
-        if whole && store::is_sound(&path).unwrap_or(false) {
+        if whole && sound::is_sound(&path).unwrap_or(false) {
             sound += 1;
             continue;
         }
@@ -246,7 +247,7 @@ mod tests {
         let [good, rotten, bare] = names.map(|name| layer(work.path(), name));
         let at = |record: &Record| work.path().join("layers").join(record.key.id());
         for record in [&good, &rotten] {
-            store::seal(&at(record)).unwrap();
+            sound::seal(&at(record)).unwrap();
         }
         let verify = || {
             let what = What {

@@ -15,5 +15,6 @@ pub mod own_variables;
 pub mod progress;
 pub mod schedule;
 pub mod share;
+mod sound;
 pub mod store;
 pub mod variables;

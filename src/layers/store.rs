@@ -15,12 +15,12 @@
 //! there. A layer counts if it was committed since this machine started, or if it is durable.
 
 use crate::base::{lock, work};
-use crate::layers::digest;
 use crate::layers::durable::{DURABLE, Durable};
 use crate::layers::mounts::{Scratch, View, lower_dirs, make_scratch, overlay};
+use crate::layers::sound::{has_link_for_root, is_dir, received, seal};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use crate::layers::identity::{Inputs, Key, Record};
@@ -299,63 +299,6 @@ fn format_of(dir: &Path) -> String {
     text.trim_end().to_owned()
 }
 
-/// Whether `path` is a directory, and no link to one.
-fn is_dir(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
-}
-
-/// Takes the digest of the committed layer in `dir`, unless that was done, and writes it down.
-/// Returns it as it was taken when the layer was new.
-///
-/// # Errors
-/// When the layer or its record cannot be read or written.
-pub(crate) fn seal(dir: &Path) -> Result<String> {
-    let path = dir.join("layer.json");
-    let mut record: Record =
-        work::load(&path)?.with_context(|| format!("finding the record {}", path.display()))?;
-    if let Some(digest) = record.digest {
-        return Ok(digest);
-    }
-    let digest = digest::of(&dir.join("upper"))?;
-    record.digest = Some(digest.clone());
-    work::save_unsynced(&path, &record)?;
-    Ok(digest)
-}
-
-/// Whether the committed layer in `dir` is what it was when it was new. One without a digest is
-/// taken as it is.
-///
-/// # Errors
-/// When the layer cannot be read.
-pub(crate) fn is_sound(dir: &Path) -> Result<bool> {
-    let digest = seal(dir)?;
-    Ok(digest == digest::of(&dir.join("upper"))?)
-}
-
-/// The record of the layer `key` that was unpacked into `dir`, if it is that layer and whole.
-fn received(dir: &Path, key: &Key) -> Result<Option<Record>> {
-    let upper = dir.join("upper");
-    let found: Option<Record> = work::load(&dir.join("layer.json"))?;
-    let Some(found) = found.filter(|found| found.is_of(key) && is_dir(&upper)) else {
-        return Ok(None);
-    };
-    if has_link_for_root(&upper) {
-        return Ok(None);
-    }
-    let whole = match &found.digest {
-        Some(digest) => digest::of(&upper)? == *digest,
-        None => true,
-    };
-    Ok(whole.then_some(found))
-}
-
-/// Whether a layer has something in the place of the root file system's directory that would
-/// lead elsewhere. A device is overlayfs's mark for what was removed.
-fn has_link_for_root(upper: &Path) -> bool {
-    fs::symlink_metadata(upper.join("rootfs"))
-        .is_ok_and(|meta| !meta.is_dir() && !meta.file_type().is_char_device())
-}
-
 /// Held while a layer is made.
 pub struct Making {
     _lock: lock::Lock,
@@ -404,99 +347,5 @@ impl NewLayer<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_layer_of_an_earlier_start_counts_only_if_it_is_durable() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::at(dir.path(), SAME_IDS);
-        let mut record = Record::new("a", None, Inputs::new());
-        let layer = dir.path().join("layers").join(record.key.id());
-        fs::create_dir_all(layer.join("upper")).unwrap();
-        record.boot = work::boot_id();
-        work::save(&layer.join("layer.json"), &record).unwrap();
-        assert!(store.find(&record.key).is_some());
-        record.boot = "another".to_owned();
-        work::save(&layer.join("layer.json"), &record).unwrap();
-        assert!(store.find(&record.key).is_none());
-        fs::write(layer.join(DURABLE), "").unwrap();
-        assert!(store.find(&record.key).is_some());
-    }
-
-    /// A committed layer with one file.
-    fn layer(store: &Store, name: &str) -> Record {
-        let mut record = Record::new(name, None, Inputs::from([("a".into(), name.into())]));
-        record.boot = work::boot_id();
-        let dir = store.layer(&record.key);
-        fs::create_dir_all(dir.join("upper/rootfs")).unwrap();
-        fs::write(dir.join("upper/rootfs/file"), name).unwrap();
-        work::save(&dir.join("layer.json"), &record).unwrap();
-        record
-    }
-
-    #[test]
-    fn layers_of_other_ids_are_not_there_and_go() {
-        let dir = tempfile::tempdir().unwrap();
-        let old = Store::at(dir.path(), SAME_IDS);
-        let key = layer(&old, "a").key;
-        assert!(old.find(&key).is_some());
-        assert!(Store::at(dir.path(), "0 100000 65536").find(&key).is_none());
-        let mut store = Store::at(dir.path(), "0 100000 65536");
-        store.settle("0 100000 65536").unwrap();
-        assert!(!store.layer(&key).exists());
-        layer(&store, "a");
-        assert!(store.find(&key).is_some());
-        assert!(Store::at(dir.path(), "0 100000 65536").find(&key).is_some());
-        assert!(Store::at(dir.path(), SAME_IDS).find(&key).is_none());
-    }
-
-    #[test]
-    fn a_layer_that_rots_is_not_sound() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::at(dir.path(), SAME_IDS);
-        let layer = store.layer(&layer(&store, "a").key);
-        seal(&layer).unwrap();
-        assert!(is_sound(&layer).unwrap());
-        fs::write(layer.join("upper/rootfs/file"), "b").unwrap();
-        assert!(!is_sound(&layer).unwrap());
-    }
-
-    #[test]
-    fn what_is_received_is_the_layer_and_nothing_else() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let theirs = Store::at(from.path(), SAME_IDS);
-        let record = layer(&theirs, "a");
-        let dir = theirs.layer(&record.key);
-        seal(&dir).unwrap();
-        let ours = Store::at(to.path(), SAME_IDS);
-        fs::create_dir_all(to.path().join("layers")).unwrap();
-        let receive = |change: &dyn Fn(&Path)| {
-            ours.receive(&record, |new| {
-                fs::create_dir_all(new.join("upper/rootfs")).unwrap();
-                fs::copy(dir.join("layer.json"), new.join("layer.json")).unwrap();
-                let file = "upper/rootfs/file";
-                fs::copy(dir.join(file), new.join(file)).unwrap();
-                change(new);
-                Ok(true)
-            })
-            .unwrap()
-        };
-        let link = |what: &str| {
-            let what = what.to_owned();
-            move |new: &Path| {
-                fs::remove_dir_all(new.join(&what)).unwrap();
-                std::os::unix::fs::symlink("/root", new.join(&what)).unwrap();
-            }
-        };
-        assert!(!receive(&link("upper")));
-        assert!(!receive(&link("upper/rootfs")));
-        assert!(!receive(&|new| fs::write(
-            new.join("upper/rootfs/file"),
-            "b"
-        )
-        .unwrap()));
-        assert!(!ours.layer(&record.key).exists());
-        assert!(receive(&|_| {}));
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 use super::blob::{Shape, checksum};
 use super::place::Place;
 use super::{locked, pack};
-use crate::layers::store;
+use crate::layers::sound;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -75,7 +75,7 @@ fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<Option<String>> 
             if !replace && to.has(name)? {
                 return Ok(None);
             }
-            if shape.is_layer() && !store::is_sound(dir)? {
+            if shape.is_layer() && !sound::is_sound(dir)? {
                 return Ok(Some(format!(
                     "{} is damaged, and is not given to the shared cache; `westwork-gen clean --verify` removes it, then build again",
                     dir.display()
