@@ -29,7 +29,7 @@ pub(crate) use crate::layers::mounts::remove;
 /// Name of the file in the store that says whose ids the owners in it are.
 const FORMAT: &str = "format";
 
-/// Ids of builds that nothing is written down of: those of earlier versions.
+/// Ids of a build that nothing is known of, which takes what is there.
 pub const SAME_IDS: &str = "";
 
 /// The directory of all layers.
@@ -44,7 +44,7 @@ impl Store {
     /// others: the owners of files in a layer mean nothing under another one.
     pub fn at(work_dir: &Path, ids: &str) -> Self {
         let dir = work_dir.join("layers");
-        let foreign = format_of(&dir) != ids;
+        let foreign = !format_of(&dir).is(ids);
         Self { dir, foreign }
     }
 
@@ -66,12 +66,13 @@ impl Store {
 
     /// Removes the layers of others than `ids`.
     fn settle(&mut self, ids: &str) -> Result<()> {
-        if !self.foreign {
+        let is_noted = |format| matches!(format, Format::Known(known) if known == ids);
+        if is_noted(format_of(&self.dir)) || ids == SAME_IDS {
             return Ok(());
         }
         // Another build of the same command may be doing the same.
         let _turn = lock::wait_for_dir(&self.dir)?;
-        if format_of(&self.dir) != ids {
+        if !format_of(&self.dir).is(ids) {
             if self.entries()?.iter().any(|(_, record)| record.is_some()) {
                 eprintln!(
                     "note: the layers in {} were made with other user ids; they are made again",
@@ -79,8 +80,8 @@ impl Store {
                 );
             }
             self.clear()?;
-            work::write(&self.dir.join(FORMAT), format!("{ids}\n").as_bytes())?;
         }
+        work::write(&self.dir.join(FORMAT), format!("{ids}\n").as_bytes())?;
         self.foreign = false;
         Ok(())
     }
@@ -293,10 +294,29 @@ fn close(dir: &Path) -> Result<()> {
         .with_context(|| format!("setting the mode of {}", dir.display()))
 }
 
-/// Whose ids the owners in the store are; empty if nothing was written down, as by earlier versions.
-fn format_of(dir: &Path) -> String {
-    let text = fs::read_to_string(dir.join(FORMAT)).unwrap_or_default();
-    text.trim_end().to_owned()
+/// What is written down of whose ids the owners in a store are.
+enum Format {
+    Known(String),
+    /// Nothing, as by earlier versions.
+    Unknown,
+}
+
+impl Format {
+    /// Whether layers of this format are of use with `ids`. Earlier versions kept the image's own
+    /// ids, or those of a user; a range of root's own is later.
+    fn is(&self, ids: &str) -> bool {
+        match self {
+            Self::Known(known) => known == ids,
+            Self::Unknown => !ids.starts_with("range "),
+        }
+    }
+}
+
+fn format_of(dir: &Path) -> Format {
+    match fs::read_to_string(dir.join(FORMAT)) {
+        Ok(text) => Format::Known(text.trim_end().to_owned()),
+        Err(_) => Format::Unknown,
+    }
 }
 
 /// Held while a layer is made.

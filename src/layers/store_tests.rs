@@ -35,13 +35,13 @@ fn layers_of_other_ids_are_not_there_and_go() {
     let old = Store::at(dir.path(), SAME_IDS);
     let key = layer(&old, "a").key;
     assert!(old.find(&key).is_some());
-    assert!(Store::at(dir.path(), "0 100000 65536").find(&key).is_none());
-    let mut store = Store::at(dir.path(), "0 100000 65536");
-    store.settle("0 100000 65536").unwrap();
+    assert!(Store::at(dir.path(), "range 100000").find(&key).is_none());
+    let mut store = Store::at(dir.path(), "range 100000");
+    store.settle("range 100000").unwrap();
     assert!(!store.layer(&key).exists());
     layer(&store, "a");
     assert!(store.find(&key).is_some());
-    assert!(Store::at(dir.path(), "0 100000 65536").find(&key).is_some());
+    assert!(Store::at(dir.path(), "range 100000").find(&key).is_some());
     assert!(Store::at(dir.path(), SAME_IDS).find(&key).is_none());
 }
 

@@ -4,6 +4,7 @@ mod attributes;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
+mod damaged;
 mod dispatch;
 mod failing;
 mod fixture;
