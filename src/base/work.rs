@@ -142,6 +142,21 @@ fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
     whole().with_context(|| format!("writing {}", path.display()))
 }
 
+/// Gives the directory `made` the name `dir` once all of it is on the disk, so that a cut of the
+/// power leaves it whole or not at all. False if there is one of that name already.
+///
+/// # Errors
+/// When it cannot be brought to the disk or renamed.
+pub(crate) fn put_in_place(made: &Path, dir: &Path) -> Result<bool> {
+    let opened = File::open(made).with_context(|| format!("opening {}", made.display()))?;
+    nix::unistd::syncfs(&opened).with_context(|| format!("syncing {}", made.display()))?;
+    match fs::rename(made, dir) {
+        Ok(()) => Ok(true),
+        Err(_) if dir.is_dir() => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("making {}", dir.display())),
+    }
+}
+
 /// What [`save`] wrote. `None` when there is no such file, and when it is empty or damaged, as a
 /// disk that filled up or failed leaves it: what the program keeps for itself it can make again.
 /// Of a damaged file a line is printed.
