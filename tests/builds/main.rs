@@ -14,6 +14,7 @@ mod locked;
 mod need;
 mod ordinary;
 mod pigen;
+mod poisoned;
 mod proof;
 mod shared;
 mod user;
