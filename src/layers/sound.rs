@@ -1,6 +1,6 @@
 //! Whether a layer is what it was when it was made.
 
-use crate::base::work;
+use crate::base::{lock, work};
 use crate::layers::digest;
 use crate::layers::identity::{Key, Record};
 use anyhow::{Context, Result};
@@ -19,6 +19,8 @@ pub(super) fn is_dir(path: &Path) -> bool {
 /// # Errors
 /// When the layer or its record cannot be read or written.
 pub(crate) fn seal(dir: &Path) -> Result<String> {
+    // Another thread, or another build, may be at it, and a third be reading the record.
+    let _turn = lock::wait_for_dir(dir)?;
     let path = dir.join("layer.json");
     let mut record: Record =
         work::load(&path)?.with_context(|| format!("finding the record {}", path.display()))?;

@@ -115,7 +115,15 @@ impl Share {
             found.store(fetched, Ordering::Relaxed);
             Ok(())
         });
-        found.into_inner()
+        let found = found.into_inner();
+        if !found {
+            // What was unpacked of it is in nobody's way.
+            for part in TOOLS.parts() {
+                let path = dir.join(part);
+                let _ = std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path));
+            }
+        }
+        found
     }
 
     /// Fetches those of `packages` that `archives` does not have. Their number.
