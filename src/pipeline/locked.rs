@@ -13,12 +13,12 @@ use anyhow::{Result, ensure};
 ///
 /// # Errors
 /// When that build is not complete, or a package of it cannot be found again.
-pub fn lock(job: &Job<'_>, last: &Progress) -> Result<()> {
+pub fn lock(job: &Job<'_>, last: &Progress, ids: &str) -> Result<()> {
     ensure!(
         last.complete,
         "the last build is not complete; `westwork-gen build --continue` finishes it"
     );
-    let store = Store::open(&job.config.work_dir)?;
+    let store = Store::open(&job.config.work_dir, ids)?;
     let mut build = Build::new(job, &store, last.clone(), "lock.log")?;
     build.prepare_dispatch(Mode::Native)?;
     build.lock_packages(true)?;

@@ -45,15 +45,15 @@ use step::carry_out;
 use walkdir::WalkDir;
 
 /// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
-/// work directory held.
+/// work directory held. `ids` says whose ids the owners in layers are.
 ///
 /// # Errors
 /// [`StepFailure`] when a step fails; its half-done layer is kept aside for `shell`.
-pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
+pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
     let config = job.config;
     let work = job.work();
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
-    let store = Store::open(&config.work_dir)?;
+    let store = Store::open(&config.work_dir, ids)?;
     if !options.one_of_several {
         store.sweep()?;
     }

@@ -1,45 +1,79 @@
 //! A directory as one archive, and back: GNU tar with everything an overlay's layer has (device
 //! nodes for what was removed, extended attributes, owners, hard links, holes), compressed.
 
-use anyhow::{Context, Result, ensure};
+use crate::layers::digest::LOCAL;
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// zstd's own default: faster than most networks, and a third of the size.
 const LEVEL: i32 = 3;
 
-/// Attributes with which overlayfs names inodes of this machine.
-const LOCAL: [&str; 3] = [
-    "--xattrs-exclude=user.overlay.origin",
-    "--xattrs-exclude=user.overlay.impure",
-    "--xattrs-exclude=user.overlay.uuid",
-];
-
-fn tar(dir: &Path) -> Command {
+/// tar, and the file that takes what it complains of. A pipe would not do: it holds 64 KiB, and
+/// on a full disk tar says more than that, a line for each file, while we are still feeding it.
+fn tar(dir: &Path) -> Result<(Command, File)> {
+    let said = tempfile::tempfile().context("making a file for tar's messages")?;
+    let stderr = said
+        .try_clone()
+        .context("making a file for tar's messages")?;
     let mut command = Command::new("tar");
     command
+        .env("LC_ALL", "C")
         .arg("--directory")
         .arg(dir)
         .args(["--acls", "--xattrs", "--xattrs-include=*"])
-        .args(LOCAL)
+        .args(LOCAL.map(|name| format!("--xattrs-exclude={name}")))
         .arg("--numeric-owner")
-        .stderr(Stdio::piped());
-    command
+        .stderr(stderr);
+    Ok((command, said))
 }
 
 /// Waits for tar.
-fn succeeded(tar: Child) -> Result<()> {
-    let end = tar.wait_with_output().context("waiting for tar")?;
-    let said = String::from_utf8_lossy(&end.stderr);
-    ensure!(end.status.success(), "tar: {}", said.trim());
-    Ok(())
+fn succeeded(mut tar: Child, mut said: File) -> Result<()> {
+    let end = tar.wait().context("waiting for tar")?;
+    if end.success() {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    said.rewind()
+        .and_then(|()| said.take(MESSAGE).read_to_end(&mut text))
+        .context("reading tar's messages")?;
+    let text = String::from_utf8_lossy(&text);
+    // The first is the cause; a thousand more may follow from it.
+    let first = text.lines().next().unwrap_or("no message");
+    let full = text
+        .lines()
+        .find(|line| FULL.iter().any(|full| line.contains(full)));
+    if let Some(line) = full {
+        return Err(anyhow!(Full).context(line.to_owned()));
+    }
+    bail!("{first}")
 }
 
+/// Bytes of tar's messages that are read.
+const MESSAGE: u64 = 1 << 20;
+
+/// How the C library says that there is no room.
+const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+/// The disk is full: nothing is wrong with the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl std::fmt::Display for Full {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the disk is full")
+    }
+}
+
+impl std::error::Error for Full {}
+
 /// Writes `parts` of `dir` to `to`.
-pub(super) fn pack(dir: &Path, parts: &[String], to: &mut File) -> Result<()> {
-    let mut child = tar(dir)
+pub(super) fn pack(dir: &Path, parts: &[impl AsRef<std::ffi::OsStr>], to: &mut File) -> Result<()> {
+    let (mut tar, said) = tar(dir)?;
+    let mut child = tar
         .args(["--create", "--format=posix", "--sort=name", "--sparse"])
         .arg("--pax-option=delete=atime,delete=ctime")
         .args(parts)
@@ -49,15 +83,20 @@ pub(super) fn pack(dir: &Path, parts: &[String], to: &mut File) -> Result<()> {
         .context("starting tar")?;
     let mut output = child.stdout.take().context("reading tar's output")?;
     let mut encoder = zstd::Encoder::new(to, LEVEL).context("starting to compress")?;
-    io::copy(&mut output, &mut encoder)
-        .and_then(|_| encoder.finish()?.flush())
-        .with_context(|| format!("packing {}", dir.display()))?;
-    succeeded(child).with_context(|| format!("packing {}", dir.display()))
+    let packed = io::copy(&mut output, &mut encoder).and_then(|_| encoder.finish()?.flush());
+    // tar ends when nobody reads it any more.
+    drop(output);
+    let ended = succeeded(child, said);
+    packed
+        .context("compressing")
+        .and(ended)
+        .with_context(|| format!("packing {}", dir.display()))
 }
 
 /// Unpacks `from` into `dir`.
 pub(super) fn unpack(from: File, dir: &Path) -> Result<()> {
-    let mut child = tar(dir)
+    let (mut tar, said) = tar(dir)?;
+    let mut child = tar
         .args([
             "--extract",
             "--same-permissions",
@@ -73,7 +112,64 @@ pub(super) fn unpack(from: File, dir: &Path) -> Result<()> {
     let copied = io::copy(&mut decoder, &mut input);
     drop(input);
     // Of the two, tar knows better what was wrong.
-    succeeded(child)
+    succeeded(child, said)
         .and(copied.map(drop).context("decompressing"))
         .with_context(|| format!("unpacking into {}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    /// What `work` returns, which must not take longer than tar would for a few thousand files.
+    fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = channel();
+        std::thread::spawn(move || done.send(work()));
+        result
+            .recv_timeout(Duration::from_secs(60))
+            .expect("it waits for ever")
+    }
+
+    /// A directory with more files than a pipe has room for complaints of.
+    fn many() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("upper")).unwrap();
+        for number in 0..1500 {
+            fs::write(
+                dir.path().join(format!("upper/{number:0>40}")),
+                [number as u8; 50],
+            )
+            .unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn tar_may_complain_of_every_file() {
+        let from = many();
+        let mut archive = tempfile::tempfile().unwrap();
+        pack(from.path(), &["upper".to_owned()], &mut archive).unwrap();
+        archive.rewind().unwrap();
+        // A directory with something in it is where each file should be.
+        let to = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(from.path().join("upper")).unwrap() {
+            let name = entry.unwrap().file_name();
+            fs::create_dir_all(to.path().join("upper").join(name).join("in the way")).unwrap();
+        }
+        let error = in_time(move || unpack(archive, to.path())).unwrap_err();
+        assert!(error.downcast_ref::<Full>().is_none(), "{error:#}");
+        assert!(format!("{error:#}").contains("upper"), "{error:#}");
+    }
+
+    #[test]
+    fn a_part_that_is_missing_ends_packing() {
+        let from = many();
+        let parts: Vec<String> = (0..1500).map(|n| format!("missing-{n:0>40}")).collect();
+        let mut archive = tempfile::tempfile().unwrap();
+        let error = in_time(move || pack(from.path(), &parts, &mut archive)).unwrap_err();
+        assert!(format!("{error:#}").contains("missing-"), "{error:#}");
+    }
 }

@@ -91,8 +91,12 @@ pub fn tools_root(
             packages
         }
     };
+    if dir.exists() && work::load::<Vec<Package>>(&dir.join("packages.json"))?.is_none() {
+        // Its list was damaged.
+        fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
     let made = making.keep();
-    if fs::rename(&made, &dir).is_err() {
+    if !work::put_in_place(&made, &dir)? {
         // Another build was faster; one of them is enough.
         fs::remove_dir_all(&made).with_context(|| format!("removing {}", made.display()))?;
     }
