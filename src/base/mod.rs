@@ -6,6 +6,7 @@ pub mod arch;
 pub(crate) mod bytes;
 pub mod command;
 pub mod disk;
+pub mod dpkg;
 pub mod inside;
 pub mod output;
 pub mod problem;

@@ -5,6 +5,7 @@
 //! exist in the tree itself while it runs are taken back afterwards, so a layer shows only
 //! what the step did.
 
+use crate::base::inside::{Entry, Kind, Root};
 use crate::sandbox::mount_proc;
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
@@ -37,7 +38,7 @@ pub const EMULATOR_VAR: &str = "WESTWORK_GEN_EMULATOR";
 const ARCHIVES: &str = "var/cache/apt/archives";
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// invoke-rc.d(8): 101 forbids every action.
-const POLICY: &str = "#!/bin/sh\nexit 101\n";
+pub(crate) const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 /// Path of the build's apt configuration inside the chroot.
 pub fn conf_path() -> String {
@@ -238,13 +239,19 @@ fn resolv_conf(root: &Path) -> Result<Option<StandIn>> {
 }
 
 /// The bootstrap tool copies the build host's resolver configuration.
-pub(crate) fn forget_resolver(rootfs: &Path) -> Result<()> {
-    let path = rootfs.join("etc/resolv.conf");
-    let is_hosts = path.is_file()
-        && !path.is_symlink()
-        && fs::read(&path).ok() == fs::read("/etc/resolv.conf").ok();
-    if is_hosts {
-        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+pub(crate) fn forget_resolver(root: &Root) -> Result<()> {
+    const LONGEST: u64 = 1 << 20;
+    let Ok(host) = fs::read("/etc/resolv.conf") else {
+        return Ok(());
+    };
+    // A link is the tree's own.
+    let is_file = |entry: &Entry| entry.name == "resolv.conf" && entry.kind == Kind::File;
+    if !root.entries("etc")?.iter().any(is_file) {
+        return Ok(());
+    }
+    let found = root.read("etc/resolv.conf", LONGEST);
+    if found.is_ok_and(|found| found.as_ref() == Some(&host)) {
+        root.remove("etc/resolv.conf")?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::archives_hook;
+use crate::base::inside::Root;
 use crate::sandbox::rootfs::{
     ARCHIVES_VAR, LOCKED_DIR, LOCKED_VAR, TOOLS_DIR, bind, forget_resolver, locked_source,
     mount_locked, mount_tools, tmpfs,
@@ -79,7 +80,7 @@ pub fn bootstrap(request: &Request) -> Result<()> {
             .with_context(|| format!("setting the mode of {}", name.display()))?;
     }
     // A layer may be taken to other machines. Commands in the root get a stand-in.
-    forget_resolver(&request.dir)?;
+    forget_resolver(&Root::open(&request.dir)?)?;
     if plain.path().join("usr").is_dir() {
         crate::sandbox::unmount(plain.path())?;
     }

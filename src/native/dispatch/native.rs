@@ -5,6 +5,7 @@ use crate::archives::lockfile::{self, Package, Use, Which, collect, repository};
 use crate::archives::pool::Archives;
 use crate::base::arch::debian_arch;
 use crate::base::command::Command;
+use crate::base::inside;
 use crate::base::work;
 use crate::config::Arch;
 use crate::layers::job::Job;
@@ -165,7 +166,12 @@ fn unpack(
     archives.adopt(&debs)?;
     let used = match locked {
         Some((tools, _)) => tools.packages.clone(),
-        None => collect::files(&debs, &root, &archives.index()?, mirrors)?,
+        None => collect::files(
+            &debs,
+            &inside::Root::open(&root)?,
+            &archives.index()?,
+            mirrors,
+        )?,
     };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
     Ok(used)
