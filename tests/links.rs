@@ -223,7 +223,8 @@ fn fifos_and_hard_links_are_no_way_out_either() {
     assert!(stat.contains("Links: 2"), "{stat}");
     assert!(debugfs(&image, ROOT, "stat /etc/default/raspi-x").contains("Type: FIFO"));
     for place in ["boot/firmware/cmdline.txt", "var/lib/dpkg/status"] {
-        fs::remove_file(plain.path(place)).unwrap();
+        // The export before has taken the boot partition's files out of the tree.
+        drop(fs::remove_file(plain.path(place)));
         fifo(place);
         let output = plain.export(&[]);
         let text = both(&output);
