@@ -13,10 +13,10 @@ pub const LONGEST: u64 = 256 << 20;
 pub struct Paragraph<'a>(&'a str);
 
 impl<'a> Paragraph<'a> {
-    /// What stands behind `name:` on its line; `None` without that field or with nothing there.
-    /// Lines that go on with a value are left out.
+    /// What stands behind `name: ` on its line, to its very end; `None` without that field or with
+    /// nothing there. Lines that go on with a value are left out.
     pub fn field(self, name: &str) -> Option<&'a str> {
-        let of = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':').map(str::trim);
+        let of = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
         self.0
             .lines()
             .find_map(of)
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn only_what_is_installed_counts() {
         let status = "Package: b\nStatus: install ok installed\nConffiles:\n /etc/b 0\n\
-                      Description: what it is\n Version: not this\nVersion: 1\nArchitecture: all\n\n\
+                      Description: what it is \n Version: not this\nVersion: 1\nArchitecture: all\n\n\
                       Package: a\nStatus: deinstall ok config-files\nVersion: 1\n\n\n\
                       Package: c\nStatus: hold ok installed\nVersion: 2:1\n\n";
         let found: Vec<_> = installed(status).collect();
@@ -67,6 +67,7 @@ mod tests {
         assert_eq!(found[0].id(), Some(("b", "1", "all")));
         assert_eq!((found[0].field("Conffiles"), found[1].id()), (None, None));
         assert_eq!(found[0].field("Pack"), None);
+        assert_eq!(found[0].field("Description"), Some("what it is "));
         assert_eq!(paragraphs(status).count(), 3);
     }
 }

@@ -279,7 +279,7 @@ impl Values {
         let holes = meta.blocks() * 512 < meta.len();
         let parts = match holes {
             true => sparse::data(file, meta.len())?,
-            false => Vec::from([0..meta.len()]),
+            false => std::iter::once(0..meta.len()).collect(),
         };
         for part in parts {
             let (mut at, mut kept) = (part.start, 0);

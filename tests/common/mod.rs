@@ -264,3 +264,15 @@ fn relay(mut client: TcpStream) -> Option<()> {
     std::io::copy(&mut server, &mut client).ok()?;
     Some(())
 }
+
+/// Where the root file system begins behind a boot partition of 64 MiB.
+pub(crate) const ROOT: u64 = (4 + 64) << 20;
+
+/// `debugfs REQUEST` on the root file system at `offset` bytes of `image`.
+pub(crate) fn debugfs(image: &Path, offset: u64, request: &str) -> String {
+    let place = format!("{}?offset={offset}", image.display());
+    let output = Command::new("debugfs")
+        .args(["-R", request, &place])
+        .output();
+    both(&output.unwrap())
+}

@@ -128,11 +128,8 @@ fn pack(
     deploy: &mut Deploy,
     log: Log<'_>,
 ) -> Result<Packed> {
-    let names: Vec<String> = request
-        .formats
-        .iter()
-        .map(|f| artefact(request, *f))
-        .collect();
+    let formats = request.formats.iter();
+    let names: Vec<String> = formats.map(|f| artefact(request, *f)).collect();
     log(&format!("compressing to {}", names.join(", ")));
     let source = File::open(image.path()).context("opening the image")?;
     let member = format!("{}.img", request.name);
@@ -154,23 +151,23 @@ fn pack(
     };
     let passed = pass::run(&source, raw_size, outputs, rest)?;
     let compressed = began.elapsed();
-    let mut artefacts = Vec::new();
     let mut image = Some(image);
     let mut packed = passed.packed.into_iter().zip(files);
+    let mut artefacts = Vec::new();
     for (compression, name) in request.formats.iter().zip(names) {
-        let (size, sha256) = if *compression == Compression::None {
-            if let Some(file) = image.take() {
-                deploy.add(file, name.clone(), passed.raw_sha256.clone());
-            }
-            (raw_size, passed.raw_sha256.clone())
+        let (file, size, sha256) = if *compression == Compression::None {
+            (image.take(), raw_size, passed.raw_sha256.clone())
         } else {
             let (packed, file) = packed.next().context("matching artefacts to their files")?;
-            deploy.add(file, name.clone(), packed.sha256.clone());
-            (packed.size, packed.sha256)
+            (Some(file), packed.size, packed.sha256)
         };
+        if let Some(file) = file {
+            deploy.add(file, name.clone(), sha256.clone());
+        }
+        let compression = *compression;
         artefacts.push(Artefact {
             name,
-            compression: *compression,
+            compression,
             size,
             sha256,
         });
