@@ -104,6 +104,10 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         },
         timings: args.timings,
         one_of_several: args.one_of_several,
+        // Inside, the machine has another name.
+        host_name: nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
     };
     let job = Job {
         config: &config,

@@ -91,13 +91,15 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
 }
 
 /// How a build is run, beyond what makes the image.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     pub mode: Mode,
     /// End with a table of where the time went.
     pub timings: bool,
     /// Other builds of the same command use the work directory at the same time.
     pub one_of_several: bool,
+    /// What the build machine is called, which must not be in an image.
+    pub host_name: String,
 }
 
 struct Build<'a> {
@@ -180,7 +182,8 @@ impl<'a> Build<'a> {
         for index in 0..schedule.entries.len() {
             self.step(schedule, index)?;
             for image in schedule.images_of(index) {
-                exported |= self.export(&schedule.stack(index), image.export)?;
+                exported |=
+                    self.export(&schedule.stack(index), image.export, &options.host_name)?;
             }
         }
         self.lock_packages(false)?;

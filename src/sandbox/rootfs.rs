@@ -9,6 +9,7 @@
 use super::mounts::{Tree, pivot_to, point, point_inside, tmpfs};
 use super::stand_ins::stand_in;
 use super::view::make_dev;
+use crate::base::inside::{Entry, Kind, Root};
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -35,7 +36,7 @@ pub const EMULATOR_VAR: &str = "WESTWORK_GEN_EMULATOR";
 
 const ARCHIVES: &str = "var/cache/apt/archives";
 /// invoke-rc.d(8): 101 forbids every action.
-pub(super) const POLICY: &str = "#!/bin/sh\nexit 101\n";
+pub(crate) const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 /// What the program adds to a root file system while a command runs in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,6 +220,24 @@ pub(crate) fn locked_source(suite: &str) -> String {
     format!("deb [trusted=yes] copy:/{LOCKED_DIR} {suite} main")
 }
 
+/// The bootstrap tool copies the build host's resolver configuration.
+pub(crate) fn forget_resolver(root: &Root) -> Result<()> {
+    const LONGEST: u64 = 1 << 20;
+    let Ok(host) = fs::read("/etc/resolv.conf") else {
+        return Ok(());
+    };
+    // A link is the tree's own.
+    let is_file = |entry: &Entry| entry.name == "resolv.conf" && entry.kind == Kind::File;
+    if !root.entries("etc")?.iter().any(is_file) {
+        return Ok(());
+    }
+    let found = root.read("etc/resolv.conf", LONGEST);
+    if found.is_ok_and(|found| found.as_ref() == Some(&host)) {
+        root.remove("etc/resolv.conf")?;
+    }
+    Ok(())
+}
+
 /// `/etc/../run/x` as `/run/x`, without looking at the file system.
 fn normalise(path: &Path) -> PathBuf {
     let mut normal = PathBuf::from("/");
@@ -232,18 +251,6 @@ fn normalise(path: &Path) -> PathBuf {
         }
     }
     normal
-}
-
-/// The bootstrap tool copies the build host's resolver configuration.
-pub(crate) fn forget_resolver(rootfs: &Path) -> Result<()> {
-    let path = rootfs.join("etc/resolv.conf");
-    let is_hosts = path.is_file()
-        && !path.is_symlink()
-        && fs::read(&path).ok() == fs::read("/etc/resolv.conf").ok();
-    if is_hosts {
-        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

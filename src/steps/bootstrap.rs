@@ -3,6 +3,7 @@
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::archives_hook;
 use crate::base::command::{Command, Env};
+use crate::base::inside::Root;
 use crate::config::Bootstrap;
 use crate::layers::context::Context;
 use crate::sandbox::mounts::{self, Tree, bind};
@@ -80,7 +81,7 @@ pub fn bootstrap(request: &Request, told: &Context) -> Result<()> {
             .with_context(|| format!("setting the mode of {}", name.display()))?;
     }
     // A layer may be taken to other machines. Commands in the root get a stand-in.
-    forget_resolver(&dir)?;
+    forget_resolver(&Root::open(&dir)?)?;
     if let Some(key) = &key {
         key.install(&dir)?;
     }

@@ -5,6 +5,7 @@ use crate::archives::lockfile::{self, Package, Use, Which, collect, repository};
 use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
 use crate::base::command::Command;
+use crate::base::inside;
 use crate::base::work;
 use crate::config::Arch;
 use crate::layers::job::Job;
@@ -173,7 +174,12 @@ fn unpack(
         None => {
             // No script of a tree or a package has run in there.
             archives.adopt_downloads(&debs)?;
-            collect::files(&debs, &root, &archives.known(dir)?, mirrors)?
+            collect::files(
+                &debs,
+                &inside::Root::open(&root)?,
+                &archives.known(dir)?,
+                mirrors,
+            )?
         }
     };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
