@@ -10,7 +10,7 @@ use crate::images::image::Image;
 use crate::images::image::probe::LOOKED_AT;
 use crate::images::image::stream::{Packed, fill};
 use crate::images::image::table::{self, Table};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -60,6 +60,7 @@ impl Preview {
             }
         })?;
         let size = size.unwrap_or(windows.at);
+        ensure!(size > 0, "there is nothing in it");
         windows.file.set_len(size).context("sizing the beginning")?;
         let seen = windows.at.min(size);
         let known = windows.wanted.into_iter();

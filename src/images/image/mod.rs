@@ -9,6 +9,7 @@ pub(crate) mod probe;
 pub(crate) mod stream;
 pub(crate) mod table;
 
+use crate::base::problem::{Problem, Problems};
 use anyhow::{Context, Result, ensure};
 use disk::Slice;
 use probe::{FileSystem, Files, probe};
@@ -54,6 +55,10 @@ impl Image {
             }
             _ => unpacked(path, packed)?,
         };
+        if disk::size(&file)? == 0 {
+            let problem = Problem::new("the image is empty", "download it again").at(path);
+            return Err(Problems(vec![problem]).into());
+        }
         Self::read(file, packed.form).with_context(|| format!("reading {}", path.display()))
     }
 
@@ -117,10 +122,14 @@ impl Image {
         let there = self.there(partition);
         let whole = facts.size.is_some_and(|size| size <= there);
         if there < partition.size && !(whole && facts.note.is_none()) {
-            facts.note = Some(format!(
-                "the image was cut short, or never had all of it: {there} of {} bytes are there",
-                partition.size
-            ));
+            facts.note = Some(if there == 0 {
+                "it begins behind the image's end".to_owned()
+            } else {
+                format!(
+                    "the image was cut short: {there} of {} bytes are there",
+                    partition.size
+                )
+            });
             return (facts, Files::None);
         }
         (facts, files)

@@ -124,7 +124,7 @@ pub(super) fn judge(path: &Path, head: &[u8]) -> Result<Form> {
     }
     if let Some((what, remedy)) = foreign(head) {
         return refuse(
-            format!("it is {what}; img, zst, xz, gz and zip are read"),
+            format!("it is {what}, and img, zst, xz, gz and zip are read"),
             remedy,
         );
     }
@@ -134,14 +134,14 @@ pub(super) fn judge(path: &Path, head: &[u8]) -> Result<Form> {
         .to_string_lossy()
         .to_lowercase();
     if UNPACKED.contains(&&*extension) {
-        let what = format!("its name says {extension}, its content is none");
+        let what = format!("its name says {extension}, and its content is something else");
         return refuse(
             what,
             "download it again; if it is a raw image, let its name end in .img",
         );
     }
     if OTHERS.contains(&&*extension) {
-        let what = format!("its name says {extension}; img, zst, xz, gz and zip are read");
+        let what = format!("its name says {extension}, and img, zst, xz, gz and zip are read");
         return refuse(
             what,
             "unpack it first; if it is a raw image, let its name end in .img",
