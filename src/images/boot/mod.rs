@@ -168,13 +168,11 @@ fn unpack(from: &Path, to: &Path) -> Result<()> {
     if packed.form == Form::Raw {
         let source = File::open(from).with_context(|| format!("opening {}", from.display()))?;
         let size = source.metadata()?.len();
-        crate::base::sparse::copy(&source, &target, size)
-    } else {
-        packed
-            .with(|reader| stream::write_sparse(reader, &mut target))
-            .map(|_| ())
+        return crate::base::sparse::copy(&source, &target, size)
+            .with_context(|| format!("copying {}", from.display()));
     }
-    .with_context(|| format!("unpacking {}", from.display()))
+    let written = packed.with(|reader| stream::write_sparse(reader, &mut target));
+    stream::unpacking(written, from).map(|_| ())
 }
 
 /// What the firmware would load, taken from the boot partition.

@@ -45,7 +45,7 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "FILE")]
     pub ssh_key: Option<PathBuf>,
     /// Wi-Fi network; its password is asked for
-    #[arg(long, value_name = "SSID")]
+    #[arg(long, value_name = "SSID", allow_hyphen_values = true)]
     pub wifi: Option<String>,
     /// Read the Wi-Fi password from a file's first line; empty: an open network
     #[arg(long, value_name = "FILE", requires = "wifi")]

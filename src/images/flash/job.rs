@@ -9,7 +9,7 @@ use super::preview::Preview;
 use super::sums::Checker;
 use crate::base::problem::{Problem, Problems};
 use crate::images::image::Image;
-use crate::images::image::stream::{Form, Packed, fill};
+use crate::images::image::stream::{Form, Packed, fill, unpacking};
 use crate::images::image::table::Partition;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ fn look(path: &Path, packed: &Packed, bmap: Option<&Bmap>) -> Result<Preview> {
     if size.is_none() {
         eprintln!("measuring {}, which has no block map", path.display());
     }
-    Preview::unpack(packed, size).with_context(|| format!("unpacking {}", path.display()))
+    unpacking(Preview::unpack(packed, size), path)
 }
 
 /// An error unless the map is of the image as it is once unpacked.

@@ -7,8 +7,10 @@ use super::disk::Slice;
 use crate::base::bytes::{u16_at, u32_at};
 use crate::images::printable::printable;
 use anyhow::{Context, Result, ensure};
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
 
 /// Bytes that are read ahead: the crate follows the table four bytes at a time.
 const PAGE: u64 = 4096;
@@ -22,10 +24,39 @@ const LONGEST_PATHS: usize = 16 << 20;
 /// More clusters are not counted through.
 const MOST_COUNTED: u64 = 1 << 24;
 
+/// Reads that the crate may do for one question, and in all: it reads a directory in pieces of
+/// some bytes, and goes round as long as the disk says so.
+const READS: u64 = 4_000_000;
+const ALL_READS: u64 = 100_000_000;
+
 /// A FAT file system, read or changed in place.
 pub(crate) struct Fat {
     fs: fatfs::FileSystem<Cached>,
     clusters: u64,
+    reads: Rc<Reads>,
+}
+
+/// How many reads are left.
+struct Reads {
+    now: Cell<u64>,
+    all: Cell<u64>,
+}
+
+impl Reads {
+    /// Allows so many for the next question.
+    fn allow(&self, number: u64) {
+        self.now.set(number.min(self.all.get()));
+    }
+
+    fn spend(&self) -> io::Result<()> {
+        let (now, all) = (self.now.get(), self.all.get());
+        if now == 0 || all == 0 {
+            return Err(io::Error::other("the FAT leads in circles"));
+        }
+        self.now.set(now - 1);
+        self.all.set(all - 1);
+        Ok(())
+    }
 }
 
 /// The slice with pages of it in memory.
@@ -33,10 +64,12 @@ struct Cached {
     disk: Slice,
     at: u64,
     pages: HashMap<u64, Vec<u8>>,
+    reads: Rc<Reads>,
 }
 
 impl Read for Cached {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads.spend()?;
         let number = self.at / PAGE;
         if !self.pages.contains_key(&number) {
             if self.pages.len() >= PAGES {
@@ -114,9 +147,11 @@ fn judge(disk: &Slice) -> Result<u64> {
         "its boot sector is damaged"
     );
     let clusters = (total - before) / cluster;
-    // Twelve bits an entry at least.
+    // Twelve bits an entry at least; only a FAT32 says where its root directory is.
+    let fat32 = u16_at(&b, 22) == 0;
+    let root = u64::from(u32_at(&b, 44));
     ensure!(
-        per_table * sector * 8 / 12 >= 2 && u64::from(u32_at(&b, 44)) <= clusters + 2,
+        per_table * sector * 8 / 12 >= 2 && (!fat32 || (2..clusters + 2).contains(&root)),
         "its boot sector is damaged"
     );
     Ok(clusters)
@@ -125,18 +160,28 @@ fn judge(disk: &Slice) -> Result<u64> {
 impl Fat {
     pub(crate) fn open(disk: Slice) -> Result<Self> {
         let clusters = judge(&disk)?;
+        let reads = Rc::new(Reads {
+            now: Cell::new(READS),
+            all: Cell::new(ALL_READS.saturating_add(clusters * 4)),
+        });
         let cached = Cached {
             disk,
             at: 0,
             pages: HashMap::new(),
+            reads: reads.clone(),
         };
         let fs =
             fatfs::FileSystem::new(cached, fatfs::FsOptions::new()).context("reading the FAT")?;
-        Ok(Self { fs, clusters })
+        Ok(Self {
+            fs,
+            clusters,
+            reads,
+        })
     }
 
     /// The volume's label and its serial number as `blkid` shows it.
     pub(crate) fn identity(&self) -> (String, String) {
+        self.reads.allow(READS);
         let root = self.fs.read_volume_label_from_root_dir().ok().flatten();
         let label = root.unwrap_or_else(|| self.fs.volume_label());
         let id = self.fs.volume_id();
@@ -150,6 +195,7 @@ impl Fat {
         if self.clusters > MOST_COUNTED {
             return Ok((size, None));
         }
+        self.reads.allow(READS + self.clusters);
         let stats = self.fs.stats().context("measuring the FAT")?;
         let free = u64::from(stats.free_clusters()) * cluster;
         Ok((size, Some(free.min(size))))
@@ -157,6 +203,7 @@ impl Fat {
 
     /// Every file's path, without a leading slash, and its size in bytes.
     pub(crate) fn files(&self) -> Result<BTreeMap<String, u64>> {
+        self.reads.allow(READS);
         let mut files = BTreeMap::new();
         let mut open = vec![(String::new(), 0, self.fs.root_dir())];
         let (mut entries, mut bytes) = (0, 0);
@@ -196,6 +243,8 @@ impl Fat {
         work: impl FnOnce(&mut dyn Read) -> Result<T>,
     ) -> Result<Option<T>> {
         let read = || {
+            // One read a cluster's number, one or more its bytes.
+            self.reads.allow(READS + self.clusters * 4);
             let mut file = match self.fs.root_dir().open_file(path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -254,6 +303,7 @@ impl Fat {
     /// Writes a file of the root directory, over an old one of the same name.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let write = || {
+            self.reads.allow(READS + self.clusters * 4);
             let mut file = self.fs.root_dir().create_file(name)?;
             file.truncate()?;
             file.write_all(bytes)?;
@@ -264,6 +314,7 @@ impl Fat {
 
     /// Ends the changes.
     pub(crate) fn close(self) -> Result<()> {
+        self.reads.allow(READS);
         self.fs.unmount().context("finishing the boot partition")
     }
 }

@@ -141,8 +141,7 @@ fn unpacked(path: &Path, packed: &stream::Packed) -> Result<File> {
     let mut file = tempfile::tempfile_in(beside.unwrap_or(Path::new(".")))
         .or_else(|_| tempfile::tempfile())
         .context("making a file for the unpacked image")?;
-    packed
-        .with(|reader| stream::write_sparse(reader, &mut file))
-        .with_context(|| format!("unpacking {}", path.display()))?;
+    let written = packed.with(|reader| stream::write_sparse(reader, &mut file));
+    stream::unpacking(written, path)?;
     Ok(file)
 }

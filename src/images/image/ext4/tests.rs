@@ -41,8 +41,8 @@ fn tree(root: &Path, number: usize) -> bool {
     fs::write(root.join("small"), "a".repeat(120)).unwrap();
     let file = root.join("holes");
     // One that fits into the inode and one that does not.
-    let set = xattr::set(&file, "user.small", b"s").is_ok()
-        && xattr::set(&file, "user.large", &[7; 900]).is_ok();
+    let set = ::xattr::set(&file, "user.small", b"s").is_ok()
+        && ::xattr::set(&file, "user.large", &[7; 900]).is_ok();
     if !set {
         left_out!("the directory for temporary files has no attributes");
     }
@@ -112,7 +112,14 @@ fn older_and_rarer_kinds_are_read_and_called_what_they_are() {
         ("ext4", &["-t", "ext4", "-O", "inline_data"]),
         (
             "ext4",
-            &["-b", "1024", "-O", "extents,meta_bg,^resize_inode", "-g", "1024"],
+            &[
+                "-b",
+                "1024",
+                "-O",
+                "extents,meta_bg,^resize_inode",
+                "-g",
+                "1024",
+            ],
         ),
         ("ext4", &["-t", "ext4", "-O", "encrypt,casefold"]),
     ] {

@@ -119,6 +119,16 @@ impl Packed {
     }
 }
 
+/// Says that `result` comes of unpacking the image at `path`, unless it says what to do.
+pub(crate) fn unpacking<T>(result: Result<T>, path: &Path) -> Result<T> {
+    match result {
+        Err(error) if !error.is::<Problems>() => {
+            Err(error.context(format!("unpacking {}", path.display())))
+        }
+        result => result,
+    }
+}
+
 /// A reader of what `source` has in packed form.
 fn unpacker<'a>(form: Form, source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     Ok(match form {
