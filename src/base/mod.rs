@@ -15,6 +15,7 @@ pub mod problem;
 pub mod run;
 pub mod size;
 pub mod sparse;
+pub(crate) mod ssh_key;
 pub mod timings;
 pub mod tool;
 pub mod work;
