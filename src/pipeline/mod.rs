@@ -62,7 +62,7 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
     }
     let last = Progress::last(config)?;
     if let Some((_, key)) = last.as_ref().and_then(|last| last.failed.as_ref()) {
-        // Its room may be what is wanting.
+        // The disk may be full because of it.
         remove(&store.failed_dir(key))?;
     }
     let schedule = Schedule::new(job, &store, last.as_ref())?;

@@ -201,16 +201,11 @@ fn resolver_in_run(root: &OwnedFd, run: &OwnedFd, text: &Path) -> Result<()> {
     let name = name.to_str().context("a name that is not UTF-8")?;
     let how = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     // An empty file only: what it shows is mounted over it.
-    if openat(
-        &dir,
-        name,
-        how | OFlag::O_CLOEXEC,
-        Mode::from_bits_truncate(0o644),
-    )
-    .is_ok()
-        && let Some(at) = point_inside(&dir, name)?
-    {
-        Tree::of(text)?.attach(&at)?;
+    let mode = Mode::from_bits_truncate(0o644);
+    if openat(&dir, name, how | OFlag::O_CLOEXEC, mode).is_ok() {
+        if let Some(at) = point_inside(&dir, name)? {
+            Tree::of(text)?.attach(&at)?;
+        }
     }
     Ok(())
 }

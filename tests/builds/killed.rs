@@ -54,7 +54,7 @@ fn sums(tree: &Tree) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Numbers that are different every time; the first is printed, to have them again.
+/// Numbers that are different every time; the first is printed, for whoever looks into a failure.
 struct Dice(u64);
 
 impl Dice {

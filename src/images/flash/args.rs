@@ -12,10 +12,10 @@ pub struct FlashArgs {
     /// Do not ask before overwriting
     #[arg(short, long)]
     pub yes: bool,
-    /// Also write to a disk that is not removable, if it is this one (such as nvme0n1)
+    /// Allow writing to a disk that is not removable: its name again, such as nvme0n1
     #[arg(long, value_name = "NAME")]
     pub fixed_disk: Option<String>,
-    /// Make the file this large (for a file that is not there yet)
+    /// Make a new file of this size, instead of writing to a disk
     #[arg(long, value_name = "SIZE")]
     pub size: Option<String>,
     /// Write what the file holds even if it is no image that can be recognised
