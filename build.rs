@@ -1,6 +1,7 @@
-//! Compiles the two small parts that the main program carries in itself, both for the build
-//! machine: the dispatcher (src/native/dispatch/dispatcher.rs), a static program, and the library
-//! that makes mke2fs faster (src/export/disk/mke2fs_io.rs).
+//! Compiles the three small parts that the main program carries in itself, all for the build
+//! machine: the dispatcher (src/native/dispatch/dispatcher.rs) and process 1 of a command in the
+//! image (src/sandbox/init.rs), both static programs, and the library that makes mke2fs faster
+//! (src/export/disk/mke2fs_io.rs).
 
 use std::env;
 use std::fs;
@@ -18,6 +19,16 @@ fn main() {
             "-Crelocation-model=static",
         ],
         &out.join("dispatcher"),
+    );
+    compile(
+        "src/sandbox/init.rs",
+        &[
+            "--crate-type=bin",
+            "-Copt-level=s",
+            "-Ctarget-feature=+crt-static",
+            "-Crelocation-model=static",
+        ],
+        &out.join("init"),
     );
     let library = out.join("mke2fs_io.so");
     let variable = |name: &str| env::var(name).expect("cargo sets the target's variables");

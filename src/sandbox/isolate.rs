@@ -7,7 +7,7 @@
 
 use super::confine::{confine, confine_in_image};
 use super::mounts::{self, Tree, make_private, point_inside};
-use super::rootfs::{CONF_PATH, Furniture, PRIVATE_DIR};
+use super::rootfs::{CONF_PATH, Furniture, INIT_PATH, PRIVATE_DIR};
 use super::view::View;
 use super::{die_with_parent, ids, pipe};
 use anyhow::{Context, Result};
@@ -78,7 +78,7 @@ pub fn isolate(what: &Isolation<'_>) -> Result<i32> {
                 let proc = Tree::proc()?;
                 proc.attach(&furniture.enter(root, what.script)?)?;
                 mask(&proc.into_point())?;
-                in_child(|| exec(what))
+                exec(what)
             })
         }
         Where::Host(view) => {
@@ -176,19 +176,25 @@ fn mask(proc: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Becomes the command.
+/// Becomes the command; in the image, a process 1 of its own that starts it.
 fn exec(what: &Isolation<'_>) -> Result<i32> {
-    let (program, args) = what.argv.split_first().context("no command given")?;
-    let mut command = Command::new(program);
-    command.args(args);
-    match &what.place {
-        Where::Host(_) => confine()?,
+    let program = what.argv.first().context("no command given")?;
+    let mut command = match &what.place {
+        Where::Host(_) => {
+            confine()?;
+            let mut command = Command::new(program);
+            command.args(&what.argv[1..]);
+            command
+        }
         Where::Image { .. } => {
+            confine_in_image()?;
+            let mut command = Command::new(INIT_PATH);
+            command.args(what.argv);
             command.env("APT_CONFIG", CONF_PATH);
             command.env_remove("WESTWORK_GEN");
-            confine_in_image()?;
+            command
         }
-    }
+    };
     let error = command.exec();
     eprintln!(
         "westwork-gen: starting {}: {error}",

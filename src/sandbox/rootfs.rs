@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 pub const PRIVATE_DIR: &str = "run/westwork-gen";
 /// Path of the build's apt configuration inside the chroot.
 pub const CONF_PATH: &str = "/run/westwork-gen/apt.conf";
+/// Process 1 of a command, inside the chroot.
+pub(super) const INIT_PATH: &str = "/run/westwork-gen/init";
 /// Mount point of the native tools inside the chroot.
 pub const TOOLS_DIR: &str = ".westwork-gen";
 /// Where the index of locked packages is inside the chroot, and outside while a bootstrap runs.
@@ -34,6 +36,8 @@ pub const QEMU_CPU_VAR: &str = "QEMU_CPU";
 /// Names the emulator.
 pub const EMULATOR_VAR: &str = "WESTWORK_GEN_EMULATOR";
 
+/// Compiled by build.rs.
+const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 const ARCHIVES: &str = "var/cache/apt/archives";
 /// invoke-rc.d(8): 101 forbids every action.
 pub(crate) const POLICY: &str = "#!/bin/sh\nexit 101\n";
@@ -136,12 +140,11 @@ impl Furniture {
             write("step.sh", text)?;
         }
         write("resolv.conf", resolver.unwrap_or_default())?;
-        write("policy-rc.d", POLICY.as_bytes())?;
-        fs::set_permissions(
-            dir.join("policy-rc.d"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )
-        .context("making policy-rc.d executable")?;
+        write("init", INIT)?;
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(dir.join("init"), executable).context("making init executable")?;
+        let empty = dir.join("empty");
+        fs::create_dir(&empty).context("making an empty directory")?;
         if let Some(locked) = locked {
             let at = dir.join("locked");
             fs::create_dir(&at).context("making a directory for the locked index")?;

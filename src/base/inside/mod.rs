@@ -305,11 +305,12 @@ fn open_in(
     openat2(dir, path, how)
 }
 
-/// `None` where nothing is there: a missing name, or a file where a directory would have to be.
+/// `None` where nothing is there: a missing name, a file where a directory would have to be, or
+/// links that lead in a circle.
 fn present<T>(found: nix::Result<T>) -> nix::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
         Err(error) => Err(error),
     }
 }
