@@ -99,7 +99,7 @@ fn a_value_on_the_border_of_two_pieces_is_found_once_and_whole() {
             // Another word, whose end is in the next piece.
             bytes.extend_from_slice(b" fv-az1234");
             bytes.extend_from_slice(b"5 ");
-            bytes.resize(3 * CHUNK, b' ');
+            bytes.resize(CHUNK + 64, b' ');
             fs::write(root.join("opt/a/file"), bytes).unwrap();
         });
         assert_eq!(found, ["/opt/a/file: work"], "{shift}");

@@ -10,7 +10,7 @@ use crate::layers::deployed;
 use crate::layers::store::Key;
 use crate::layers::variables::EXPORT_DEPLOY;
 use crate::plan::Export;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -147,6 +147,13 @@ fn left_to_deploy(dir: &Path, image: &str, config: &Config) -> Result<Vec<PathBu
             rest.is_some_and(|rest| rest.starts_with('.'))
         })
     };
+    // A link there could lead to files of the machine.
+    if dir.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
+        bail!(
+            "{} is no directory: an export step has put something else there",
+            dir.display()
+        );
+    }
     let mut files = Vec::new();
     for entry in WalkDir::new(dir).max_depth(1).sort_by_file_name() {
         let entry = match entry {
