@@ -109,7 +109,8 @@ pub(crate) fn keys_in(dir: &Path, files: &[PathBuf]) -> Result<PathBuf> {
     Ok(keys)
 }
 
-/// The archive keys that this machine has in `place`, without those that archives have given up.
+/// The archive keys that this machine has in `place` and lets this user read, without those that
+/// archives have given up.
 pub(crate) fn machine_keys(place: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(place)
         .into_iter()
@@ -121,7 +122,7 @@ pub(crate) fn machine_keys(place: &str) -> Vec<PathBuf> {
             let is_key = [".gpg", ".asc", ".pgp"]
                 .iter()
                 .any(|end| name.ends_with(end));
-            is_key && !name.contains("removed")
+            is_key && !name.contains("removed") && fs::File::open(path).is_ok()
         })
         .collect();
     found.sort();

@@ -135,6 +135,9 @@ pub(super) fn is_reconciled(pool: &Path, lists: &str) -> Result<bool> {
 
 /// Remembers that it has.
 pub(super) fn reconciled(pool: &Path, lists: &str) -> Result<()> {
+    if lists.is_empty() {
+        return Ok(());
+    }
     let path = pool.join(RECONCILED);
     let mut known: Vec<String> = work::load(&path)?.unwrap_or_default();
     known.retain(|known| known != lists);
