@@ -5,6 +5,8 @@
 pub mod boot;
 pub mod diff;
 pub mod flash;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod image;
 pub mod inspect;
 mod printable;

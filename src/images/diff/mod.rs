@@ -71,11 +71,10 @@ struct Side {
 }
 
 impl Side {
-    fn open(path: &Path) -> Result<Self> {
-        let image = Image::open(path)?;
+    fn new(image: Image) -> Self {
         let partitions = image.table.partitions.iter();
         let systems = partitions.map(|partition| image.probe(partition)).collect();
-        Ok(Self { image, systems })
+        Self { image, systems }
     }
 
     /// The partition `number`, and what it holds.
@@ -94,7 +93,11 @@ struct Done {
 }
 
 fn compare(a: &Path, b: &Path) -> Result<Report> {
-    let (a, b) = (Side::open(a)?, Side::open(b)?);
+    Ok(compare_images(Image::open(a)?, Image::open(b)?))
+}
+
+fn compare_images(a: Image, b: Image) -> Report {
+    let (a, b) = (Side::new(a), Side::new(b));
     let mut report = Report {
         partitions: partitions::compare(&a, &b),
         ..Report::default()
@@ -111,7 +114,13 @@ fn compare(a: &Path, b: &Path) -> Result<Report> {
         }
     }
     report.same = report.nothing_found() && report.notes.is_empty();
-    Ok(report)
+    report
+}
+
+/// The text that is shown of the differences.
+#[cfg(fuzzing)]
+pub(super) fn text_of(a: Image, b: Image) -> String {
+    show::show(&compare_images(a, b))
 }
 
 /// Compares what the partitions `number` of both sides hold.

@@ -86,7 +86,7 @@ struct Dialect {
 }
 
 /// Reads a map's text.
-pub(super) fn parse(text: &str) -> Result<Bmap> {
+pub(in crate::images) fn parse(text: &str) -> Result<Bmap> {
     let options = ParsingOptions {
         nodes_limit: MOST_NODES,
         ..ParsingOptions::default()

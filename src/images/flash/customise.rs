@@ -56,23 +56,7 @@ pub(super) fn judge(
             _ => {}
         }
     }
-    if !takes {
-        found.say(
-            "the image does not take settings at its first boot: it has no firstrun.sh mechanism of Raspberry Pi Imager",
-            "build it with one, or leave out the settings for the first boot",
-        );
-    }
-    match &boot {
-        None => found.say(
-            "the image has no boot partition with a cmdline.txt, which starts the settings' script",
-            "leave out the settings for the first boot",
-        ),
-        Some(boot) if boot.start < HEAD as u64 => found.say(
-            "the image's boot partition begins in its first mebibyte, where settings cannot be put",
-            "leave out the settings for the first boot",
-        ),
-        Some(_) => {}
-    }
+    found.boot(takes, boot.as_ref());
     let problems = found
         .0
         .into_iter()
@@ -97,6 +81,27 @@ struct Found(Vec<Problem>);
 impl Found {
     fn say(&mut self, what: impl Into<String>, remedy: &str) {
         self.0.push(Problem::new(what, remedy));
+    }
+
+    /// The script must be there, and a place for it.
+    fn boot(&mut self, takes: bool, boot: Option<&Partition>) {
+        if !takes {
+            self.say(
+                "the image does not take settings at its first boot: it has no firstrun.sh mechanism of Raspberry Pi Imager",
+                "build it with one, or leave out the settings for the first boot",
+            );
+        }
+        match boot {
+            None => self.say(
+                "the image has no boot partition with a cmdline.txt, which starts the settings' script",
+                "leave out the settings for the first boot",
+            ),
+            Some(boot) if boot.start < HEAD as u64 => self.say(
+                "the image's boot partition begins in its first mebibyte, where settings cannot be put",
+                "leave out the settings for the first boot",
+            ),
+            Some(_) => {}
+        }
     }
 
     /// What the root file system has to have.

@@ -2,7 +2,7 @@
 
 mod accounts;
 pub mod args;
-mod bmap;
+pub(super) mod bmap;
 mod customise;
 mod disks;
 mod firstrun;

@@ -70,14 +70,20 @@ pub fn run(args: &InspectArgs) -> Result<u8> {
 /// Reads the image at `path`.
 fn inspect(path: &Path, with_packages: bool) -> Result<Report> {
     let image = Image::open(path)?;
+    let file_size = match image.form {
+        // A card in a reader is no file with a length.
+        Form::Raw => image.size,
+        _ => fs::metadata(path)?.len(),
+    };
+    Ok(describe(&image, path, file_size, with_packages))
+}
+
+/// What is in `image`, whose file at `path` has `file_size` bytes.
+fn describe(image: &Image, path: &Path, file_size: u64, with_packages: bool) -> Report {
     let mut report = Report {
         image: path.display().to_string(),
         form: image.form,
-        // A card in a reader is no file with a length.
-        file_size: match image.form {
-            Form::Raw => image.size,
-            _ => fs::metadata(path)?.len(),
-        },
+        file_size,
         raw_size: image.size,
         recorded_sums: sums::recorded(path),
         table: TableReport {
@@ -109,7 +115,13 @@ fn inspect(path: &Path, with_packages: bool) -> Result<Report> {
                 .to_owned(),
         );
     }
-    Ok(report)
+    report
+}
+
+/// The text that is shown of `image`.
+#[cfg(fuzzing)]
+pub(super) fn text_of(image: &Image) -> String {
+    show::show(&describe(image, Path::new("fuzz"), 0, true), true)
 }
 
 /// Adds what the files of partition `number` say.

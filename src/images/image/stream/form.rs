@@ -42,72 +42,79 @@ pub(super) fn by_content(head: &[u8]) -> Option<Form> {
     }
 }
 
+const UNPACK: &str = "unpack it first";
+const CONVERT: &str = "turn it into a raw image first, with qemu-img convert -O raw";
+
+/// What is no image and not unpacked here: the place of its mark and the mark, what it is, and
+/// what to do.
+const FOREIGN: [(usize, &[u8], &str, &str); 19] = [
+    (0, b"BZh", "packed with bzip2", UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
+    (0, b"\x04\x22\x4d\x18", "packed with lz4", UNPACK),
+    (0, b"\x02\x21\x4c\x18", "packed with lz4", UNPACK),
+    (0, b"LZIP", "packed with lzip", UNPACK),
+    (0, b"\x89LZO\0", "packed with lzop", UNPACK),
+    (0, b"LRZI", "packed with lrzip", UNPACK),
+    (0, b"\x1f\x9d", "packed with compress", UNPACK),
+    (0, b"Rar!\x1a\x07", "a rar archive", UNPACK),
+    (0, b"MSCF", "a cab archive", UNPACK),
+    (
+        0,
+        b"!<arch>\n",
+        "a Debian package or another ar archive",
+        UNPACK,
+    ),
+    (0, b"%PDF-", "a PDF", "download the image itself"),
+    (257, b"ustar", "a tar archive", UNPACK),
+    (0, b"QFI\xfb", "a disk of QEMU", CONVERT),
+    (0, b"KDMV", "a disk of VMware", CONVERT),
+    (0, b"# Disk DescriptorFile", "a disk of VMware", CONVERT),
+    (0, b"vhdxfile", "a disk of Hyper-V", CONVERT),
+    (0, b"conectix", "a disk of Hyper-V", CONVERT),
+    (
+        0,
+        b"\x3a\xff\x26\xed",
+        "a sparse image of Android",
+        "turn it into a raw image first, with simg2img",
+    ),
+];
+
+/// How texts begin that are no image.
+const TEXTS: [(&str, &str, &str); 6] = [
+    ("<!doctype", "a web page", PAGE),
+    ("<html", "a web page", PAGE),
+    ("<head", "a web page", PAGE),
+    ("<body", "a web page", PAGE),
+    ("<?xml", "an XML text such as a block map", BESIDE),
+    ("<bmap", "an XML text such as a block map", BESIDE),
+];
+const PAGE: &str = "download the image again, from the address behind the page's link";
+const BESIDE: &str = "name the image beside it";
+
 /// What is no image and not unpacked here: what it is, and what to do.
 pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
     // A disk begins as it likes, and says at the end of its first sector that it is one.
     if head.get(510..512) == Some(&[0x55, 0xaa]) {
         return None;
     }
-    let unpack = "unpack it first";
-    let convert = "turn it into a raw image first, with qemu-img convert -O raw";
-    let starts = |magic: &[u8]| head.starts_with(magic);
-    let text = String::from_utf8_lossy(head)
-        .trim_start_matches('\u{feff}')
-        .trim_start()
-        .to_lowercase();
-    let lzma = head.len() > 13
-        && head[0] == 0x5d
-        && u32_at(head, 1) >= 4096
-        && u32_at(head, 1) & 0xfff == 0;
-    Some(if starts(b"BZh") {
-        ("packed with bzip2", unpack)
-    } else if starts(b"7z\xbc\xaf\x27\x1c") {
-        ("a 7z archive", unpack)
-    } else if starts(&[0x04, 0x22, 0x4d, 0x18]) || starts(&[0x02, 0x21, 0x4c, 0x18]) {
-        ("packed with lz4", unpack)
-    } else if starts(b"LZIP") {
-        ("packed with lzip", unpack)
-    } else if lzma {
-        ("packed with lzma", unpack)
-    } else if starts(b"\x89LZO\0") {
-        ("packed with lzop", unpack)
-    } else if starts(b"LRZI") {
-        ("packed with lrzip", unpack)
-    } else if starts(&[0x1f, 0x9d]) {
-        ("packed with compress", unpack)
-    } else if starts(b"Rar!\x1a\x07") {
-        ("a rar archive", unpack)
-    } else if starts(b"MSCF") {
-        ("a cab archive", unpack)
-    } else if head.get(257..262) == Some(b"ustar") {
-        ("a tar archive", unpack)
-    } else if starts(b"QFI\xfb") {
-        ("a disk of QEMU", convert)
-    } else if starts(b"KDMV") || starts(b"# Disk DescriptorFile") {
-        ("a disk of VMware", convert)
-    } else if starts(b"vhdxfile") || starts(b"conectix") {
-        ("a disk of Hyper-V", convert)
-    } else if starts(&[0x3a, 0xff, 0x26, 0xed]) {
-        (
-            "a sparse image of Android",
-            "turn it into a raw image first, with simg2img",
-        )
-    } else if ["<!doctype", "<html", "<head", "<body"]
-        .iter()
-        .any(|tag| text.starts_with(tag))
-    {
-        (
-            "a web page",
-            "download the image again, from the address behind the page's link",
-        )
-    } else if text.starts_with("<?xml") || text.starts_with("<bmap") {
-        (
-            "an XML text such as a block map",
-            "name the image beside it",
-        )
-    } else {
-        return None;
-    })
+    let begins = |at: usize, mark: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(mark));
+    let mut marks = FOREIGN.iter();
+    if let Some((_, _, what, remedy)) = marks.find(|(at, mark, ..)| begins(*at, mark)) {
+        return Some((what, remedy));
+    }
+    // No mark: a byte of settings, and the size of the dictionary, which is a round one.
+    if head.len() > 13 && head[0] == 0x5d {
+        let dictionary = u32_at(head, 1);
+        if dictionary >= 4096 && dictionary & 0xfff == 0 {
+            return Some(("packed with lzma", UNPACK));
+        }
+    }
+    let text = String::from_utf8_lossy(head);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let text = text.to_lowercase();
+    let mut texts = TEXTS.iter();
+    let (_, what, remedy) = texts.find(|(begin, ..)| text.starts_with(begin))?;
+    Some((what, remedy))
 }
 
 /// The form of the file at `path`, which begins with `head`.
