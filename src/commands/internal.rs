@@ -1,6 +1,6 @@
 //! `internal`: parts of a build that this program runs in processes of their own.
 
-use super::request;
+use super::{clean, request};
 use crate::base::problem;
 use crate::cli::{ExportArgs, Internal};
 use crate::config::{self, Config};
@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 pub(super) fn run_internal(internal: Internal) -> Result<u8> {
     let code = match internal {
+        Internal::Empty { work_dir } => return clean::empty(&work_dir),
         Internal::Host { argv } => isolate::isolate(&isolate::Isolation {
             root: None,
             argv,

@@ -53,7 +53,16 @@ fn in_sandbox(
     terminal: Terminal,
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<u8> {
-    match sandbox::enter(&config.target_hostname, terminal)? {
+    in_sandbox_of(&config.target_hostname, terminal, work)
+}
+
+/// The same for a build machine that calls itself `hostname`.
+fn in_sandbox_of(
+    hostname: &str,
+    terminal: Terminal,
+    work: impl FnOnce() -> Result<u8>,
+) -> Result<u8> {
+    match sandbox::enter(hostname, terminal)? {
         Role::Supervisor(code) => {
             if code == sandbox::INTERRUPTED {
                 eprintln!(
@@ -71,6 +80,9 @@ fn request(args: &ConfigArgs) -> Result<ConfigRequest> {
         cwd: std::env::current_dir().context("finding the working directory")?,
         files: args.files.clone(),
         set: args.set.clone(),
-        env: std::env::vars().collect(),
+        // A name or value that is not UTF-8 is none of ours.
+        env: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
     })
 }

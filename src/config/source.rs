@@ -2,7 +2,7 @@
 
 use super::ConfigRequest;
 use super::bash::{source, unquoted_lists};
-use super::setting::{Raw, Setting, assignment};
+use super::setting::{Raw, Setting, assignment, outside};
 use super::table::is_known;
 use crate::base::problem::Problem;
 use std::fs;
@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// Collects settings from all sources, the strongest last.
 pub(super) fn read_all(request: &ConfigRequest, problems: &mut Vec<Problem>) -> Raw {
-    let mut raw = Raw::default();
+    let mut raw = Raw {
+        now: jiff::Timestamp::now().as_second(),
+        ..Raw::default()
+    };
     let (mut fragments, mut tables) = (Vec::new(), Vec::new());
     for (path, required) in candidates(request) {
         match check_text(&path, required) {
@@ -66,15 +69,6 @@ pub(super) fn read_all(request: &ConfigRequest, problems: &mut Vec<Problem>) -> 
         }
     }
     raw
-}
-
-fn outside(value: &str) -> Setting {
-    Setting {
-        value: value.to_owned(),
-        file: None,
-        line: None,
-        exported: false,
-    }
 }
 
 /// Files in reading order, and whether each must exist.
