@@ -13,6 +13,7 @@ use crate::layers::deployed;
 use crate::layers::job::{Job, Locked};
 use crate::layers::progress::Progress;
 use crate::layers::schedule::Schedule;
+use crate::layers::seal::Seal;
 use crate::layers::store::Store;
 use crate::native::dispatch::Mode;
 use crate::pipeline;
@@ -71,6 +72,7 @@ fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
                 mirrors: &mirrors,
                 state: &state,
                 locked: locked.as_ref(),
+                seal: &Seal::look(&config.work_dir)?,
             };
             let schedule = Schedule::new(&job, &Store::at(&config.work_dir), Some(&last))?;
             if let Some(files) = deployed::all_there(&job, &schedule)? {
@@ -110,6 +112,8 @@ fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
         mirrors: &mirrors,
         state: &state,
         locked: locked.as_ref(),
+        // Read out here: in the sandbox another user may be the one who is root.
+        seal: &Seal::make(&config.work_dir)?,
     };
     in_sandbox(&config, Terminal::Detached, || {
         pipeline::build(&job, &options).map(|()| 0)

@@ -4,12 +4,15 @@
 
 pub mod clean;
 pub mod deployed;
+mod differences;
 pub mod durable;
 pub mod job;
 pub mod key;
 pub mod own_variables;
 pub mod progress;
 pub mod schedule;
+pub mod seal;
 pub mod share;
 pub mod store;
 pub mod variables;
+mod why;

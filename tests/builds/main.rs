@@ -12,5 +12,6 @@ mod locked;
 mod ordinary;
 mod pigen;
 mod proof;
+mod secrets;
 mod shared;
 mod user;
