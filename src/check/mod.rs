@@ -60,6 +60,7 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(config.notes.iter().cloned());
     notes.extend(pigen::notes(config, plan));
     notes.extend(
         config

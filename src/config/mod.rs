@@ -12,6 +12,7 @@ pub mod mounts;
 mod names;
 mod nearest;
 mod people;
+mod pigen;
 mod reader;
 pub mod row;
 mod secrecy;
@@ -19,6 +20,7 @@ mod setting;
 mod settings;
 mod signer;
 mod source;
+mod ssh_keys;
 mod table;
 mod tree;
 mod values;
@@ -73,13 +75,13 @@ impl Config {
         let mut env = BTreeMap::new();
         for row in rows() {
             let value = match row.facts.scripts {
-                Scripts::Value => row.for_scripts(self).unwrap_or_default(),
-                Scripts::Passed if !row.facts.default.is_empty() || row.name == "GIT_HASH" => {
-                    row.facts.default.to_owned()
-                }
-                _ => continue,
+                Scripts::Value => row.for_scripts(self),
+                Scripts::Passed => Some(row.facts.default.to_owned()),
+                Scripts::No | Scripts::Placed => None,
             };
-            env.insert(row.name.to_owned(), value);
+            // What is not set is not there: `[ -v WPA_COUNTRY ]` is how stages ask.
+            let value = value.filter(|value| !value.is_empty());
+            env.extend(value.map(|value| (row.name.to_owned(), value)));
         }
         env.extend(self.exports.clone());
         env

@@ -91,23 +91,6 @@ pub(super) fn time_zone(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A line of authorized_keys(5) without options.
-pub(super) fn public_key(text: &str) -> Result<(), Fault> {
-    let kind = text.split_whitespace().next().unwrap_or_default();
-    let good = ["ssh-", "ecdsa-", "sk-"]
-        .iter()
-        .any(|start| kind.starts_with(start))
-        && text.split_whitespace().count() >= 2
-        && !text.contains('\n');
-    if good {
-        return Ok(());
-    }
-    Err(fault(
-        "this is not a public SSH key",
-        "paste the line of your id_ed25519.pub",
-    ))
-}
-
 /// An ISO 3166-1 alpha-2 code.
 pub(super) fn country(text: &str) -> Result<(), Fault> {
     if COUNTRIES.split(' ').any(|code| code == text) {

@@ -18,8 +18,8 @@ macro_rules! device_rows {
         { group: Group::Access, kind: Kind::Text, default: "", example: "",
           secrecy: Secrecy::Secret, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// The first user's public SSH key.
-        PUBKEY_SSH_FIRST_USER pubkey_ssh_first_user: Option<String> = |r| r.text(people::public_key);
+        /// Public SSH keys of the first user, a line each, as authorized_keys has them.
+        PUBKEY_SSH_FIRST_USER pubkey_ssh_first_user: Option<String> = |r| r.text(ssh_keys::public_keys);
         { group: Group::Access, kind: Kind::Text, default: "", example: "'ssh-ed25519 AAAA… you@example.org'",
           secrecy: Secrecy::Personal, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
