@@ -8,6 +8,7 @@ pub mod describe;
 mod disk;
 mod host_paths;
 mod judge;
+mod lists;
 pub mod mounts;
 mod names;
 mod nearest;
