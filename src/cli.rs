@@ -110,7 +110,8 @@ pub struct BuildArgs {
     /// End with a table of where the time went
     #[arg(long)]
     pub timings: bool,
-    /// Another command holds the work directory for this build and others
+    /// Another command holds the work directory for this build and others, and hands the
+    /// settings over on standard input
     #[arg(long, hide = true)]
     pub one_of_several: bool,
 }
@@ -158,6 +159,8 @@ pub enum Internal {
     PythonEnv(python::Request),
     /// What a container must have of this machine, for build-docker.sh: a line each
     Mounts(ConfigArgs),
+    /// Empty a work directory
+    Empty { work_dir: PathBuf },
     /// Export a root file system, which is changed by it, as an image
     Export(ExportArgs),
 }

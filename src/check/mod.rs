@@ -14,7 +14,7 @@ use crate::base::command::Command;
 use crate::base::problem::{Problem, Problems};
 use crate::base::tool::{self, Tool};
 use crate::config::Signer;
-use crate::config::{Arch, Config, ConfigRequest, Loaded};
+use crate::config::{Arch, Config, Loaded, Settings};
 use crate::plan::Plan;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// [`Problems`] when either is wrong.
-pub fn plan(request: &ConfigRequest) -> Result<(Config, Plan)> {
-    let (input, problems) = understand(Config::load(request));
+pub fn plan(settings: &Settings) -> Result<(Config, Plan)> {
+    let (input, problems) = understand(settings.judge());
     judged(input, problems)
 }
 
@@ -33,8 +33,8 @@ pub fn plan(request: &ConfigRequest) -> Result<(Config, Plan)> {
 ///
 /// # Errors
 /// [`Problems`] with everything that stands in the way of the build.
-pub fn everything(request: &ConfigRequest) -> Result<(Config, Plan)> {
-    all(Config::load(request), &tool::search_path())
+pub fn everything(settings: &Settings) -> Result<(Config, Plan)> {
+    all(settings.judge(), &tool::search_path())
 }
 
 fn all(loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
@@ -71,6 +71,7 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
             host.path.display()
         )
     }));
+    notes.extend(config.notes.iter().cloned());
     notes.extend(pigen::notes(config, plan));
     notes.extend(
         config
@@ -115,9 +116,9 @@ fn without_wheels(stage: &Path, arch: Arch) -> Vec<String> {
 ///
 /// # Errors
 /// When there is no apt-get, or it fails.
-pub fn install_missing(request: &ConfigRequest) -> Result<()> {
+pub fn install_missing(settings: &Settings) -> Result<()> {
     // Wrong settings are reported by the check that follows.
-    let (input, _) = understand(Config::load(request));
+    let (input, _) = understand(settings.judge());
     let packages: Vec<_> = missing(&needed(input.as_ref()), &tool::search_path())
         .into_keys()
         .collect();

@@ -8,11 +8,12 @@ use crate::archives::state::State;
 use crate::base::work;
 use crate::check;
 use crate::cli::BuildArgs;
-use crate::config::{Config, ConfigRequest};
+use crate::config::{Config, Settings};
 use crate::layers::deployed;
 use crate::layers::job::{Job, Locked};
 use crate::layers::progress::Progress;
 use crate::layers::schedule::Schedule;
+use crate::layers::seal::Seal;
 use crate::layers::store::Store;
 use crate::native::dispatch::Mode;
 use crate::pipeline;
@@ -20,6 +21,9 @@ use crate::sandbox::{self, Terminal};
 use anyhow::Result;
 
 pub(super) fn build(args: &BuildArgs) -> Result<u8> {
+    if args.one_of_several {
+        return build_one(&variants::handed_over()?, args);
+    }
     let mut request = request(&args.config)?;
     if args.resume {
         request.set.push("CONTINUE=1".to_owned());
@@ -43,7 +47,7 @@ pub(super) fn build(args: &BuildArgs) -> Result<u8> {
 }
 
 /// config → plan → check → build and export, the last two in the sandbox.
-fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
+fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
     let mut note = |text: &str| eprintln!("note: {text}");
     let hold = |config: &Config| {
         let own = !args.one_of_several;
@@ -56,7 +60,7 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
     let mut ready = None;
     // When nothing has changed there is no need to look at the build machine, unless others are
     // to have what is there.
-    if let Ok((config, plan)) = check::plan(request) {
+    if let Ok((config, plan)) = check::plan(settings) {
         let last = Progress::last(&config)?
             .filter(|last| last.complete && !config.clean && config.cache_to.is_none());
         if let Some(last) = last {
@@ -68,6 +72,7 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
                 mirrors: &mirrors,
                 state: &state,
                 locked: locked.as_ref(),
+                seal: &Seal::look(&config.work_dir)?,
             };
             let schedule = Schedule::new(
                 &job,
@@ -84,7 +89,7 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
             ready = Some((held, mirrors, locked, state));
         }
     }
-    let (config, plan) = check::everything(request)?;
+    let (config, plan) = check::everything(settings)?;
     check::notes(&config, &plan)
         .iter()
         .for_each(|text| note(text));
@@ -115,6 +120,8 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         mirrors: &mirrors,
         state: &state,
         locked: locked.as_ref(),
+        // Read out here: in the sandbox another user may be the one who is root.
+        seal: &Seal::make(&config.work_dir)?,
     };
     in_sandbox(&config, &plan, Terminal::Detached, |ids| {
         pipeline::build(&job, &options, ids).map(|()| 0)

@@ -11,6 +11,15 @@ pub(super) fn check_only(args: &ConfigArgs) -> Result<u8> {
         for note in check::notes(&config, &plan) {
             println!("note: {note}");
         }
+        println!(
+            "{}: {} {} for {}, first user {}, host {}",
+            config.img_name,
+            config.distro.name(),
+            config.release,
+            config.arch.debian(),
+            config.first_user_name,
+            config.target_hostname
+        );
         let steps = plan.steps().count();
         println!(
             "no problem was found: {} for {} can be built ({steps} steps)",

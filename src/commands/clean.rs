@@ -1,12 +1,30 @@
 //! `clean`: removes layers.
 
-use super::{in_sandbox, request, variants};
+use super::{in_sandbox, in_sandbox_of, request, variants};
 use crate::base::work;
 use crate::check;
 use crate::cli::ConfigArgs;
 use crate::layers::clean::{self, What};
 use crate::sandbox::Terminal;
+use crate::sandbox::view::{Access, View};
 use anyhow::Result;
+use std::path::Path;
+
+/// Empties `work_dir`, whatever is in it.
+pub(super) fn empty(work_dir: &Path) -> Result<u8> {
+    let _held = work::hold(work_dir, "clean")?;
+    let everything = What {
+        all: true,
+        keep: 1,
+        size: None,
+        verify: false,
+    };
+    let mut view = View::of_machine();
+    view.see(work_dir, Access::Write)?;
+    in_sandbox_of(view, "westwork-gen", Terminal::Detached, |_| {
+        clean::clean(work_dir, everything).map(|_| 0)
+    })
+}
 
 pub(super) fn clean(args: &ConfigArgs, what: What) -> Result<u8> {
     let (config, plan) = check::plan(&variants::only(&request(args)?, "clean")?)?;

@@ -1,6 +1,6 @@
 //! `internal`: parts of a build that this program runs in processes of their own.
 
-use super::request;
+use super::{clean, request};
 use crate::base::inside::Root;
 use crate::base::problem;
 use crate::cli::{ExportArgs, Internal};
@@ -15,6 +15,7 @@ use std::path::Path;
 pub(super) fn run_internal(internal: Internal) -> Result<u8> {
     let told = || Context::load(Path::new(context::PATH));
     let code = match internal {
+        Internal::Empty { work_dir } => return clean::empty(&work_dir),
         Internal::Host { told, argv } => script::run_on_host(&told.context, &argv)?,
         Internal::Chroot {
             told,

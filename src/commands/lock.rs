@@ -9,6 +9,7 @@ use crate::check;
 use crate::cli::ConfigArgs;
 use crate::layers::job::Job;
 use crate::layers::progress::Progress;
+use crate::layers::seal::Seal;
 use crate::pipeline;
 use crate::sandbox::Terminal;
 use anyhow::Result;
@@ -30,6 +31,7 @@ pub(super) fn lock(args: &ConfigArgs, update: Option<Option<String>>) -> Result<
         mirrors: &mirrors,
         state: &state,
         locked: None,
+        seal: &Seal::look(&config.work_dir)?,
     };
     in_sandbox(&config, &plan, Terminal::Detached, |ids| {
         pipeline::lock(&job, &last, ids).map(|()| 0)

@@ -16,6 +16,7 @@ use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{Config, ConfigRequest};
 use crate::images::{boot, diff, flash, inspect};
 use crate::plan::Plan;
+use crate::sandbox::view::View;
 use crate::sandbox::{self, Role, Terminal, Wall};
 use anyhow::{Context, Result};
 
@@ -63,9 +64,20 @@ fn in_sandbox(
         .chain(exports)
         .map(|stage| stage.dir.as_path())
         .collect();
+    let view = wall::view(config, &stages)?;
+    in_sandbox_of(view, &config.target_hostname, terminal, work)
+}
+
+/// The same with a view of its own, on a build machine that calls itself `hostname`.
+fn in_sandbox_of(
+    view: View,
+    hostname: &str,
+    terminal: Terminal,
+    work: impl FnOnce(&str) -> Result<u8>,
+) -> Result<u8> {
     let wall = Wall {
-        view: wall::view(config, &stages)?,
-        hostname: config.target_hostname.clone(),
+        view,
+        hostname: hostname.to_owned(),
         terminal,
     };
     match sandbox::enter(&wall, &mut |text| eprintln!("note: {text}"))? {
@@ -86,6 +98,9 @@ fn request(args: &ConfigArgs) -> Result<ConfigRequest> {
         cwd: std::env::current_dir().context("finding the working directory")?,
         files: args.files.clone(),
         set: args.set.clone(),
-        env: std::env::vars().collect(),
+        // A name or value that is not UTF-8 is none of ours.
+        env: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
     })
 }

@@ -8,6 +8,7 @@ use crate::cli::ConfigArgs;
 use crate::layers::job::Job;
 use crate::layers::progress::Progress;
 use crate::layers::schedule::Schedule;
+use crate::layers::seal::Seal;
 use crate::layers::store::Store;
 use anyhow::Result;
 
@@ -30,6 +31,7 @@ pub(super) fn show_schedules(
             mirrors: &mirrors,
             state: &state,
             locked: None,
+            seal: &Seal::look(&config.work_dir)?,
         };
         let last = Progress::last(&config)?;
         let schedule = Schedule::new(

@@ -7,41 +7,41 @@ use crate::base::work::{self, Held};
 use crate::check;
 use crate::cli;
 use crate::cli::BuildArgs;
-use crate::config::{self, Config, ConfigRequest};
+use crate::config::{ConfigRequest, Settings};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 /// The variants that `request` asks for, at least one: for every file and every architecture.
-pub(super) fn of(request: &ConfigRequest) -> Vec<ConfigRequest> {
+/// The config is read once for each file, and not again for an architecture.
+pub(super) fn of(request: &ConfigRequest) -> Vec<Settings> {
     let files: Vec<Vec<PathBuf>> = match request.files.as_slice() {
         [] => vec![Vec::new()],
         files => files.iter().map(|file| vec![file.clone()]).collect(),
     };
     let mut variants = Vec::new();
     for files in files {
-        let variant = ConfigRequest {
+        let settings = Settings::read(&ConfigRequest {
             files,
             ..request.clone()
-        };
-        let architectures = config::architectures(&variant);
+        });
+        let architectures = settings.architectures();
         if architectures.len() < 2 {
-            variants.push(variant);
+            variants.push(settings);
             continue;
         }
         for architecture in architectures {
-            let mut variant = variant.clone();
-            variant.set.push(format!("ARCH={architecture}"));
+            let mut variant = settings.clone().with("ARCH", &architecture);
             // The names of files need not have the architecture in them, so it is added.
-            if let Some(config) = Config::load(&variant).config {
+            if let Some(config) = variant.judge().config {
                 for (key, name) in [
                     ("IMG_FILENAME", &config.img_filename),
                     ("ARCHIVE_FILENAME", &config.archive_filename),
                 ] {
-                    variant.set.push(format!("{key}={name}-{architecture}"));
+                    variant = variant.with(key, &format!("{name}-{architecture}"));
                 }
             }
             variants.push(variant);
@@ -50,11 +50,19 @@ pub(super) fn of(request: &ConfigRequest) -> Vec<ConfigRequest> {
     variants
 }
 
+/// The settings that the command of which this build is a part has read.
+///
+/// # Errors
+/// When standard input has none.
+pub(super) fn handed_over() -> Result<Settings> {
+    serde_json::from_reader(std::io::stdin()).context("reading the settings that were handed over")
+}
+
 /// The one variant that `request` asks for.
 ///
 /// # Errors
 /// When it asks for several and `what` can only be done for one.
-pub(super) fn only(request: &ConfigRequest, what: &str) -> Result<ConfigRequest> {
+pub(super) fn only(request: &ConfigRequest, what: &str) -> Result<Settings> {
     let mut variants = of(request);
     match (variants.pop(), variants.is_empty()) {
         (Some(one), true) => Ok(one),
@@ -67,7 +75,7 @@ pub(super) fn only(request: &ConfigRequest, what: &str) -> Result<ConfigRequest>
 ///
 /// # Errors
 /// Before anything is built: bad input, or two variants of one name.
-pub(super) fn build(variants: &[ConfigRequest], args: &BuildArgs) -> Result<u8> {
+pub(super) fn build(variants: &[Settings], args: &BuildArgs) -> Result<u8> {
     let mut jobs = VecDeque::new();
     let mut work_dirs = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -127,8 +135,8 @@ fn hold(work_dirs: BTreeMap<PathBuf, bool>) -> Result<Vec<Held>> {
         if clean {
             let own = std::env::current_exe().context("finding the program itself")?;
             let status = Command::new(own)
-                .args(["clean", "--all", "--set"])
-                .arg(format!("WORK_DIR={}", dir.display()))
+                .args(["internal", "empty"])
+                .arg(&dir)
                 .status()
                 .context("emptying the work directory")?;
             if !status.success() {
@@ -141,7 +149,7 @@ fn hold(work_dirs: BTreeMap<PathBuf, bool>) -> Result<Vec<Held>> {
 }
 
 /// Builds one variant in a process of its own, its output passed on with `prefix`.
-fn run(variant: &ConfigRequest, args: &BuildArgs, prefix: &str) -> Result<u8> {
+fn run(variant: &Settings, args: &BuildArgs, prefix: &str) -> Result<u8> {
     let own = std::env::current_exe().context("finding the program itself")?;
     let mut command = Command::new(own);
     command.arg("build").arg(cli::ONE_OF_SEVERAL);
@@ -155,19 +163,20 @@ fn run(variant: &ConfigRequest, args: &BuildArgs, prefix: &str) -> Result<u8> {
             command.arg(flag);
         }
     }
-    for file in &variant.files {
-        command.arg("-c").arg(file);
-    }
-    // Emptied already, and for all.
-    for set in variant.set.iter().map(String::as_str).chain(["CLEAN=0"]) {
-        command.arg("--set").arg(set);
-    }
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .context("starting a variant's build")?;
+    // Emptied already, and for all. Secrets among the settings are seen by nobody on this way.
+    let settings = variant.clone().with("CLEAN", "0");
+    let settings = serde_json::to_vec(&settings).context("writing the settings")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin
+            .write_all(&settings)
+            .context("handing the settings to a variant's build")?;
+    }
     pass_on(&mut child, prefix);
     let status = child.wait().context("waiting for a variant's build")?;
     Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
@@ -202,19 +211,20 @@ mod tests {
             set: vec!["IMG_NAME=X".to_owned()],
             env: BTreeMap::new(),
         };
-        let sets = |files: &[&str]| -> Vec<String> {
+        let images = |files: &[&str]| -> Vec<String> {
             of(&request(files))
                 .into_iter()
-                .map(|variant| variant.set[1..].join(" "))
+                .map(|variant| {
+                    let config = variant.judge().config.unwrap();
+                    let name = config.archive_filename;
+                    format!("{} {}", config.arch.debian(), &name["2026-01-01-".len()..])
+                })
                 .collect()
         };
-        assert_eq!(sets(&[]), [""]);
-        let both = sets(&["a", "b"]);
-        assert!(both[0].starts_with("ARCH=arm64 IMG_FILENAME="), "{both:?}");
-        assert!(both[0].ends_with("-X-arm64"), "{both:?}");
-        assert!(
-            both[1].ends_with("-X-armhf") && both[2].is_empty(),
-            "{both:?}"
+        assert_eq!(images(&[]), ["arm64 X"]);
+        assert_eq!(
+            images(&["a", "b"]),
+            ["arm64 X-arm64", "armhf X-armhf", "arm64 X"]
         );
         assert!(only(&request(&["a"]), "shell").is_err());
         assert!(only(&request(&["b"]), "shell").is_ok());

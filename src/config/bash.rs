@@ -79,12 +79,20 @@ fn quote_after(line: &str, mut open: Option<char>) -> Option<char> {
 const READER: &str = r#"
 declare -A __ww_before
 for __ww_name in $(compgen -v); do __ww_before[$__ww_name]=1; done
+# These are there for the fragment to use; what it makes of them is a setting.
+unset '__ww_before[BASE_DIR]' '__ww_before[SCRIPT_DIR]'
+__ww_base=$BASE_DIR __ww_script=$SCRIPT_DIR
 command_not_found_handle() { printf '%s: no such command\n' "$1" >&2; return 127; }
 trap 'if [ -n "${BASH_SOURCE[0]}" ]; then printf "\001%s:%s\n" "${BASH_SOURCE[0]}" "$LINENO" >&2; exit 97; fi' ERR
 exec 3>&1 1>&2
 for __ww_file; do "$BASH" -n "$__ww_file" || exit 98; done
 for __ww_file; do . "$__ww_file"; done
 trap - ERR
+# What the fragment made of its shell is not for what follows.
+set +efu
+IFS=$' \t\n'
+[ "$BASE_DIR" != "$__ww_base" ] || unset BASE_DIR
+[ "$SCRIPT_DIR" != "$__ww_script" ] || unset SCRIPT_DIR
 for __ww_name in $(compgen -v); do
 	[ -z "${__ww_before[$__ww_name]}" ] || continue
 	case $__ww_name in __ww_*|BASH_*|PIPESTATUS|FUNCNAME|_|LINENO|OLDPWD) continue ;; esac
@@ -93,9 +101,9 @@ for __ww_name in $(compgen -v); do
 	case ${__ww_flags%% *} in
 	*a*|*A*)
 		# Paths may have spaces in them.
-		if [ "$__ww_name" = STAGE_LIST ]; then IFS=$'\n'; fi
+		if [ "$__ww_name" = STAGE_LIST ]; then IFS=$'\037'; fi
 		eval "__ww_value=\"\${$__ww_name[*]}\""
-		unset IFS
+		IFS=$' \t\n'
 		;;
 	*) __ww_value=${!__ww_name} ;;
 	esac
@@ -115,6 +123,14 @@ pub(super) fn source(
         return settings;
     }
     let mut env = BTreeMap::from([("PATH".to_owned(), crate::base::command::PATH.to_owned())]);
+    let base = super::tree::found(
+        &request.cwd,
+        fragments.iter().map(|(path, _)| path.as_path()),
+    );
+    let scripts = base.join("scripts");
+    for (name, path) in [("BASE_DIR", &base), ("SCRIPT_DIR", &scripts)] {
+        env.insert(name.to_owned(), path.to_string_lossy().into_owned());
+    }
     if let Some(home) = request.env.get("HOME") {
         env.insert("HOME".to_owned(), home.clone());
     }

@@ -1,6 +1,7 @@
 //! From raw settings to a [`Config`]: every fault is noted, and a default stands in for it.
 
 use super::agreement;
+use super::pigen;
 use super::reader::Reader;
 use super::row::Scripts;
 use super::setting::Raw;
@@ -11,15 +12,20 @@ use std::collections::BTreeMap;
 
 /// Judges all settings.
 pub(super) fn judge(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Config {
-    let exports = exports(raw, problems);
+    let mut notes = Vec::new();
+    let exports = exports(raw, problems, &mut notes);
     let mut reader = Reader::new(request, raw, problems, table::row);
-    let config = table::read(&mut reader, raw.files.clone(), exports);
+    let config = table::read(&mut reader, raw.files.clone(), exports, notes);
     agreement::judge(&mut reader, &config);
     config
 }
 
 /// Reports unknown names and collects what is passed on to scripts.
-fn exports(raw: &Raw, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+fn exports(
+    raw: &Raw,
+    problems: &mut Vec<Problem>,
+    notes: &mut Vec<String>,
+) -> BTreeMap<String, String> {
     let mut exports = BTreeMap::new();
     for (name, setting) in &raw.settings {
         if let Some(row) = table::row(name) {
@@ -30,7 +36,24 @@ fn exports(raw: &Raw, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
             continue;
         }
         let helper = name.starts_with('_') || name.bytes().any(|byte| byte.is_ascii_lowercase());
+        if pigen::is_past_without_effect(name) {
+            notes.push(format!(
+                "{name}: no effect, for every step is a layer already"
+            ));
+            continue;
+        }
+        if let Some(remedy) = pigen::replacement(name) {
+            let what = format!("{name} is a key of earlier versions of pi-gen");
+            problems.push(setting.problem(what, remedy.to_owned()));
+            continue;
+        }
         match table::nearest(name) {
+            Some(key) if setting.exported && !helper => {
+                notes.push(format!(
+                    "{name} is not {key}; it is handed on to scripts as it is"
+                ));
+                exports.insert(name.clone(), setting.value.clone());
+            }
             Some(key) if !helper => problems.push(setting.problem(
                 format!("unknown key {name}"),
                 format!("did you mean {key}?"),
@@ -121,6 +144,26 @@ mod tests {
             );
             assert!(loaded.config.is_some(), "{set}");
         }
+    }
+
+    #[test]
+    fn an_exported_name_is_handed_on_though_it_resembles_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("stage0")).unwrap();
+        let text =
+            "IMG_NAME=a\nexport ENABLE_SSL=1\nNO_PRERUN_QCOW2=1\nWPA_ESSID=home\nENABLE_SSI=1\n";
+        std::fs::write(dir.path().join("config"), text).unwrap();
+        let loaded = Config::load(&ConfigRequest {
+            cwd: dir.path().to_owned(),
+            ..ConfigRequest::default()
+        });
+        let config = loaded.config.unwrap();
+        assert_eq!(config.exports["ENABLE_SSL"], "1");
+        assert_eq!(config.notes.len(), 2, "{:?}", config.notes);
+        assert!(config.notes[0].contains("ENABLE_SSL is not ENABLE_SSH"));
+        let lines: Vec<_> = loaded.problems.iter().map(|one| one.line).collect();
+        assert_eq!(lines, [Some(5), Some(4)], "{:?}", loaded.problems);
+        assert!(loaded.problems[1].remedy.contains("flash"));
     }
 
     #[test]

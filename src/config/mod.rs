@@ -8,16 +8,20 @@ pub mod describe;
 mod disk;
 mod host_paths;
 mod judge;
+mod lists;
 pub mod mounts;
 mod names;
 mod nearest;
 mod people;
+mod pigen;
 mod reader;
 pub mod row;
 mod secrecy;
 mod setting;
+mod settings;
 mod signer;
 mod source;
+mod ssh_keys;
 mod table;
 mod tree;
 mod values;
@@ -28,6 +32,7 @@ pub use address::Address;
 pub use disk::{Disk, Extra, ExtraFormat, RootKind, TableKind};
 pub use host_paths::HostPath;
 pub use secrecy::{has_user, is_secret, without_users};
+pub use settings::Settings;
 pub use signer::Signer;
 pub use table::{Config, row, rows};
 
@@ -38,7 +43,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Where the settings come from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ConfigRequest {
     /// Directory that `config` is looked for in, absolute.
     pub cwd: PathBuf,
@@ -60,13 +65,9 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads every source of settings and judges all of it. Writes nothing; runs nothing but
-    /// the bash fragments themselves.
+    /// Reads every source of settings and judges all of it, see [`Settings`].
     pub fn load(request: &ConfigRequest) -> Loaded {
-        let mut problems = Vec::new();
-        let raw = source::read_all(request, &mut problems);
-        let config = Some(judge::judge(request, &raw, &mut problems));
-        Loaded { config, problems }
+        Settings::read(request).judge()
     }
 
     /// What scripts find of the settings, by name: every key that the table hands on to them, and
@@ -75,13 +76,13 @@ impl Config {
         let mut env = BTreeMap::new();
         for row in rows() {
             let value = match row.facts.scripts {
-                Scripts::Value => row.for_scripts(self).unwrap_or_default(),
-                Scripts::Passed if !row.facts.default.is_empty() || row.name == "GIT_HASH" => {
-                    row.facts.default.to_owned()
-                }
-                _ => continue,
+                Scripts::Value => row.for_scripts(self),
+                Scripts::Passed => Some(row.facts.default.to_owned()),
+                Scripts::No | Scripts::Placed => None,
             };
-            env.insert(row.name.to_owned(), value);
+            // What is not set is not there: `[ -v WPA_COUNTRY ]` is how stages ask.
+            let value = value.filter(|value| !value.is_empty());
+            env.extend(value.map(|value| (row.name.to_owned(), value)));
         }
         env.extend(self.exports.clone());
         env
@@ -150,17 +151,6 @@ impl Config {
             suites.split_ascii_whitespace().collect()
         }
     }
-}
-
-/// The architectures that `ARCH` lists, which are several in a request for several images.
-/// What is wrong with the settings shows when each is loaded.
-pub fn architectures(request: &ConfigRequest) -> Vec<String> {
-    let raw = source::read_all(request, &mut Vec::new());
-    let list = raw.settings.get("ARCH").map(|setting| &setting.value);
-    list.into_iter()
-        .flat_map(|list| list.split_ascii_whitespace())
-        .map(str::to_owned)
-        .collect()
 }
 
 /// `DISTRO`: whose packages the image is made of.

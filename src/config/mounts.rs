@@ -6,6 +6,7 @@ use super::row::Mount;
 use super::setting::Raw;
 use super::source::read_all;
 use super::table;
+use super::tree::ELEMENT_END;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -74,17 +75,17 @@ fn mounts(mount: Mount, raw: &Raw, name: &str, default: &str) -> Vec<Line> {
         Mount::No => Vec::new(),
         Mount::Place => vec![Line::Read(path())],
         Mount::Folders => {
-            let words: Vec<_> = if text.contains('\n') {
-                text.lines().map(str::trim).collect()
+            let mut words: Vec<_> = if text.contains(ELEMENT_END) {
+                text.split(ELEMENT_END).map(PathBuf::from).collect()
             } else {
-                text.split_whitespace().collect()
+                text.split_whitespace().map(PathBuf::from).collect()
             };
-            let mut words: Vec<_> = words.into_iter().map(PathBuf::from).collect();
             // The only path there is may have spaces in it.
-            if words.len() > 1 && !text.contains('\n') {
+            if words.len() > 1 && !text.contains(ELEMENT_END) {
                 words.push(path());
             }
-            words.into_iter().map(Line::Read).collect()
+            let whole = words.into_iter().map(without_pattern);
+            whole.map(Line::Read).collect()
         }
         Mount::Marked => text
             .split_whitespace()
@@ -103,6 +104,12 @@ fn mounts(mount: Mount, raw: &Raw, name: &str, default: &str) -> Vec<Line> {
         Mount::Cache => vec![Line::Make(path())],
         Mount::Deploy => vec![Line::Deploy(path())],
     }
+}
+
+/// Of a path with a pattern in it the folder in which that is looked for.
+fn without_pattern(path: PathBuf) -> PathBuf {
+    let is_pattern = |part: &std::ffi::OsStr| part.to_string_lossy().contains(['*', '?', '[']);
+    path.iter().take_while(|part| !is_pattern(part)).collect()
 }
 
 impl Line {

@@ -58,8 +58,7 @@ pub(super) fn archive_name(reader: &mut Reader<'_>) -> String {
 /// The day of `SOURCE_DATE_EPOCH`, or today, in UTC.
 pub(super) fn day(reader: &Reader<'_>) -> String {
     let epoch = reader.quiet("SOURCE_DATE_EPOCH", values::seconds);
-    let time = epoch
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .unwrap_or_else(jiff::Timestamp::now);
-    time.strftime("%Y-%m-%d").to_string()
+    let of = |seconds| jiff::Timestamp::from_second(seconds).ok();
+    let time = epoch.and_then(of).or_else(|| of(reader.raw.now));
+    time.unwrap_or_default().strftime("%Y-%m-%d").to_string()
 }

@@ -1,7 +1,7 @@
 //! Values about the device's people and place: names, keys, languages, zones, countries.
 
+use super::lists::is_account;
 use super::values::{Fault, fault};
-use std::path::Path;
 
 /// adduser's NAME_REGEX of Debian, and not root.
 pub(super) fn user_name(text: &str) -> Result<(), Fault> {
@@ -14,6 +14,10 @@ pub(super) fn user_name(text: &str) -> Result<(), Fault> {
     match (good, text) {
         (_, "root") => Err(fault(
             "the first user cannot be root",
+            "choose another name",
+        )),
+        (true, name) if is_account(name) => Err(fault(
+            format!("the image has an account or a group {name} already"),
             "choose another name",
         )),
         (true, _) => Ok(()),
@@ -44,68 +48,15 @@ pub(super) fn host_name(text: &str) -> Result<(), Fault> {
     ))
 }
 
-/// `language[_TERRITORY].UTF-8[@modifier]`.
-pub(super) fn locale(text: &str) -> Result<(), Fault> {
-    let (name, charset) = text.split_once('.').unwrap_or((text, ""));
-    let language = name.split('_').next().unwrap_or_default();
-    let name_is_good = name == "C"
-        || ((2..=3).contains(&language.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphabetic() || byte == b'_'));
-    let charset_is_good = charset.split('@').next() == Some("UTF-8");
-    match (name_is_good, charset_is_good) {
-        (true, true) => Ok(()),
-        (true, false) => Err(fault(
-            format!("{text} does not end in .UTF-8"),
-            format!("write {name}.UTF-8"),
-        )),
-        _ => Err(fault(
-            format!("{text} is not a locale"),
-            "write one such as en_GB.UTF-8",
+/// A text that is shown to people: one line without control characters.
+pub(super) fn words(text: &str) -> Result<(), Fault> {
+    match text.chars().find(|c| c.is_control()) {
+        None => Ok(()),
+        Some(c) => Err(fault(
+            format!("{text:?} has {c:?} in it"),
+            "write one line of plain text",
         )),
     }
-}
-
-/// A zone of the tz database; looked up where this machine has it.
-pub(super) fn time_zone(text: &str) -> Result<(), Fault> {
-    let good = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))
-    };
-    if !text.split('/').all(good) {
-        return Err(fault(
-            format!("{text} is not a time zone"),
-            "write one such as Europe/London",
-        ));
-    }
-    let zones = Path::new("/usr/share/zoneinfo");
-    if zones.is_dir() && !zones.join(text).is_file() {
-        return Err(fault(
-            format!("there is no time zone {text}"),
-            "choose one of `timedatectl list-timezones`",
-        ));
-    }
-    Ok(())
-}
-
-/// A line of authorized_keys(5) without options.
-pub(super) fn public_key(text: &str) -> Result<(), Fault> {
-    let kind = text.split_whitespace().next().unwrap_or_default();
-    let good = ["ssh-", "ecdsa-", "sk-"]
-        .iter()
-        .any(|start| kind.starts_with(start))
-        && text.split_whitespace().count() >= 2
-        && !text.contains('\n');
-    if good {
-        return Ok(());
-    }
-    Err(fault(
-        "this is not a public SSH key",
-        "paste the line of your id_ed25519.pub",
-    ))
 }
 
 /// An ISO 3166-1 alpha-2 code.

@@ -127,7 +127,7 @@ mod tests {
         let set = [
             "IMG_NAME=a",
             "FIRST_USER_PASS=hunter2",
-            "PUBKEY_SSH_FIRST_USER=ssh-ed25519 AAAA",
+            "PUBKEY_SSH_FIRST_USER=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f",
             "APT_PROXY=http://me:hunter2@proxy:3142/x",
             "TEMP_REPO=deb http://me:hunter2@h/debian x main",
             "PASSWORDLESS_SUDO=1",

@@ -1,18 +1,21 @@
 //! Settings as they were written.
 
 use crate::base::problem::Problem;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Settings by name, and the files they were read from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Raw {
     pub settings: BTreeMap<String, Setting>,
     pub files: Vec<PathBuf>,
+    /// When they were read, in seconds since 1970: the day of an image without `IMG_DATE`.
+    pub now: i64,
 }
 
 /// One setting before it is judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Setting {
     pub value: String,
     /// The file it is from; `None` for command line and environment.
@@ -31,6 +34,16 @@ impl Setting {
             (Some(file), None) => problem.at(file),
             _ => problem,
         }
+    }
+}
+
+/// A setting of command line or environment.
+pub(super) fn outside(value: &str) -> Setting {
+    Setting {
+        value: value.to_owned(),
+        file: None,
+        line: None,
+        exported: false,
     }
 }
 

@@ -2,15 +2,19 @@
 
 use super::ConfigRequest;
 use super::bash::{source, unquoted_lists};
-use super::setting::{Raw, Setting, assignment};
+use super::setting::{Raw, Setting, assignment, outside};
 use super::table::is_known;
+use super::{pigen, tree};
 use crate::base::problem::Problem;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Collects settings from all sources, the strongest last.
 pub(super) fn read_all(request: &ConfigRequest, problems: &mut Vec<Problem>) -> Raw {
-    let mut raw = Raw::default();
+    let mut raw = Raw {
+        now: jiff::Timestamp::now().as_second(),
+        ..Raw::default()
+    };
     let (mut fragments, mut tables) = (Vec::new(), Vec::new());
     for (path, required) in candidates(request) {
         match check_text(&path, required) {
@@ -65,16 +69,12 @@ pub(super) fn read_all(request: &ConfigRequest, problems: &mut Vec<Problem>) -> 
             )),
         }
     }
+    let base = match raw.settings.get("BASE_DIR") {
+        Some(set) if !set.value.is_empty() => request.cwd.join(&set.value),
+        _ => tree::found(&request.cwd, raw.files.iter().map(PathBuf::as_path)),
+    };
+    pigen::fill(&mut raw, &base);
     raw
-}
-
-fn outside(value: &str) -> Setting {
-    Setting {
-        value: value.to_owned(),
-        file: None,
-        line: None,
-        exported: false,
-    }
 }
 
 /// Files in reading order, and whether each must exist.
@@ -186,7 +186,7 @@ fn toml_text(name: &str, value: &toml::Value) -> Option<String> {
             .map(|item| toml_text(name, item))
             .collect::<Option<Vec<_>>>()
             // Paths may have spaces in them.
-            .map(|items| items.join(if name == "STAGE_LIST" { "\n" } else { " " })),
+            .map(|items| items.join(if name == "STAGE_LIST" { "\u{1f}" } else { " " })),
         _ => None,
     }
 }
@@ -248,6 +248,30 @@ mod tests {
             assert_eq!(problems[0].line, Some(line), "{text:?}: {}", problems[0]);
             assert!(problems[0].what.contains(what), "{text:?}: {}", problems[0]);
         }
+    }
+
+    #[test]
+    fn what_a_config_makes_of_its_shell_does_not_hinder_reading_it() {
+        for option in ["set -u", "IFS=,", "set -f", "set -eu -o pipefail"] {
+            let (raw, problems) = read(&format!("{option}\nA=1\nexport B='x y'\nL=(a b)\n"));
+            assert_eq!(problems, [], "{option}");
+            let values = ["A", "B", "L"].map(|name| raw.settings[name].value.as_str());
+            assert_eq!(values, ["1", "x y", "a b"], "{option}");
+        }
+        let (_, problems) = read("A=1\nset -u\nB=$NOT_THERE\n");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].line, Some(3), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_tree_is_known_before_its_config_is_read() {
+        let (raw, problems) = read("A=${BASE_DIR}\nB=$SCRIPT_DIR\n");
+        assert_eq!(problems, []);
+        let values = ["A", "B"].map(|name| raw.settings[name].value.clone());
+        assert_eq!(values[1], format!("{}/scripts", values[0]));
+        assert!(values[0].starts_with('/') && !raw.settings.contains_key("BASE_DIR"));
+        let (raw, _) = read("BASE_DIR=/elsewhere\n");
+        assert_eq!(raw.settings["BASE_DIR"].value, "/elsewhere");
     }
 
     #[test]
@@ -324,7 +348,7 @@ mod tests {
         );
         assert_eq!(
             [value("TEMP_REPO"), value("STAGE_LIST"), value("CLEAN")],
-            ["c", "x\ny", "1"]
+            ["c", "x\u{1f}y", "1"]
         );
         assert!(!raw.settings.contains_key("SHELL"));
     }

@@ -160,30 +160,24 @@ mod tests {
             url("http://m.example/debian").is_ok(),
             user_name("anna-b_2").is_ok(),
             host_name("a.b-c").is_ok(),
-            locale("en_GB.UTF-8").is_ok(),
-            locale("ca_ES.UTF-8@valencia").is_ok(),
-            time_zone("Europe/London").is_ok(),
-            public_key("ssh-ed25519 AAAA me").is_ok(),
             country("GB").is_ok(),
             file_name("My-Image_1.0").is_ok(),
             date("2026-02-28").is_ok(),
             fingerprint("CF8A 1AF5 02A2 AA2D 763B  AE7E 82B1 2992 7FA3 303E").is_ok(),
         ];
-        assert_eq!(good, [true; 11]);
+        assert_eq!(good, [true; 7]);
         let bad = [
             url("ftp://x").is_ok(),
             user_name("Anna").is_ok(),
             user_name("root").is_ok(),
+            user_name("nobody").is_ok(),
             host_name("-a").is_ok(),
-            locale("english").is_ok(),
-            time_zone("../etc/passwd").is_ok(),
-            public_key("AAAA").is_ok(),
             country("UK").is_ok(),
             file_name("a b").is_ok(),
             date("2026-02-30").is_ok(),
             fingerprint("82B129927FA3303E").is_ok(),
             timeout("0").is_ok(),
         ];
-        assert_eq!(bad, [false; 12]);
+        assert_eq!(bad, [false; 10]);
     }
 }

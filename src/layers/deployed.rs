@@ -113,7 +113,7 @@ pub(crate) fn image_key(job: &Job<'_>, stack: &[Key], export: &Export) -> Result
         .context("looking at the program itself")?;
     let parts = [
         format!("{:?}", stack.last()),
-        settings_of_image(job.config),
+        settings_of_image(job),
         format!("{:?} {export:?} {}", job.mirrors, job.epoch()),
         format!("{} {} {}", own.len(), own.mtime(), own.mtime_nsec()),
     ];
@@ -121,14 +121,24 @@ pub(crate) fn image_key(job: &Job<'_>, stack: &[Key], export: &Export) -> Result
 }
 
 /// What of the settings decides what an export makes.
-fn settings_of_image(config: &Config) -> String {
+fn settings_of_image(job: &Job<'_>) -> String {
+    let config = job.config;
+    let shown = |name: &str, value: String| {
+        if config::is_secret(name) || config::has_user(&value) {
+            job.seal.hash(name, &value)
+        } else {
+            value
+        }
+    };
     let mut text = String::new();
     for row in config::rows().filter(|row| row.facts.image) {
         if let Some(value) = row.field.as_ref().and_then(|field| (field.text)(config)) {
+            let value = shown(row.name, value);
             text += &format!("{}={}:{value}\n", row.name, value.len());
         }
     }
     for (name, value) in &config.exports {
+        let value = shown(name, value.clone());
         text += &format!("export {name}={}:{value}\n", value.len());
     }
     text

@@ -5,6 +5,7 @@ use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
 use crate::base::command::Env;
 use crate::config::Config;
+use crate::layers::seal::Seal;
 use crate::layers::variables::{self, Place};
 use crate::plan::{Plan, Stage};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub struct Job<'a> {
     pub state: &'a State,
     /// The packages to build from, and no others.
     pub locked: Option<&'a Locked>,
+    /// Hashes secrets in the keys of layers and images.
+    pub seal: &'a Seal,
 }
 
 /// A lock file that a build keeps to.

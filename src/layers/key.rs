@@ -1,8 +1,10 @@
 //! What a layer's key is made of: everything its step can see.
 
 use crate::base::command::Env;
+use crate::config::has_user;
 use crate::config::row::Bearing;
 use crate::layers::own_variables::{bearing, is_secret};
+use crate::layers::seal::Seal;
 use crate::layers::store::Inputs;
 use crate::plan::Stage;
 use crate::plan::step::{Step, StepKind};
@@ -42,9 +44,17 @@ const OPEN: [&str; 14] = [
     "${!",
 ];
 
+/// Inputs of this kind have a keyed hash in place of a secret.
+const SECRET: &str = "secret ";
+
+/// Whether a layer of these inputs depends on a secret, and is nothing for other machines.
+pub fn has_secret(inputs: &Inputs) -> bool {
+    inputs.keys().any(|name| name.starts_with(SECRET))
+}
+
 /// Reads files for keys, each one once.
-#[derive(Default)]
-pub struct Files {
+pub struct Files<'a> {
+    seal: &'a Seal,
     seen: RefCell<HashMap<PathBuf, Rc<Facts>>>,
 }
 
@@ -58,7 +68,15 @@ struct Facts {
     open: bool,
 }
 
-impl Files {
+impl<'a> Files<'a> {
+    /// Nothing read yet; secrets are hashed by `seal`.
+    pub fn new(seal: &'a Seal) -> Self {
+        Self {
+            seal,
+            seen: RefCell::default(),
+        }
+    }
+
     /// Everything that decides what `step` makes, by name.
     ///
     /// A chroot script, a package list and debconf answers see their own bytes; a host script
@@ -97,10 +115,14 @@ impl Files {
                 Bearing::Never => false,
             };
             if counts {
-                // Earlier versions took the one for a password, and its layers are good.
-                let hashed = is_secret(name) || name == "PASSWORDLESS_SUDO";
-                let value = if hashed { digest(value) } else { value.clone() };
-                inputs.insert(format!("variable {name}"), value);
+                // An address with a password in it is a secret under any name; no value is none.
+                let secret = !value.is_empty() && (is_secret(name) || has_user(value));
+                let (name, value) = if secret {
+                    (format!("{SECRET}{name}"), self.seal.hash(name, value))
+                } else {
+                    (format!("variable {name}"), value.clone())
+                };
+                inputs.insert(name, value);
             }
         }
         for (path, facts) in files {
@@ -233,6 +255,7 @@ mod tests {
     use super::*;
 
     struct Case {
+        seal: Seal,
         dir: tempfile::TempDir,
         stage: Stage,
         step: Step,
@@ -243,6 +266,7 @@ mod tests {
         let path = dir.path().join("00-run.sh");
         fs::write(&path, script).unwrap();
         Case {
+            seal: Seal::look(dir.path()).unwrap(),
             stage: Stage {
                 name: "stage0".into(),
                 dir: dir.path().to_owned(),
@@ -263,7 +287,7 @@ mod tests {
     fn inputs(case: &Case) -> Inputs {
         let env = [("HAT", "red"), ("ARCH", "arm64"), ("FIRST_USER_PASS", "x")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Files::default()
+        Files::new(&case.seal)
             .inputs(&case.step, &case.stage, &Env::from(env))
             .unwrap()
     }
@@ -297,9 +321,27 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_kept_in_the_clear() {
-        let inputs = inputs(&case("echo $FIRST_USER_PASS\n"));
-        assert_eq!(inputs["variable FIRST_USER_PASS"], digest("x"));
+    fn a_secret_is_kept_as_a_keyed_hash_only() {
+        let case = case("echo $FIRST_USER_PASS\n");
+        let made = inputs(&case);
+        let kept = &made["secret FIRST_USER_PASS"];
+        assert_eq!(*kept, case.seal.hash("FIRST_USER_PASS", "x"));
+        assert!(!made.contains_key("variable FIRST_USER_PASS") && has_secret(&made));
+        assert!(!made.values().any(|value| *value == digest("x")));
+        let env = Env::from([("FIRST_USER_PASS".to_owned(), String::new())]);
+        let without = Files::new(&case.seal).inputs(&case.step, &case.stage, &env);
+        assert!(!has_secret(&without.unwrap()));
+    }
+
+    #[test]
+    fn an_address_with_a_password_is_a_secret_under_any_name() {
+        let case = case("true\n");
+        let address = "http://me:hunter2@mirror.example/debian";
+        let env = Env::from([("MIRROR".to_owned(), address.to_owned())]);
+        let made = Files::new(&case.seal)
+            .inputs(&case.step, &case.stage, &env)
+            .unwrap();
+        assert!(has_secret(&made) && !format!("{made:?}").contains("hunter2"));
     }
 
     #[test]
@@ -310,7 +352,7 @@ mod tests {
         let seen = inputs(&narrow);
         assert!(seen.contains_key("file used") && !seen.contains_key("file unused"));
         let wrong = case("true\n# inputs: nothing\n");
-        let error = Files::default()
+        let error = Files::new(&wrong.seal)
             .inputs(&wrong.step, &wrong.stage, &Env::new())
             .unwrap_err()
             .to_string();

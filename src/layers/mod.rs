@@ -5,6 +5,7 @@
 pub mod clean;
 pub mod context;
 pub mod deployed;
+mod differences;
 pub mod digest;
 pub mod durable;
 pub mod identity;
@@ -14,7 +15,9 @@ pub mod mounts;
 pub mod own_variables;
 pub mod progress;
 pub mod schedule;
+pub mod seal;
 pub mod share;
 mod sound;
 pub mod store;
 pub mod variables;
+mod why;

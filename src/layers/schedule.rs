@@ -1,18 +1,15 @@
 //! What a build will do before it does it: for every step the layer it makes, whether that
 //! layer is there, and if not, why.
 
+use crate::layers::differences::{ARCHIVE, differences};
 use crate::layers::job::{At, Job};
-use crate::layers::key::Files;
+use crate::layers::key::{Files, has_secret};
 use crate::layers::progress::{EXPORT_MARK, Progress};
-use crate::layers::store::{Inputs, Key, Record, Store};
+use crate::layers::store::{Key, Record, Store};
 use crate::plan::step::Step;
 use crate::plan::{Export, Stage};
-use anyhow::{Result, bail};
-use std::fmt;
+use anyhow::Result;
 use std::path::Path;
-
-/// The name under which the state of the package archive counts.
-const ARCHIVE: &str = "package index";
 
 /// A step and its layer.
 pub struct Entry<'a> {
@@ -24,6 +21,9 @@ pub struct Entry<'a> {
     below: Option<usize>,
     pub record: Record,
     pub verdict: Verdict,
+    /// It depends on a secret, or stands on a layer that does: its key means nothing to other
+    /// machines, and what is in it is nothing for them.
+    pub private: bool,
 }
 
 /// An image that is made of the layers up to an entry.
@@ -58,24 +58,6 @@ pub enum Reason {
     Gone,
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::New => write!(f, "not built yet"),
-            Self::Follows(step) => write!(f, "because {step} runs again"),
-            Self::Gone => write!(
-                f,
-                "its layer is gone, or was not yet on the disk when the machine stopped"
-            ),
-            Self::Changed(changes) => match changes.as_slice() {
-                [one] => write!(f, "{one}"),
-                [first, rest @ ..] => write!(f, "{first}, and {} more", rest.len()),
-                [] => write!(f, "changed"),
-            },
-        }
-    }
-}
-
 /// All steps of a build in their order. The stages stand on one another; the export tree's steps
 /// for an image stand on its stage, and nothing stands on them.
 pub struct Schedule<'a> {
@@ -95,7 +77,7 @@ impl<'a> Schedule<'a> {
             store,
             last,
             resumed: last.filter(|last| job.config.resume && !last.complete),
-            files: Files::default(),
+            files: Files::new(job.seal),
             keeping: true,
             schedule: Self {
                 entries: Vec::new(),
@@ -192,65 +174,6 @@ impl<'a> Schedule<'a> {
     pub fn images_of(&self, index: usize) -> impl Iterator<Item = &Image<'a>> {
         self.images.iter().filter(move |image| image.tip == index)
     }
-
-    /// What differs for the stage or step `at` from the layers last built, for people.
-    ///
-    /// # Errors
-    /// When there is no such stage or step.
-    pub fn why(&self, at: &str) -> Result<String> {
-        let at = at.trim_end_matches('/');
-        let mut text = String::new();
-        for entry in &self.entries {
-            let name = &entry.record.name;
-            if name != at && !name.starts_with(&format!("{at}/")) {
-                continue;
-            }
-            text += &match &entry.verdict {
-                Verdict::Cached => format!("{name} does not run: its layer is there\n"),
-                Verdict::Kept(_) => format!(
-                    "{name} does not run: the interrupted build made its layer, and is resumed\n"
-                ),
-                Verdict::Run(reason @ (Reason::New | Reason::Gone | Reason::Follows(_))) => {
-                    format!("{name} runs: {reason}\n")
-                }
-                Verdict::Run(Reason::Changed(_)) => format!("{name} runs:\n"),
-            };
-            if let Verdict::Run(Reason::Changed(changes)) | Verdict::Kept(changes) = &entry.verdict
-            {
-                changes
-                    .iter()
-                    .for_each(|change| text += &format!("  {change}\n"));
-            }
-        }
-        if text.is_empty() {
-            bail!("there is no stage or step {at}; `westwork-gen plan` lists them");
-        }
-        Ok(text)
-    }
-}
-
-impl fmt::Display for Schedule<'_> {
-    /// A line for each step: `cached`, or `run` and why.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self
-            .entries
-            .iter()
-            .map(|entry| entry.record.name.len())
-            .max()
-            .unwrap_or(0);
-        for (index, entry) in self.entries.iter().enumerate() {
-            let name = &entry.record.name;
-            match &entry.verdict {
-                Verdict::Cached => writeln!(f, "cached  {name}")?,
-                Verdict::Kept(_) => writeln!(f, "kept    {name}")?,
-                Verdict::Run(reason) => writeln!(f, "run     {name:width$}  {reason}")?,
-            }
-            for image in self.images_of(index) {
-                writeln!(f, "        -> image {:?}", image.export.suffix)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A schedule in the making.
@@ -262,7 +185,7 @@ struct Finding<'a, 'b> {
     resumed: Option<&'b Progress>,
     /// Whether it has made every layer so far.
     keeping: bool,
-    files: Files,
+    files: Files<'b>,
     schedule: Schedule<'a>,
 }
 
@@ -284,7 +207,9 @@ impl<'a> Finding<'a, '_> {
                 exported,
             };
             let (record, verdict) = self.step(step, &at, parent)?;
+            let below_is_private = parent.is_some_and(|index| self.schedule.entries[index].private);
             self.schedule.entries.push(Entry {
+                private: below_is_private || has_secret(&record.inputs),
                 step,
                 at,
                 parent,
@@ -343,86 +268,4 @@ pub(crate) fn steps_of(stage: &Stage) -> impl Iterator<Item = (&Step, Option<&Pa
         .iter()
         .flat_map(|sub| sub.steps.iter().map(|step| (step, Some(sub.dir.as_path()))));
     prerun.chain(subs)
-}
-
-/// What a layer was made from against what it would be made from now, a clause each.
-fn differences(old: &Inputs, new: &Inputs) -> Vec<String> {
-    let mut changes = Vec::new();
-    for (name, value) in new {
-        match old.get(name) {
-            None => changes.push(format!("{name} is new")),
-            Some(before) if before != value => changes.push(change(name, before, value)),
-            Some(_) => {}
-        }
-    }
-    let gone = old.keys().filter(|name| !new.contains_key(*name));
-    changes.extend(gone.map(|name| format!("{name} is gone")));
-    changes
-}
-
-fn change(name: &str, before: &str, now: &str) -> String {
-    const EXECUTABLE: &str = "executable ";
-    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    if name == ARCHIVE {
-        return "the package archive has changed".to_owned();
-    }
-    if name.starts_with("file ") {
-        let (old, new) = (
-            before.trim_start_matches(EXECUTABLE),
-            now.trim_start_matches(EXECUTABLE),
-        );
-        return if old == new {
-            let now = if now.starts_with(EXECUTABLE) {
-                "is now"
-            } else {
-                "is no longer"
-            };
-            format!("{name} {now} executable")
-        } else {
-            format!("{name} has changed")
-        };
-    }
-    if is_hash(before) || is_hash(now) {
-        return format!("{name} has changed");
-    }
-    format!("{name} was {before:?}, is {now:?}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn inputs(pairs: &[(&str, &str)]) -> Inputs {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    #[test]
-    fn differences_name_the_file_and_the_variable() {
-        let old = inputs(&[
-            ("file 00-run.sh", "executable aa"),
-            ("file b", "cc"),
-            ("variable HAT", "red"),
-            ("file old", "x"),
-        ]);
-        let new = inputs(&[
-            ("file 00-run.sh", "executable bb"),
-            ("file b", "executable cc"),
-            ("variable HAT", "blue"),
-            ("file added", "x"),
-        ]);
-        assert_eq!(
-            differences(&old, &new),
-            [
-                "file 00-run.sh has changed",
-                "file added is new",
-                "file b is now executable",
-                "variable HAT was \"red\", is \"blue\"",
-                "file old is gone",
-            ]
-        );
-        assert_eq!(differences(&old, &old), [""; 0]);
-    }
 }

@@ -106,10 +106,9 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
     let stage_work = stage_work_dir(place.work, place.stage);
     path("BASE_DIR", &config.base_dir);
     path("CACHE_DIR", &config.cache_dir);
-    path(
-        "WESTWORK_BIN",
-        config.westwork_bin.as_deref().unwrap_or(Path::new("")),
-    );
+    if let Some(program) = &config.westwork_bin {
+        path("WESTWORK_BIN", program);
+    }
     path("SCRIPT_DIR", &config.base_dir.join("scripts"));
     path("WORK_DIR", place.work);
     path("LOG_FILE", &place.work.join("build.log"));
@@ -124,32 +123,32 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
             path("EXPORT_ROOTFS_DIR", &work.join("rootfs"));
             path("DEPLOY_DIR", &stage_work.join(EXPORT_DEPLOY));
         }
-        None => {
-            path("EXPORT_DIR", Path::new(""));
-            path("EXPORT_ROOTFS_DIR", Path::new(""));
-            path("DEPLOY_DIR", &config.deploy_dir);
-        }
+        None => path("DEPLOY_DIR", &config.deploy_dir),
     }
     if let Some(dir) = place.sub_stage {
         path("SUB_STAGE_DIR", dir);
     }
-    let previous = place.previous;
-    path(
-        "PREV_STAGE_DIR",
-        previous.map_or(Path::new(""), |stage| &stage.dir),
-    );
-    let rootfs = previous.map(|stage| stage_work_dir(place.work, stage).join("rootfs"));
-    path("PREV_ROOTFS_DIR", &rootfs.unwrap_or_default());
+    if let Some(previous) = place.previous {
+        path("PREV_STAGE_DIR", &previous.dir);
+        let work = stage_work_dir(place.work, previous);
+        path("PREV_ROOTFS_DIR", &work.join("rootfs"));
+    }
     if let Ok(own) = crate::base::command::own_program() {
         path("WESTWORK_GEN", &own);
     }
     // What the program is counts in a layer's key, not where it lies.
     let sum = config.westwork_bin.as_ref();
     let sum = sum.and_then(|path| digest::of_file(path).ok());
-    set("WESTWORK_BIN_SUM", &sum.unwrap_or_default());
+    if let Some(sum) = sum {
+        set("WESTWORK_BIN_SUM", &sum);
+    }
     set("STAGE", &place.stage.name);
-    set("PREV_STAGE", previous.map_or("", |stage| &stage.name));
-    set("IMG_SUFFIX", place.img_suffix);
+    if let Some(previous) = place.previous {
+        set("PREV_STAGE", &previous.name);
+    }
+    if !place.img_suffix.is_empty() {
+        set("IMG_SUFFIX", place.img_suffix);
+    }
     let list: Vec<_> = config
         .stage_list
         .iter()
@@ -185,7 +184,7 @@ mod tests {
             img_suffix: "-x",
         };
         let env = of(&config, &Mirrors::resolve(&config), &place);
-        assert!(env.len() > 70, "{env:?}");
+        assert!(env.len() > 55, "{env:?}");
         let own: Vec<_> = env.keys().filter(|name| !is_known(name)).collect();
         assert_eq!(own, ["FLAVOUR"]);
         assert_eq!(bearing("FLAVOUR"), Bearing::Visible);
@@ -205,12 +204,46 @@ mod tests {
             img_suffix: "",
         };
         let env = of(&config, &Mirrors::resolve(&config), &place);
-        // The epoch is the job's.
+        // The epoch is the job's, and no program was named.
         let placed = crate::config::rows()
             .filter(|row| row.facts.scripts == crate::config::row::Scripts::Placed)
             .map(|row| row.name)
-            .filter(|name| *name != "SOURCE_DATE_EPOCH");
+            .filter(|name| *name != "SOURCE_DATE_EPOCH" && *name != "WESTWORK_BIN");
         let missing: Vec<_> = placed.filter(|name| !env.contains_key(*name)).collect();
         assert_eq!(missing, [""; 0]);
+    }
+    #[test]
+    fn what_is_not_set_is_not_there() {
+        let dir = fixture::tree(&[("stage0/EXPORT_IMAGE", "")]);
+        let config = fixture::config(dir.path(), &["stage0"]);
+        let (plan, _) = Plan::discover(&config);
+        let place = Place {
+            stage: &plan.stages[0],
+            previous: None,
+            sub_stage: None,
+            exported: None,
+            work: &config.work(),
+            img_suffix: "",
+        };
+        let env = of(&config, &Mirrors::resolve(&config), &place);
+        for name in [
+            "WPA_COUNTRY",
+            "FIRST_USER_PASS",
+            "PUBKEY_SSH_FIRST_USER",
+            "APT_PROXY",
+            "TEMP_REPO",
+            "IMG_SUFFIX",
+            "EXPORT_DIR",
+            "EXPORT_ROOTFS_DIR",
+            "PREV_STAGE",
+            "PREV_STAGE_DIR",
+            "PREV_ROOTFS_DIR",
+            "COMPRESSION_LEVEL",
+            "WESTWORK_BIN",
+            "GIT_HASH",
+        ] {
+            assert!(!env.contains_key(name), "{name} is {:?}", env[name]);
+        }
+        assert_eq!(env["ENABLE_SSH"], "0");
     }
 }

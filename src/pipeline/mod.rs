@@ -22,7 +22,7 @@ use crate::layers::deployed::{self, Deployed};
 use crate::layers::durable::Durable;
 use crate::layers::job::{At, Job};
 use crate::layers::progress::Progress;
-use crate::layers::schedule::{Schedule, Verdict};
+use crate::layers::schedule::{Entry, Schedule, Verdict};
 use crate::layers::share::Share;
 use crate::layers::store::{Key, Store, remove};
 use crate::layers::variables::stage_work_dir;
@@ -212,7 +212,7 @@ impl<'a> Build<'a> {
         let _making = self.store.making(key)?;
         if self.store.find(key).is_some() {
             self.output.say(&format!("cached  {name}"));
-            return self.reached(name, key);
+            return self.reached(entry);
         }
         let mark = self.timings.begin();
         let layer = self.store.begin(
@@ -269,7 +269,7 @@ impl<'a> Build<'a> {
                 self.durable.committed(self.store.layer(&key));
                 self.timings
                     .end(&mark, name, disk_usage(&self.store.upper(&key)));
-                self.reached(name, &key)
+                self.reached(entry)
             }
             Err(cause) => {
                 let last_lines = output.failed();
@@ -350,9 +350,13 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn reached(&mut self, step: &str, key: &Key) -> Result<()> {
-        self.share.give_layer(key, self.store.layer(key));
-        self.progress.steps.push((step.to_owned(), key.clone()));
+    fn reached(&mut self, entry: &Entry<'_>) -> Result<()> {
+        let key = &entry.record.key;
+        if !entry.private {
+            self.share.give_layer(key, self.store.layer(key));
+        }
+        let step = entry.record.name.clone();
+        self.progress.steps.push((step, key.clone()));
         self.progress.save(&self.work)
     }
 

@@ -110,9 +110,9 @@ kpartx() {
 
 # A step of the export tree finds an empty image file, and nothing that it does with it counts:
 # the exporter makes the image of the root file system afterwards.
-if [ -n "$EXPORT_DIR" ]; then
+if [ -n "${EXPORT_DIR:-}" ]; then
 	mkdir -p "$DEPLOY_DIR"
-	: >"$STAGE_WORK_DIR/$IMG_FILENAME$IMG_SUFFIX.img"
+	: >"$STAGE_WORK_DIR/$IMG_FILENAME${IMG_SUFFIX:-}.img"
 
 	# on_image PROGRAM ARG…: calls it, unless it is for the image or, but for archivers, not for a
 	# file in the root file system.

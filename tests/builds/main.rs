@@ -16,6 +16,7 @@ mod ordinary;
 mod pigen;
 mod poisoned;
 mod proof;
+mod secrets;
 mod shared;
 mod user;
 mod wall;

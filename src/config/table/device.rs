@@ -18,8 +18,8 @@ macro_rules! device_rows {
         { group: Group::Access, kind: Kind::Text, default: "", example: "",
           secrecy: Secrecy::Secret, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// The first user's public SSH key.
-        PUBKEY_SSH_FIRST_USER pubkey_ssh_first_user: Option<String> = |r| r.text(people::public_key);
+        /// Public SSH keys of the first user, a line each, as authorized_keys has them.
+        PUBKEY_SSH_FIRST_USER pubkey_ssh_first_user: Option<String> = |r| r.text(ssh_keys::public_keys);
         { group: Group::Access, kind: Kind::Text, default: "", example: "'ssh-ed25519 AAAA… you@example.org'",
           secrecy: Secrecy::Personal, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
@@ -50,22 +50,22 @@ macro_rules! device_rows {
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// A locale with UTF-8.
-        LOCALE_DEFAULT locale_default: String = |r| r.checked(people::locale);
+        LOCALE_DEFAULT locale_default: String = |r| r.checked(lists::locale);
         { group: Group::Place, kind: Kind::Text, default: "en_GB.UTF-8", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// Keyboard layout as X names it.
-        KEYBOARD_KEYMAP keyboard_keymap: String = |r| r.get().to_owned();
+        KEYBOARD_KEYMAP keyboard_keymap: String = |r| r.checked(lists::keyboard);
         { group: Group::Place, kind: Kind::Text, default: "gb", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// Keyboard layout in words, as X describes it.
-        KEYBOARD_LAYOUT keyboard_layout: String = |r| r.get().to_owned();
+        KEYBOARD_LAYOUT keyboard_layout: String = |r| r.checked(people::words);
         { group: Group::Place, kind: Kind::Text, default: "English (UK)", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// Time zone, as the tz database names it.
-        TIMEZONE_DEFAULT timezone_default: String = |r| r.checked(people::time_zone);
+        TIMEZONE_DEFAULT timezone_default: String = |r| r.checked(lists::time_zone);
         { group: Group::Place, kind: Kind::Text, default: "Europe/London", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 

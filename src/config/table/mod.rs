@@ -27,7 +27,7 @@ use super::nearest::nearest_of;
 use super::reader::Reader;
 use super::row::{Bearing, Facts, Field, Group, Kind, Mount, Row, Scripts, Secrecy, text_of};
 use super::{Address, Arch, Bootstrap, Compression, Disk, Distro, HostPath, Signer};
-use super::{choices, disk, host_paths, people, tree, values};
+use super::{choices, disk, host_paths, lists, people, ssh_keys, tree, values};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -47,6 +47,8 @@ macro_rules! define {
             /// Variables the config itself exported, and keys that only scripts read; passed on as
             /// they are.
             pub exports: BTreeMap<String, String>,
+            /// What a user should know of the settings although it does not stand in the way.
+            pub notes: Vec<String>,
         }
 
         /// Keys that have a field of their own.
@@ -66,6 +68,7 @@ macro_rules! define {
             reader: &mut Reader<'_>,
             sources: Vec<PathBuf>,
             exports: BTreeMap<String, String>,
+            notes: Vec<String>,
         ) -> Config {
             Config {
                 $($field: {
@@ -74,6 +77,7 @@ macro_rules! define {
                 },)*
                 sources,
                 exports,
+                notes,
             }
         }
     };
