@@ -1,4 +1,5 @@
 //! The command line.
+#![allow(missing_docs, reason = "a doc comment here is help that users read")]
 
 use crate::images::boot::args::BootArgs;
 use crate::images::diff::args::DiffArgs;

@@ -3,6 +3,8 @@
 //! The folders are the bands of the data's way, from the ground up; imports go down only, which
 //! `tests/bands.rs` checks. ARCHITECTURE.md has the picture.
 
+#![warn(missing_docs)]
+
 pub mod base;
 
 pub mod config;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -63,4 +65,64 @@ fn every_test_program_is_in_the_test_script() {
         .filter(|name| !named.contains(name.as_str()))
         .collect();
     assert!(forgotten.is_empty(), "tests/run never runs {forgotten:?}");
+}
+
+/// The last line and the exit code of `tests/run raspios` where cargo is this script.
+fn closing_line(cargo: &str) -> (String, Option<i32>) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in [("cargo", cargo), ("dpkg-query", "echo installed")] {
+        let path = dir.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!(
+        "{}:{}",
+        dir.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run"))
+        .arg("raspios")
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let last = said.lines().last().unwrap_or_default().to_owned();
+    (last, output.status.code())
+}
+
+#[test]
+fn the_closing_line_counts_each_test_once() {
+    let result =
+        "echo 'test result: ok. 5 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out'";
+    assert_eq!(
+        closing_line(&format!("{result}\n{result}")),
+        ("10 passed, 0 failed, 4 skipped".to_owned(), Some(0))
+    );
+    // One test that left out two things, and one that left out one.
+    let left_out = "printf 'a::b: no x\\na::b: no y\\na::c: no z\\n' >>\"$WESTWORK_TEST_SKIPPED\"";
+    assert_eq!(
+        closing_line(&format!("{left_out}\n{result}")),
+        ("3 passed, 0 failed, 4 skipped".to_owned(), Some(0))
+    );
+    // Failures, and a test program that cannot be compiled.
+    let failed = "echo 'test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured'; exit 101";
+    assert_eq!(
+        closing_line(failed),
+        ("4 passed, 2 failed, 0 skipped".to_owned(), Some(1))
+    );
+    assert_eq!(
+        closing_line("echo 'error: could not compile'; exit 101"),
+        ("0 passed, 1 failed, 0 skipped".to_owned(), Some(1))
+    );
+    // A test of this name prints its own closing line, indented.
+    assert_eq!(
+        closing_line(&format!("echo '  test result: ok. 9 passed'\n{result}")),
+        ("5 passed, 0 failed, 2 skipped".to_owned(), Some(0))
+    );
+}
+
+#[test]
+fn tests_may_miss_nothing_in_the_test_script() {
+    let strict = "[ \"$WESTWORK_TEST_STRICT\" = 1 ] && echo 'test result: ok. 1 passed; 0 failed; 0 ignored'";
+    assert_eq!(closing_line(strict).0, "1 passed, 0 failed, 0 skipped");
 }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 pub enum Signed {
     /// The Raspberry Pi archive.
     RaspberryPi,
+    /// Raspbian, for the ARMv6.
     Raspbian,
 }
 

@@ -17,5 +17,6 @@ pub mod size;
 pub mod sparse;
 pub(crate) mod ssh_key;
 pub mod timings;
+#[allow(missing_docs, reason = "programs, each by its own name")]
 pub mod tool;
 pub mod work;

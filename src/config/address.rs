@@ -16,6 +16,7 @@ const PLAIN: &str = "insecure+http";
 pub enum Address {
     /// Absolute.
     Folder(PathBuf),
+    /// An object store, by its URL.
     Url(String),
 }
 

@@ -61,6 +61,7 @@ pub struct Loaded {
     /// Present even when there are problems, with defaults in place of bad values, so that
     /// the stage tree and the host can be judged in the same run.
     pub config: Option<Config>,
+    /// Everything that is wrong with the settings.
     pub problems: Vec<Problem>,
 }
 
@@ -183,6 +184,7 @@ impl Distro {
 /// Whose base system the image has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
+    /// Debian itself.
     Debian,
     /// Debian compiled anew for the ARMv6.
     Raspbian,
@@ -209,7 +211,9 @@ impl Base {
 /// `BOOTSTRAP`: the tool that makes the first root file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bootstrap {
+    /// `mmdebstrap`.
     Mmdebstrap,
+    /// `debootstrap`.
     Debootstrap,
 }
 
@@ -226,10 +230,15 @@ impl Bootstrap {
 /// `DEPLOY_COMPRESSION`: a form the image takes in the deploy directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compression {
+    /// The `.img` itself.
     None,
+    /// `.zip`.
     Zip,
+    /// `.img.gz`.
     Gz,
+    /// `.img.xz`.
     Xz,
+    /// `.img.zst`.
     Zst,
 }
 

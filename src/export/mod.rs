@@ -44,7 +44,9 @@ pub struct ExportRequest<'a> {
     pub root_margin: u64,
     /// Partition table, format of the root, further partitions.
     pub disk: Disk,
+    /// Of the image.
     pub arch: Arch,
+    /// Whose packages the image has.
     pub distro: Distro,
     /// Debian suite.
     pub release: String,

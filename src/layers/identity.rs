@@ -54,10 +54,13 @@ impl Key {
 /// Metadata kept beside a layer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
+    /// The hash of all the rest.
     pub key: Key,
+    /// Of the layer that it lies on.
     pub parent: Option<Key>,
     /// Step name, for people.
     pub name: String,
+    /// What the step saw.
     pub inputs: Inputs,
     /// Since which start of the machine the layer is there; set when it is committed.
     #[serde(default)]

@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 
 /// One image's build: what it is made from.
 pub struct Job<'a> {
+    /// What the user chose.
     pub config: &'a Config,
+    /// What is to be done.
     pub plan: &'a Plan,
+    /// Where packages come from.
     pub mirrors: &'a Mirrors,
     /// State of the package archive.
     pub state: &'a State,
@@ -26,6 +29,7 @@ pub struct Job<'a> {
 /// A lock file that a build keeps to.
 #[derive(Debug, Clone)]
 pub struct Locked {
+    /// All of it.
     pub file: LockFile,
     /// The image's own packages.
     pub image: Root,
@@ -84,9 +88,11 @@ impl Job<'_> {
 /// Where in the tree a step is.
 #[derive(Clone, Copy)]
 pub struct At<'a> {
+    /// The stage that the step is in.
     pub stage: &'a Stage,
     /// The stage before, unless this is the first; of the export tree, the one it exports.
     pub previous: Option<&'a Stage>,
+    /// Its sub-stage; none for `prerun.sh`.
     pub sub_stage: Option<&'a Path>,
     /// The stage whose image an export step is for.
     pub exported: Option<&'a Stage>,

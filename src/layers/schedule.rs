@@ -13,13 +13,17 @@ use std::path::Path;
 
 /// A step and its layer.
 pub struct Entry<'a> {
+    /// The step.
     pub step: &'a Step,
+    /// Where it stands in the plan.
     pub at: At<'a>,
     /// The entry whose layer this one stands on.
     parent: Option<usize>,
     /// The last entry of the stage before.
     below: Option<usize>,
+    /// Its layer's key, and what that is made of.
     pub record: Record,
+    /// Whether it runs.
     pub verdict: Verdict,
     /// It depends on a secret, or stands on a layer that does: its key means nothing to other
     /// machines, and what is in it is nothing for them.
@@ -28,6 +32,7 @@ pub struct Entry<'a> {
 
 /// An image that is made of the layers up to an entry.
 pub struct Image<'a> {
+    /// What `EXPORT_IMAGE` says.
     pub export: &'a Export,
     /// Its topmost layer.
     pub tip: usize,
@@ -61,6 +66,7 @@ pub enum Reason {
 /// All steps of a build in their order. The stages stand on one another; the export tree's steps
 /// for an image stand on its stage, and nothing stands on them.
 pub struct Schedule<'a> {
+    /// Every step, in order.
     pub entries: Vec<Entry<'a>>,
     /// In the order in which they are made: each as soon as its topmost layer is there.
     pub images: Vec<Image<'a>>,

@@ -12,13 +12,17 @@ use std::path::{Path, PathBuf};
 
 /// Where a script is in the build.
 pub struct Place<'a> {
+    /// The stage that the step is in.
     pub stage: &'a Stage,
+    /// The stage before it.
     pub previous: Option<&'a Stage>,
+    /// The directory of the sub-stage; none for `prerun.sh`.
     pub sub_stage: Option<&'a Path>,
     /// The stage whose image an export step is for.
     pub exported: Option<&'a Stage>,
     /// Directory of this image's build, with the log.
     pub work: &'a Path,
+    /// `IMG_SUFFIX` of the exported stage.
     pub img_suffix: &'a str,
 }
 

@@ -237,6 +237,7 @@ fn of_target(told: &Context) -> Unpacked {
 
 /// A root with packages unpacked and not installed, as `toolchains/NAME` of the cache.
 pub struct Unpacked {
+    /// Name of its directory in the cache.
     pub name: String,
     /// With commas between them.
     pub architectures: String,

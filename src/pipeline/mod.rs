@@ -93,6 +93,7 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
 /// How a build is run, beyond what makes the image.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Whether native twins are used.
     pub mode: Mode,
     /// End with a table of where the time went.
     pub timings: bool,

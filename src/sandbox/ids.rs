@@ -28,9 +28,19 @@ pub enum Ids {
     /// An ordinary user: its own id is 0, and newuidmap(1) gives the others.
     Delegated,
     /// Root: the ids from `base` on, and the caller's files shifted by as many.
-    Shifted { base: u64, count: u64 },
+    Shifted {
+        /// First id of the range, as the machine has it.
+        base: u64,
+        /// How many ids.
+        count: u64,
+    },
     /// Root, where files cannot be shown shifted: root's own id is 0, the others are from `base`.
-    RootAndRange { base: u64, count: u64 },
+    RootAndRange {
+        /// First id of the range, as the machine has it.
+        base: u64,
+        /// How many ids.
+        count: u64,
+    },
     /// Root of a container whose own map has no room for another range: that map.
     All,
 }

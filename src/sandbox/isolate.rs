@@ -41,18 +41,22 @@ pub enum Where<'a> {
     Host(&'a View),
     /// In a root file system, with these things added to it.
     Image {
+        /// The root file system.
         root: &'a Path,
+        /// What the command finds in it.
         furniture: &'a Furniture,
     },
 }
 
 /// A command, and whether it has the network.
 pub struct Isolation<'a> {
+    /// Where it runs.
     pub place: Where<'a>,
     /// Program and arguments.
     pub argv: &'a [OsString],
     /// Text of a script, which the command finds as `step.sh` in [`PRIVATE_DIR`] of its root.
     pub script: Option<&'a [u8]>,
+    /// Whether it has the network.
     pub network: bool,
 }
 

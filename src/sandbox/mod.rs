@@ -52,9 +52,11 @@ pub const INTERRUPTED: i32 = 130;
 
 /// What the build is let to see and be.
 pub struct Wall {
+    /// What it sees of the machine.
     pub view: View,
     /// What the build sees as its host name, so that nothing of the real one gets into an image.
     pub hostname: String,
+    /// Whether it has the terminal.
     pub terminal: Terminal,
 }
 

@@ -19,7 +19,9 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// What may be done with a path that is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
+    /// It is read.
     Read,
+    /// It is read and written.
     Write,
     /// Written, too, but what is written ends with the process.
     Aside,
@@ -32,6 +34,7 @@ pub struct Seen {
     pub at: PathBuf,
     /// What is seen there; `None` is an empty directory.
     pub what: Option<PathBuf>,
+    /// What may be done with it.
     pub access: Access,
     /// Belongs to the caller, whose id is root's inside.
     pub own: bool,

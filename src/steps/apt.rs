@@ -54,7 +54,9 @@ pub fn install(packages: &[String], recommends: Recommends) -> Vec<String> {
 /// Whether recommended packages are installed too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recommends {
+    /// With them.
     Yes,
+    /// Without them.
     No,
 }
 

@@ -14,6 +14,7 @@ const FUNCTIONS: &str = include_str!("functions.sh");
 /// What every program of a step is started with.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
+    /// Its environment.
     pub env: &'a Env,
     /// File with the step's [`Context`].
     pub context: &'a Path,

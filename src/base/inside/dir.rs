@@ -20,6 +20,7 @@ use std::thread;
 pub enum Kind {
     /// A regular file.
     File,
+    /// A directory.
     Directory,
     /// A symbolic link.
     Link,
@@ -42,7 +43,9 @@ impl Kind {
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// Its name in the directory.
     pub name: OsString,
+    /// What it is; no link was followed.
     pub kind: Kind,
 }
 

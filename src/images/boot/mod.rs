@@ -38,6 +38,7 @@ const STARTS: usize = 3;
 /// How a boot went. Without `test` nothing was watched and all is empty.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Verdict {
+    /// Whether the login prompt came.
     pub reached_login: bool,
     /// What `systemctl is-system-running` said; `None` if it never did.
     pub state: Option<String>,
@@ -45,6 +46,7 @@ pub struct Verdict {
     pub failed: Vec<String>,
     /// Bytes of the mounted root file system.
     pub root_size: Option<u64>,
+    /// Since QEMU was started.
     pub elapsed: Duration,
 }
 

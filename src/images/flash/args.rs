@@ -1,4 +1,5 @@
 //! What `flash` is called with.
+#![allow(missing_docs, reason = "a doc comment here is help that users read")]
 
 use clap::Args;
 use std::path::PathBuf;

@@ -59,7 +59,7 @@ fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<Option<String>> 
             let mut file =
                 File::open(path).with_context(|| format!("opening {}", path.display()))?;
             let blob = checksum(&mut file)?;
-            // Somebody else's package by now.
+            // The file is another package by now.
             if blob.sha256 != *sha256 || to.has(&blob.name())? {
                 return Ok(None);
             }

@@ -35,7 +35,9 @@ const DISPATCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dispatcher")
 /// Whether native twins are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
+    /// Yes.
     Native,
+    /// No: everything is emulated.
     Emulate,
 }
 

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 /// A directory with native programs and the versions of their packages.
 #[derive(Debug, Clone)]
 pub struct ToolsRoot {
+    /// Its root directory.
     pub dir: PathBuf,
     /// Package name to version.
     pub versions: BTreeMap<String, String>,
