@@ -1,6 +1,7 @@
 //! Downloads by apt's own helper.
 
 use crate::base::command::Command;
+use crate::base::tool::Tool;
 use crate::config::Config;
 use anyhow::{Context, Result};
 use std::fs;
@@ -26,8 +27,8 @@ pub(crate) fn fetch_to(url: &str, to: &Path, config: &Config) -> Result<()> {
 /// Fetches by apt's own downloader, so that its proxies and certificates are in force.
 fn helper(url: &str, to: &Path, config: &Config, seconds: u32) -> Result<()> {
     let timeout = config.apt_timeout.min(15);
-    let mut command = Command::new("timeout")
-        .args([&seconds.to_string(), "/usr/lib/apt/apt-helper"])
+    let mut command = Command::new(Tool::AptHelper)
+        .through(Tool::Timeout, [seconds.to_string()])
         .args(["-oAcquire::Retries=1"])
         .arg(format!("-oAcquire::http::Timeout={timeout}"))
         .arg(format!("-oAcquire::https::Timeout={timeout}"));

@@ -1,6 +1,7 @@
 //! apt of the build machine, with directories of its own and for any architecture.
 
 use crate::base::command::Command;
+use crate::base::tool::Tool;
 use crate::config::Config;
 use anyhow::{Context, Result};
 use std::fs;
@@ -80,12 +81,12 @@ impl Apt {
     }
 
     /// apt-get, or another program of apt, with what it prints.
-    pub(crate) fn run(&self, program: &str, args: &[String]) -> Result<String> {
+    pub(crate) fn run(&self, program: Tool, args: &[String]) -> Result<String> {
         self.command(program, args).read()
     }
 
     /// The same, not started yet.
-    pub(crate) fn command(&self, program: &str, args: &[String]) -> Command {
+    pub(crate) fn command(&self, program: Tool, args: &[String]) -> Command {
         Command::new(program).args(&self.options).args(args)
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod bytes;
 pub mod command;
 pub mod digest;
 pub mod disk;
+mod elf;
 pub mod inside;
 pub mod lock;
 pub mod output;

@@ -1,6 +1,7 @@
 //! `clean`: removes layers.
 
 use super::{in_sandbox, request, variants};
+use crate::base::tool::Task;
 use crate::base::work;
 use crate::check;
 use crate::cli::ConfigArgs;
@@ -9,7 +10,7 @@ use crate::sandbox::Terminal;
 use anyhow::Result;
 
 pub(super) fn clean(args: &ConfigArgs, what: What) -> Result<u8> {
-    let (config, plan) = check::plan(&variants::only(&request(args)?, "clean")?)?;
+    let (config, plan) = check::ready_for(Task::Clean, &variants::only(&request(args)?, "clean")?)?;
     let _held = work::hold(&config.work_dir, "clean")?;
     in_sandbox(&config, &plan, Terminal::Detached, || {
         clean::clean(&config.work_dir, what).map(|()| 0)

@@ -2,6 +2,7 @@
 
 use super::request;
 use crate::base::problem;
+use crate::base::tool::Tool;
 use crate::cli::{ExportArgs, Internal};
 use crate::config::{self, Config};
 use crate::export;
@@ -80,11 +81,11 @@ fn export_tree(args: &ExportArgs) -> Result<()> {
             record: serde_json::Value::Null,
             beside: Vec::new(),
             disk: config.disk.clone(),
-            mke2fs: "mke2fs".to_owned(),
+            mke2fs: Tool::Mke2fs.into(),
             mkfs_root: match config.disk.root {
                 config::RootKind::Ext4 => None,
-                config::RootKind::Squashfs => Some("mksquashfs".to_owned()),
-                config::RootKind::Erofs => Some("mkfs.erofs".to_owned()),
+                config::RootKind::Squashfs => Some(Tool::Mksquashfs.into()),
+                config::RootKind::Erofs => Some(Tool::MkfsErofs.into()),
             },
         },
         &mut |line| eprintln!("{line}"),

@@ -12,6 +12,8 @@ mod shell;
 mod variants;
 mod wall;
 
+use crate::base::tool::Task;
+use crate::check::tools_for;
 use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{Config, ConfigRequest};
 use crate::images::{boot, diff, flash, inspect};
@@ -37,10 +39,22 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Clean { config, what } => clean::clean(&config, what),
         Command::Shell { config, at, keep } => shell::shell(&config, at.as_deref(), keep),
         Command::Lock { config, update } => lock::lock(&config, update),
-        Command::Boot(args) => boot::run(&args),
-        Command::Diff(args) => Ok(diff::run(&args)),
-        Command::Flash(args) => flash::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
+        Command::Boot(args) => {
+            tools_for(Task::Boot)?;
+            boot::run(&args)
+        }
+        Command::Diff(args) => {
+            tools_for(Task::Diff)?;
+            Ok(diff::run(&args))
+        }
+        Command::Flash(args) => {
+            tools_for(Task::Flash)?;
+            flash::run(&args)
+        }
+        Command::Inspect(args) => {
+            tools_for(Task::Inspect)?;
+            inspect::run(&args)
+        }
         Command::Schema => {
             println!("{:#}", crate::config::describe::schema());
             Ok(0)

@@ -3,6 +3,7 @@
 //! A variant is a build in a process of its own. They share layers through the store: of two
 //! that come to the same step, one makes its layer and the other waits for it.
 
+use crate::base::command::{Command, Program};
 use crate::base::work::{self, Held};
 use crate::check;
 use crate::cli;
@@ -10,9 +11,7 @@ use crate::cli::BuildArgs;
 use crate::config::{self, Config, ConfigRequest};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 /// The variants that `request` asks for, at least one: for every file and every architecture.
@@ -90,23 +89,24 @@ pub(super) fn build(variants: &[ConfigRequest], args: &BuildArgs) -> Result<u8> 
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let queue = Mutex::new(jobs);
     let failed = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((name, variant)) = take(&queue) {
+            let prefix = format!("{name:width$} | ");
+            let code = run(variant, args, &prefix).unwrap_or_else(|error| {
+                eprintln!("{prefix}{error:#}");
+                1
+            });
+            if code != 0 {
+                failed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((name, code));
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..count {
-            scope.spawn(|| {
-                while let Some((name, variant)) = take(&queue) {
-                    let prefix = format!("{name:width$} | ");
-                    let code = run(variant, args, &prefix).unwrap_or_else(|error| {
-                        eprintln!("{prefix}{error:#}");
-                        1
-                    });
-                    if code != 0 {
-                        failed
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((name, code));
-                    }
-                }
-            });
+            scope.spawn(work);
         }
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -125,15 +125,11 @@ fn hold(work_dirs: BTreeMap<PathBuf, bool>) -> Result<Vec<Held>> {
     let mut held = Vec::new();
     for (dir, clean) in work_dirs {
         if clean {
-            let own = std::env::current_exe().context("finding the program itself")?;
-            let status = Command::new(own)
+            Command::new(Program::Own)
                 .args(["clean", "--all", "--set"])
                 .arg(format!("WORK_DIR={}", dir.display()))
-                .status()
-                .context("emptying the work directory")?;
-            if !status.success() {
-                bail!("the work directory {} cannot be emptied", dir.display());
-            }
+                .run()
+                .with_context(|| format!("emptying the work directory {}", dir.display()))?;
         }
         held.push(work::hold(&dir, "build of several variants")?);
     }
@@ -142,9 +138,9 @@ fn hold(work_dirs: BTreeMap<PathBuf, bool>) -> Result<Vec<Held>> {
 
 /// Builds one variant in a process of its own, its output passed on with `prefix`.
 fn run(variant: &ConfigRequest, args: &BuildArgs, prefix: &str) -> Result<u8> {
-    let own = std::env::current_exe().context("finding the program itself")?;
-    let mut command = Command::new(own);
-    command.arg("build").arg(cli::ONE_OF_SEVERAL);
+    let mut command = Command::new(Program::Own)
+        .arg("build")
+        .arg(cli::ONE_OF_SEVERAL);
     for (flag, given) in [
         ("--emulate", args.emulate),
         ("--timings", args.timings),
@@ -152,39 +148,22 @@ fn run(variant: &ConfigRequest, args: &BuildArgs, prefix: &str) -> Result<u8> {
         ("--offline", args.offline),
     ] {
         if given {
-            command.arg(flag);
+            command = command.arg(flag);
         }
     }
     for file in &variant.files {
-        command.arg("-c").arg(file);
+        command = command.arg("-c").arg(file);
     }
     // Emptied already, and for all.
     for set in variant.set.iter().map(String::as_str).chain(["CLEAN=0"]) {
-        command.arg("--set").arg(set);
+        command = command.arg("--set").arg(set);
     }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting a variant's build")?;
-    pass_on(&mut child, prefix);
-    let status = child.wait().context("waiting for a variant's build")?;
+    let status = command
+        .lines(&mut |line| println!("{prefix}{line}"), &mut |line| {
+            eprintln!("{prefix}{line}")
+        })
+        .context("running a variant's build")?;
     Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
-}
-
-fn pass_on(child: &mut Child, prefix: &str) {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        scope.spawn(|| lines_of(stderr).for_each(|line| eprintln!("{prefix}{line}")));
-        lines_of(stdout).for_each(|line| println!("{prefix}{line}"));
-    });
-}
-
-fn lines_of(stream: Option<impl Read>) -> impl Iterator<Item = String> {
-    stream
-        .into_iter()
-        .flat_map(|stream| BufReader::new(stream).lines().map_while(Result::ok))
 }
 
 #[cfg(test)]

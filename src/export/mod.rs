@@ -8,6 +8,7 @@ pub mod disk;
 pub mod finalise;
 pub mod publish;
 
+use crate::base::command::Program;
 use crate::base::run::Log;
 use crate::base::sparse;
 use crate::config::{Arch, Compression, Disk, Distro, Signer};
@@ -58,10 +59,10 @@ pub struct ExportRequest<'a> {
     pub record: serde_json::Value,
     /// Files that are published with the artefacts, under their own names.
     pub beside: Vec<PathBuf>,
-    /// The mke2fs program: `mke2fs`, or a path.
-    pub mke2fs: String,
+    /// The mke2fs program.
+    pub mke2fs: Program,
     /// The program that makes a read-only root, if `disk` has one.
-    pub mkfs_root: Option<String>,
+    pub mkfs_root: Option<Program>,
 }
 
 /// What an export made.
@@ -164,7 +165,8 @@ fn measure(
                     .tempfile_in(request.scratch)
                     .context("making a file for the root file system")?
                     .into_temp_path();
-                let program = request.mkfs_root.as_deref().unwrap_or_default();
+                let program = request.mkfs_root.clone();
+                let program = program.context("making a read-only root without its program")?;
                 let places: Vec<&str> = places.iter().map(Partition::directory).collect();
                 let epoch = request.source_date_epoch;
                 let format = &partition.file_system;
@@ -219,7 +221,7 @@ fn fill(
             fat::make(image, partition, &contents, request.source_date_epoch, log)
         }
         FileSystem::Ext4 { .. } => ext4::make(
-            &request.mke2fs,
+            request.mke2fs.clone(),
             image,
             partition,
             &dir,

@@ -22,10 +22,10 @@ pub(super) fn carry_out(
     let narrow = &setting.with(&env);
     match step.kind {
         StepKind::Prerun | StepKind::RunHost => script::host(&step.path, setting)?.stream(sink),
-        StepKind::RunChroot => script::chroot(&root, &read(&step.path)?, setting)?.stream(sink),
+        StepKind::RunChroot => script::chroot(&root, &step.path, setting)?.stream(sink),
         StepKind::Debconf => {
             let answers = apt::expand(&read(&step.path)?, setting.env);
-            script::chroot_program(&root, &["debconf-set-selections"], narrow)?
+            script::chroot_program(&root, &["debconf-set-selections"], narrow)
                 .input(answers)
                 .stream(sink)
         }
@@ -53,7 +53,7 @@ fn install(
     }
     let argv = apt::install(&packages, recommends);
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    script::chroot_program(root, &argv, setting)?.stream(sink)
+    script::chroot_program(root, &argv, setting).stream(sink)
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -10,6 +10,7 @@ use super::mounts::{self, Tree, make_private, point_inside};
 use super::rootfs::{CONF_PATH, Furniture, PRIVATE_DIR};
 use super::view::View;
 use super::{die_with_parent, ids, pipe};
+use crate::base::command::{Command, Program};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -19,9 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Entries of /proc that tell of the machine or reach it, as container engines mask them.
 const MASKED: [&str; 8] = [
@@ -34,6 +33,11 @@ const MASKED: [&str; 8] = [
     "timer_list",
     "vmallocinfo",
 ];
+
+/// Names the descriptor to which a script's end is reported.
+pub const REPORT_VAR: &str = "WESTWORK_GEN_REPORT";
+/// `FILE:LINE` of a script that called another, for the chroot.
+pub const AT_VAR: &str = "WESTWORK_GEN_AT";
 
 /// Where a command runs.
 pub enum Where<'a> {
@@ -179,21 +183,18 @@ fn mask(proc: &OwnedFd) -> Result<()> {
 /// Becomes the command.
 fn exec(what: &Isolation<'_>) -> Result<i32> {
     let (program, args) = what.argv.split_first().context("no command given")?;
-    let mut command = Command::new(program);
-    command.args(args);
+    let mut command = Command::new(Program::Inside(program.clone())).args(args);
     match &what.place {
         Where::Host(_) => confine()?,
         Where::Image { .. } => {
-            command.env("APT_CONFIG", CONF_PATH);
-            command.env_remove("WESTWORK_GEN");
+            command = command.set("APT_CONFIG", CONF_PATH);
+            for internal in ["WESTWORK_GEN", AT_VAR, REPORT_VAR] {
+                command = command.unset(internal);
+            }
             confine_in_image()?;
         }
     }
-    let error = command.exec();
-    eprintln!(
-        "westwork-gen: starting {}: {error}",
-        program.to_string_lossy()
-    );
+    eprintln!("westwork-gen: {:#}", command.exec());
     Ok(127)
 }
 

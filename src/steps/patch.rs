@@ -40,7 +40,7 @@ pub fn apply(
     host_program(
         &["quilt", "--quiltrc", "-", "push", "-a"],
         &setting.with(&env),
-    )?
+    )
     .dir(stage_work_dir)
     .stream(sink)
     .context("applying patches")
@@ -62,15 +62,13 @@ fn edit(patches: &Path, stage_work_dir: &Path, setting: &Setting<'_>) -> Result<
     }
     println!("A shell because of {}; leave with `exit`.", file.display());
     let mut env = setting.env.clone();
+    let terminal = std::env::var_os("TERM").and_then(|name| name.into_string().ok());
     env.insert(
         "TERM".to_owned(),
-        std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
+        terminal.unwrap_or_else(|| "dumb".to_owned()),
     );
-    let code = host_program(&["bash", "--noprofile", "--norc"], &setting.with(&env))?
+    let shell = host_program(&["bash", "--noprofile", "--norc"], &setting.with(&env))
         .dir(stage_work_dir)
-        .interactive()?;
-    if code != 0 {
-        bail!("the shell for {} ended with {code}", file.display());
-    }
-    Ok(())
+        .told_as(format!("the shell for {}", file.display()));
+    shell.ended(shell.interact()?)
 }

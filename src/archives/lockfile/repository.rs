@@ -5,6 +5,7 @@ use super::{Package, Root};
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::Archives;
 use crate::base::command::Command;
+use crate::base::tool::Tool;
 use crate::config::Config;
 use crate::plan::Plan;
 use crate::sandbox::overlay::overlay;
@@ -144,7 +145,7 @@ fn fetch(
     config: &Config,
     mirrors: &Mirrors,
 ) -> Result<()> {
-    let mut command = Command::new("/usr/lib/apt/apt-helper")
+    let mut command = Command::new(Tool::AptHelper)
         .arg("-oAcquire::Retries=3")
         .arg(format!("-oAcquire::http::Timeout={}", config.apt_timeout))
         .arg(format!("-oAcquire::https::Timeout={}", config.apt_timeout));
@@ -237,7 +238,10 @@ fn index_of(root: &Root, archives: &Archives, mentioned: &BTreeSet<String>) -> R
 
 /// What the index says of a package: its own control file, and where it is.
 fn stanza(package: &Package, file: &Path) -> Result<String> {
-    let control = Command::new("dpkg-deb").arg("--field").arg(file).read()?;
+    let control = Command::new(Tool::DpkgDeb)
+        .arg("--field")
+        .arg(file)
+        .read()?;
     let mut text: String = control
         .lines()
         .filter(|line| package.priority.is_empty() || !line.starts_with("Priority:"))

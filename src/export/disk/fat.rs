@@ -2,6 +2,7 @@
 
 use super::layout::{FileSystem, Partition, SECTOR};
 use crate::base::run::{Log, run};
+use crate::base::tool::Tool;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -153,14 +154,14 @@ pub(crate) fn make(
     .into();
     args.push(image.into());
     args.push((partition.size / 1024).to_string().into());
-    run("mkfs.fat", &args, &env, log)
+    run(Tool::MkfsFat, &args, &env, log)
         .with_context(|| format!("making the file system of {}", partition.mount_point))?;
 
     let drive = at_offset(image, partition.start);
     for (directory, files) in &contents.directories {
         if !directory.is_empty() {
             let args = ["-i".into(), drive.clone(), format!("::/{directory}").into()];
-            run("mmd", &args, &env, log).with_context(|| {
+            run(Tool::Mmd, &args, &env, log).with_context(|| {
                 format!("making {directory} on the partition {}", partition.name)
             })?;
         }
@@ -168,7 +169,7 @@ pub(crate) fn make(
             let mut args: Vec<OsString> = vec!["-i".into(), drive.clone(), "-Q".into()];
             args.extend(files.iter().map(OsString::from));
             args.push(format!("::/{directory}").into());
-            run("mcopy", &args, &env, log).with_context(|| {
+            run(Tool::Mcopy, &args, &env, log).with_context(|| {
                 format!(
                     "copying to /{directory} of the partition {}",
                     partition.name

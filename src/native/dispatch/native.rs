@@ -5,6 +5,7 @@ use crate::archives::lockfile::{self, Package, Use, Which, collect, repository};
 use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
 use crate::base::command::Command;
+use crate::base::tool::Tool;
 use crate::base::work;
 use crate::config::Arch;
 use crate::layers::job::Job;
@@ -119,7 +120,7 @@ fn unpack(
         let tools = locked.file.root(Which::of(config, Use::Tools))?;
         Some((tools, locked.offline))
     });
-    let mut command = Command::new("mmdebstrap")
+    let mut command = Command::new(Tool::Mmdebstrap)
         .args(["--mode=root", "--variant=extract", "--format=directory"])
         .arg("--skip=essential/unlink,cleanup/apt,download/empty")
         .arg(crate::archives::pool::archives_hook(
@@ -159,9 +160,7 @@ fn unpack(
         }
     };
     if let Some(proxy) = &config.apt_proxy {
-        let mut env: BTreeMap<String, String> = std::env::vars().collect();
-        env.insert("http_proxy".to_owned(), proxy.clone());
-        command = command.env(env);
+        command = command.set("http_proxy", proxy);
     }
     command.stream(sink).context("making the tools root")?;
     let used = match locked {
