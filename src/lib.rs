@@ -3,6 +3,8 @@
 //! The folders are the bands of the data's way, from the ground up; imports go down only, which
 //! `tests/bands.rs` checks. ARCHITECTURE.md has the picture.
 
+// Its `println!` is everybody's.
+#[macro_use]
 pub mod base;
 
 pub mod config;

@@ -2,7 +2,7 @@
 
 use crate::base::command::Command;
 use crate::base::tool::Tool;
-use crate::config::Config;
+use crate::config::{Config, proxy};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
@@ -32,10 +32,7 @@ fn helper(url: &str, to: &Path, config: &Config, seconds: u32) -> Result<()> {
         .args(["-oAcquire::Retries=1"])
         .arg(format!("-oAcquire::http::Timeout={timeout}"))
         .arg(format!("-oAcquire::https::Timeout={timeout}"));
-    if let Some(proxy) = &config.apt_proxy {
-        command = command.arg(format!("-oAcquire::http::Proxy={proxy}"));
-        command = command.arg(format!("-oAcquire::https::Proxy={proxy}"));
-    }
+    command = command.args(proxy::apt_options(config.apt_proxy.as_deref()));
     command.arg("download-file").arg(url).arg(to).read()?;
     Ok(())
 }

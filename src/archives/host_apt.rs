@@ -2,7 +2,7 @@
 
 use crate::base::command::Command;
 use crate::base::tool::Tool;
-use crate::config::Config;
+use crate::config::{Config, proxy};
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -74,9 +74,8 @@ impl Apt {
             format!("-oAcquire::http::Timeout={}", config.apt_timeout),
             format!("-oAcquire::https::Timeout={}", config.apt_timeout),
         ]);
-        if let Some(proxy) = &config.apt_proxy {
-            self.options.push(format!("-oAcquire::http::Proxy={proxy}"));
-        }
+        let proxy = proxy::apt_options(config.apt_proxy.as_deref());
+        self.options.extend(proxy);
         self
     }
 

@@ -2,6 +2,10 @@
 //!
 //! Imports nothing of ours.
 
+// Before the others, which use its macros.
+#[macro_use]
+pub mod print;
+
 pub mod arch;
 pub(crate) mod bytes;
 pub mod command;

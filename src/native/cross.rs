@@ -8,7 +8,7 @@
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Env, Program};
 use crate::base::tool::Tool;
-use crate::config::{Arch, Distro};
+use crate::config::{Arch, Distro, proxy};
 use crate::layers::context::Context;
 use crate::sandbox::mounts::{Tree, bind};
 use crate::sandbox::rootfs::Furniture;
@@ -171,7 +171,7 @@ fn cargo(root: &Workshop, target: &Target, request: &Request, told: &Context) ->
         ),
     ];
     let mut env: Env = settings.into_iter().collect();
-    env.extend(proxies(told));
+    env.extend(proxy::variables(told.proxy.as_deref()));
     if let Ok(offline) = env::var("CARGO_NET_OFFLINE") {
         env.insert("CARGO_NET_OFFLINE".to_owned(), offline);
     }
@@ -188,15 +188,6 @@ fn cargo(root: &Workshop, target: &Target, request: &Request, told: &Context) ->
         target.rust,
     ];
     root.command(&words).args(&request.options).env(env).run()
-}
-
-/// The proxy for programs that go by the usual variables.
-pub(crate) fn proxies(told: &Context) -> Env {
-    let names = ["http_proxy", "https_proxy"].into_iter();
-    let own = |name: &str| told.proxy.clone().or_else(|| env::var(name).ok());
-    names
-        .filter_map(|name| Some((name.to_owned(), own(name)?)))
-        .collect()
 }
 
 /// Whom downloads trust: whom the host trusts, else Debian's list.
@@ -263,7 +254,7 @@ impl Unpacked {
         let suites: Vec<&str> = told.debian_suites.iter().map(String::as_str).collect();
         sink(&format!("unpacking {}", self.packages));
         let mut command = Command::new(Tool::Mmdebstrap)
-            .sets(proxies(told))
+            .sets(proxy::variables(told.proxy.as_deref()))
             .args(["--mode=root", "--variant=extract", "--format=directory"])
             .arg("--skip=check/qemu,essential/unlink")
             .arg(format!("--architectures={}", self.architectures))

@@ -6,9 +6,9 @@
 
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Env};
-use crate::config::Arch;
+use crate::config::{Arch, proxy};
 use crate::layers::context::Context;
-use crate::native::cross::{Unpacked, Workshop, proxies};
+use crate::native::cross::{Unpacked, Workshop};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest, Sha256};
 use std::env;
@@ -79,7 +79,9 @@ pub fn environment(request: &Request, told: &Context) -> Result<()> {
     let python = Python {
         workshop: &workshop,
         platforms: platforms(machine),
-        proxies: proxies(told),
+        proxies: proxy::variables(told.proxy.as_deref())
+            .into_iter()
+            .collect(),
     };
     python.workshop.see(work.path(), "work")?;
     if !wheels.is_dir() {

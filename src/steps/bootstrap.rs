@@ -4,9 +4,8 @@ use crate::archives::mirror::Mirrors;
 use crate::archives::pool::archives_hook;
 use crate::base::command::Command;
 use crate::base::tool::Tool;
-use crate::config::Bootstrap;
+use crate::config::{Bootstrap, proxy};
 use crate::layers::context::Context;
-use crate::native::cross::proxies;
 use crate::sandbox::mounts::{self, Tree, bind};
 use crate::sandbox::rootfs::{LOCKED_DIR, TOOLS_DIR, forget_resolver, locked_source};
 use anyhow::{Context as _, Result};
@@ -158,7 +157,7 @@ fn mmdebstrap(
     let timeouts = ["http", "https"]
         .map(|method| format!("--aptopt=Acquire::{method}::Timeout \"{}\"", told.timeout));
     let mut command = Command::new(Tool::Mmdebstrap)
-        .sets(proxies(told))
+        .sets(proxy::variables(told.proxy.as_deref()))
         .args(["--mode=root", "--variant=important", "--format=directory"])
         .arg(format!("--architectures={}", told.arch.debian()))
         .arg(format!(
@@ -200,11 +199,11 @@ fn debootstrap(
     key: Option<&Path>,
 ) -> Command {
     let (dir, archives) = at;
-    // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
-    let mut env = proxies(told);
-    env.insert("container".to_owned(), "lxc".to_owned());
     let locked = told.furniture.locked.is_some();
-    let mut command = Command::new(Tool::Debootstrap).env(env);
+    let mut command = Command::new(Tool::Debootstrap)
+        .sets(proxy::variables(told.proxy.as_deref()))
+        // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
+        .set("container", "lxc");
     if let Some(key) = key {
         command = command.arg(format!("--keyring={}", key.display()));
     }

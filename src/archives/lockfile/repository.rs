@@ -6,7 +6,7 @@ use crate::archives::mirror::Mirrors;
 use crate::archives::pool::Archives;
 use crate::base::command::Command;
 use crate::base::tool::Tool;
-use crate::config::Config;
+use crate::config::{Config, proxy};
 use crate::plan::Plan;
 use crate::sandbox::overlay::overlay;
 use anyhow::{Context, Result, bail};
@@ -149,9 +149,7 @@ fn fetch(
         .arg("-oAcquire::Retries=3")
         .arg(format!("-oAcquire::http::Timeout={}", config.apt_timeout))
         .arg(format!("-oAcquire::https::Timeout={}", config.apt_timeout));
-    if let Some(proxy) = &config.apt_proxy {
-        command = command.arg(format!("-oAcquire::http::Proxy={proxy}"));
-    }
+    command = command.args(proxy::apt_options(config.apt_proxy.as_deref()));
     command = command.arg("download-file");
     let dir = archives.scratch()?;
     for package in packages {

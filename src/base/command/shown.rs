@@ -16,7 +16,22 @@ pub(super) fn word(word: &OsStr) -> String {
     let bytes = word.as_bytes();
     // A NUL byte, which nothing can quote, cannot be in an argument.
     let quoted = shlex::bytes::try_quote(bytes).unwrap_or(bytes.into());
-    String::from_utf8_lossy(&quoted).into_owned()
+    without_passwords(&String::from_utf8_lossy(&quoted))
+}
+
+/// What stands before the @ of an address, such as a proxy's, is nobody's business.
+fn without_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let host = part.find(|c: char| c == '/' || c.is_whitespace());
+        let (place, rest) = part.split_at(host.unwrap_or(part.len()));
+        let place = place
+            .rsplit_once('@')
+            .map_or(place.to_owned(), |(_, host)| format!("***@{host}"));
+        shown = format!("{shown}://{place}{rest}");
+    }
+    shown
 }
 
 /// What follows the name of a program that did not end well.

@@ -53,6 +53,20 @@ fn neither_environment_nor_input_is_told() {
 }
 
 #[test]
+fn neither_is_what_logs_in_at_an_address() {
+    let proxy = "-oAcquire::http::Proxy=http://me:hunter2@proxy:3142/a@b";
+    let sources = "deb http://u:hunter2@m/debian trixie http://n/c@d";
+    let command = bash("exit 1").args([proxy, sources]);
+    let said = command.run().unwrap_err().to_string();
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(said.contains("Proxy=http://***@proxy:3142/a@b"), "{said}");
+    assert!(
+        said.contains("http://***@m/debian trixie http://n/c@d"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_signal_is_told_by_its_name() {
     let said = bash("kill -KILL $$").run().unwrap_err().to_string();
     assert!(said.ends_with("was ended by SIGKILL"), "{said}");

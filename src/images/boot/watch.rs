@@ -35,8 +35,7 @@ pub(super) fn watch(
                 break;
             }
         };
-        std::io::stdout().write_all(&bytes)?;
-        std::io::stdout().flush()?;
+        crate::base::print::bytes(&bytes);
         if let Some(file) = &mut record {
             file.write_all(&bytes)?;
         }

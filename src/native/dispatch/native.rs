@@ -7,7 +7,7 @@ use crate::base::arch::debian_arch;
 use crate::base::command::Command;
 use crate::base::tool::Tool;
 use crate::base::work;
-use crate::config::Arch;
+use crate::config::{Arch, proxy};
 use crate::layers::job::Job;
 use crate::layers::share::Share;
 use anyhow::{Context, Result, bail, ensure};
@@ -159,9 +159,7 @@ fn unpack(
             None
         }
     };
-    if let Some(proxy) = &config.apt_proxy {
-        command = command.set("http_proxy", proxy);
-    }
+    command = command.sets(proxy::variables(config.apt_proxy.as_deref()));
     command.stream(sink).context("making the tools root")?;
     let used = match locked {
         Some((tools, _)) => tools.packages.clone(),
