@@ -198,4 +198,30 @@ mod tests {
         assert!(only(&request(&["a"]), "shell").is_err());
         assert!(only(&request(&["b"]), "shell").is_ok());
     }
+
+    #[test]
+    fn a_variant_is_a_build_of_its_own() {
+        use crate::base::command::record::{Answer, Recorder};
+        use clap::Parser;
+        let words = ["westwork-gen", "build", "--locked", "--timings", "-c", "a"];
+        let cli::Command::Build(args) = cli::Cli::parse_from(words).command else {
+            panic!("not a build");
+        };
+        let variant = ConfigRequest {
+            files: vec!["a".into()],
+            set: vec!["ARCH=armhf".to_owned()],
+            ..ConfigRequest::default()
+        };
+        let recorder = Recorder::answering(|_| Answer {
+            code: 3,
+            ..Answer::default()
+        });
+        assert_eq!(recorder.during(|| run(&variant, &args, "a | ")).unwrap(), 3);
+        let said: Vec<_> = recorder.calls().iter().map(|call| call.text()).collect();
+        let build = "westwork-gen build --one-of-several --timings --locked";
+        assert_eq!(
+            said,
+            [format!("{build} -c a --set ARCH=armhf --set CLEAN=0")]
+        );
+    }
 }

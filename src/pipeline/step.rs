@@ -10,7 +10,10 @@ use std::fs;
 use std::path::Path;
 
 /// Does what the step's kind says, in the mounted work directory of its stage.
-pub(super) fn carry_out(
+///
+/// # Errors
+/// When the step's files cannot be read, or what it starts does not end well.
+pub fn carry_out(
     step: &Step,
     stage_work: &Path,
     setting: &Setting<'_>,

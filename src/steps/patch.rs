@@ -1,10 +1,10 @@
 //! Patch steps: a quilt series applied to the stage's work directory.
 
 use super::script::{Setting, host_program};
+use crate::base::command::at_terminal;
 use crate::plan::step::{Step, StepKind};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::io::IsTerminal;
 use std::path::Path;
 
 /// Applies the series in `patches` with `stage_work_dir` as root, so that patches name
@@ -54,7 +54,7 @@ pub fn wants_shell(step: &Step) -> bool {
 /// Opens the shell that `EDIT` asks for, where quilt's commands work on the series.
 fn edit(patches: &Path, stage_work_dir: &Path, setting: &Setting<'_>) -> Result<()> {
     let file = patches.join("EDIT");
-    if !std::io::stdin().is_terminal() {
+    if !at_terminal() {
         bail!(
             "{} asks for an interactive shell, and there is no terminal; remove it",
             file.display()

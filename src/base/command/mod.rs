@@ -16,10 +16,16 @@ pub use running::Console;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// Search path of every script, on the host and in the chroot.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Whether somebody can answer at standard input. A recorder answers for the machine.
+pub fn at_terminal() -> bool {
+    record::Recorder::current().is_some() || std::io::stdin().is_terminal()
+}
 
 /// Environment of a script: name to value.
 pub type Env = BTreeMap<String, String>;
