@@ -3,6 +3,7 @@
 
 use super::copyright::{self, Licences};
 use super::dpkg::{Package, dependencies};
+use crate::base::percent::package_part;
 use crate::config::Base;
 use crate::export::disk::layout::Identity;
 use anyhow::{Context, Result};
@@ -77,8 +78,8 @@ impl Subject<'_> {
         format!(
             "pkg:deb/{}/{}@{}?arch={arch}&distro={}",
             self.base.word(),
-            encode(name),
-            encode(version),
+            package_part(name),
+            package_part(version),
             self.release
         )
     }
@@ -86,17 +87,6 @@ impl Subject<'_> {
     fn binary(&self, package: &Package) -> String {
         self.purl(&package.name, &package.version, &package.architecture)
     }
-}
-
-/// Percent-encoding of a package URL's parts, which leaves colons as they are.
-fn encode(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' | b':' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 /// An SPDX 2.3 document in JSON.
@@ -321,7 +311,7 @@ mod tests {
 
     #[test]
     fn package_urls_keep_colons_and_encode_plus() {
-        assert_eq!(encode("1:2.0+dfsg-1~deb"), "1:2.0%2Bdfsg-1~deb");
+        assert_eq!(package_part("1:2.0+dfsg-1~deb"), "1:2.0%2Bdfsg-1~deb");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::args::SettingsArgs;
 use super::firstrun::Settings;
+use crate::base::names;
 use crate::base::problem::{Problem, Problems};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
@@ -21,7 +22,7 @@ pub(super) fn judge(args: &SettingsArgs) -> Result<Settings> {
     };
     if let Some(name) = &args.hostname {
         check(
-            is_hostname(name),
+            names::is_label(name),
             format!("{name} cannot be a host name"),
             "use letters, digits and -, at most 63",
         );
@@ -127,21 +128,9 @@ pub(super) fn add_secrets(args: &SettingsArgs, settings: &mut Settings) -> Resul
     Ok(())
 }
 
-/// One label of RFC 1123.
-fn is_hostname(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-}
-
 /// As the image's own first boot takes it.
 fn is_user(name: &str) -> bool {
-    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    (1..=31).contains(&name.len())
-        && name.as_bytes()[0].is_ascii_lowercase()
-        && name.bytes().all(rest)
-        && name != "root"
+    names::is_user(name, 31)
 }
 
 /// The public keys in a file such as id_ed25519.pub or authorized_keys.
@@ -267,7 +256,10 @@ mod tests {
     #[test]
     fn names() {
         assert!(
-            is_hostname("pi-1") && !is_hostname("-pi") && !is_hostname("a.b") && !is_hostname("")
+            names::is_label("pi-1")
+                && !names::is_label("-pi")
+                && !names::is_label("a.b")
+                && !names::is_label("")
         );
         assert!(is_user("pi") && !is_user("root") && !is_user("1a") && !is_user("Ä"));
     }
