@@ -180,18 +180,24 @@ fn mask(proc: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// The descriptor of a script's report, which is handed on. Any that this program has opened for
+/// itself ends with the exec all the same, whatever a script writes into the variable.
+fn report() -> Option<u32> {
+    std::env::var_os(REPORT_VAR)?.to_str()?.parse().ok()
+}
+
 /// Becomes the command.
 fn exec(what: &Isolation<'_>) -> Result<i32> {
     let (program, args) = what.argv.split_first().context("no command given")?;
     let mut command = Command::new(Program::Inside(program.clone())).args(args);
     match &what.place {
-        Where::Host(_) => confine()?,
+        Where::Host(_) => confine(report())?,
         Where::Image { .. } => {
             command = command.set("APT_CONFIG", CONF_PATH);
             for internal in ["WESTWORK_GEN", AT_VAR, REPORT_VAR] {
                 command = command.unset(internal);
             }
-            confine_in_image()?;
+            confine_in_image(report())?;
         }
     }
     eprintln!("westwork-gen: {:#}", command.exec());

@@ -93,9 +93,7 @@ pub fn host(script: &Path, setting: &Setting<'_>) -> Result<Script> {
         && !trace::would_notice(&text)
         && !setting.env.contains_key("BASH_ENV");
     let first = trace.as_ref().filter(|_| traceable);
-    let first = first.map_or_else(String::new, |trace| {
-        format!("BASH_ENV={} ", trace.bash_env())
-    });
+    let first = first.map_or_else(String::new, |_| format!("BASH_ENV={} ", trace::FIRST));
     let words = ["bash", "--noprofile", "--norc", "-e", "-c"];
     let command = host_program(&words, setting)
         .arg(format!("{FUNCTIONS}\n{first}exec \"$0\""))
@@ -152,6 +150,10 @@ pub fn run_on_host(context: &Path, argv: &[OsString]) -> Result<i32> {
     let told = Context::load(context)?;
     let mut view = told.view.clone();
     view.file(Path::new(crate::layers::context::PATH), told.text()?);
+    let report = std::env::var_os(REPORT_VAR).and_then(|it| it.to_str()?.parse().ok());
+    if let Some(report) = report {
+        view.file(Path::new(trace::FIRST), trace::first(report));
+    }
     isolate(&Isolation {
         place: Where::Host(&view),
         argv,

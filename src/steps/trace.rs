@@ -22,10 +22,12 @@ const LOWEST: RawFd = 200;
 /// A longer command is cut in messages, characters.
 const LONGEST: usize = 100;
 
-/// Files in memory for one script: what it reports, and what bash reads first.
+/// Where bash finds what it reads first.
+pub(super) const FIRST: &str = "/run/westwork-gen/first.sh";
+
+/// What a script reports.
 pub(super) struct Trace {
     report: File,
-    first: File,
 }
 
 impl Trace {
@@ -34,19 +36,7 @@ impl Trace {
     pub(super) fn new() -> Result<Self> {
         let report = memory("report")?;
         fcntl(&report, FcntlArg::F_SETFL(OFlag::O_APPEND)).context("opening a file to append")?;
-        let mut first = memory("first")?;
-        let number = first.as_raw_fd();
-        let traps = traps("", report.as_raw_fd());
-        let text = format!("{traps}; exec {number}<&-; unset BASH_ENV\n");
-        first
-            .write_all(text.as_bytes())
-            .context("writing to memory")?;
-        Ok(Self { report, first })
-    }
-
-    /// Value of `BASH_ENV`.
-    pub(super) fn bash_env(&self) -> String {
-        format!("/proc/self/fd/{}", self.first.as_raw_fd())
+        Ok(Self { report })
     }
 
     /// Number of the descriptor that reports go to.
@@ -72,6 +62,11 @@ fn memory(name: &str) -> Result<File> {
     #[allow(unsafe_code)]
     let file = unsafe { OwnedFd::from_raw_fd(number) };
     Ok(file.into())
+}
+
+/// What bash reads before a script, told to report to `descriptor`.
+pub(super) fn first(descriptor: RawFd) -> String {
+    format!("{}; unset BASH_ENV\n", traps("", descriptor))
 }
 
 /// The traps, whose records have `kind` before their names. One command each, since a DEBUG trap
@@ -317,11 +312,13 @@ fn cut(command: &str) -> String {
 
 /// Number of the one line of `text` that has `command` in it.
 fn only_line(text: &str, command: &str) -> Option<usize> {
-    let first = command.lines().next()?;
+    // bash tells a command with blanks of its own.
+    let plain = |text: &str| text.split_whitespace().collect::<String>();
+    let first = plain(command.lines().next()?);
     let mut found = text
         .lines()
         .enumerate()
-        .filter(|(_, line)| line.contains(first));
+        .filter(|(_, line)| plain(line).contains(&first));
     match (found.next(), found.next()) {
         (Some((index, _)), None) => Some(index + 1),
         _ => None,

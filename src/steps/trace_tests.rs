@@ -47,7 +47,9 @@ impl Tree {
     /// Runs the script as a step does, but for the namespaces.
     fn run(&self, trace: Option<&Trace>) -> Output {
         let own = trace.map_or_else(String::new, |trace| {
-            format!("BASH_ENV={} ", trace.bash_env())
+            let first = self.0.path().join("first.sh");
+            fs::write(&first, super::first(trace.report.as_raw_fd())).unwrap();
+            format!("BASH_ENV={} ", first.display())
         });
         let start = format!("{FUNCTIONS}\n{own}exec \"$0\"");
         let mut command = Command::new(Tool::Bash)
@@ -123,8 +125,8 @@ fn a_command_is_told_with_its_line() {
 fn functions_and_other_files_are_told() {
     let twice = "f() {\n\tfalse\n}\ng() {\n\tf\n\tfalse\n}\ntrue\ng";
     assert_eq!(place(twice), "00-run.sh:6: f: false ended with 1");
-    let once = "f() {\n\ttrue\n\tgrep -q x /dev/null\n}\nf";
-    assert_eq!(place(once), "00-run.sh:4: grep -q x /dev/null ended with 1");
+    let once = "f() {\n\ttrue\n\tgrep -q x </dev/null\n}\nf";
+    assert_eq!(place(once), "00-run.sh:4: grep -q x < /dev/null ended with 1");
     assert_eq!(
         place("true\n. ./common.sh"),
         "./common.sh:5: ls /no/such/file 2> /dev/null ended with 2"
