@@ -60,9 +60,9 @@ pub enum Command {
     Shell {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Stage or step after which to look; default: where the last build stopped
+        /// Look at what is there after this stage or step; default: where the last build stopped
         at: Option<String>,
-        /// Keep the changes aside, for the next such shell
+        /// Keep what the shell changes, aside from the build, for the next shell at the same place
         #[arg(long)]
         keep: bool,
     },
@@ -94,7 +94,7 @@ pub struct BuildArgs {
     /// Build exactly the packages of westwork.lock
     #[arg(long)]
     pub locked: bool,
-    /// The same from the package cache alone, without a network
+    /// Build exactly the packages of westwork.lock, without a network: all from the package cache
     #[arg(long)]
     pub offline: bool,
     /// Take layers, tools and packages from this shared cache: a folder, or a URL such as
@@ -104,7 +104,7 @@ pub struct BuildArgs {
     /// Give what is built to this shared cache
     #[arg(long, value_name = "URL")]
     pub cache_to: Option<String>,
-    /// Emulate every target program, none natively (slow; for comparison)
+    /// Run every program of the image under emulation, none natively (slow; for comparison)
     #[arg(long)]
     pub emulate: bool,
     /// End with a table of where the time went
@@ -121,11 +121,11 @@ pub const ONE_OF_SEVERAL: &str = "--one-of-several";
 /// Where the settings come from.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// Read this file after `config` (bash, or TOML when it ends in .toml); several files are
-    /// several images
+    /// Read this file after `config` (bash, or TOML when its name ends in .toml). With several,
+    /// one image is built of each
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Set one key, over everything else
+    /// Set one key; this wins over files and environment. May be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{
     Arch, Compression, Disk, Distro, Extra, ExtraFormat, RootKind, TableKind,
@@ -76,7 +77,7 @@ fn make_with(root: &Path, out: &Path, margin: u64, disk: Disk) -> anyhow::Result
     };
     let scratch = tempfile::tempdir().unwrap();
     let request = ExportRequest {
-        rootfs: root,
+        rootfs: &Root::open(root).unwrap(),
         scratch: scratch.path(),
         deploy_dir: out,
         name: "test".into(),

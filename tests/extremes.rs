@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
+use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Arch, Compression, Disk, Distro};
 use westwork_gen::export::{ExportRequest, export};
@@ -183,7 +184,7 @@ fn every_attribute_comes_through() {
     let scratch = tempfile::tempdir_in(dir.path()).unwrap();
     let out = dir.path().join("out");
     let request = ExportRequest {
-        rootfs: &root,
+        rootfs: &Root::open(&root).unwrap(),
         scratch: scratch.path(),
         deploy_dir: &out,
         name: "test".into(),

@@ -314,7 +314,10 @@ fn settings_arrive_on_the_boot_partition() {
         dir.path().join(name).to_str().unwrap().to_owned()
     };
     let (password, wifi) = (file("pw", "it's $ecret\n"), file("wifi", "long enough\n"));
-    let key = file("id.pub", "ssh-ed25519 AAAAC3 me@here\n");
+    let key = file(
+        "id.pub",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGOuxk/R9+LJSF46qiptoBKJQyMk80tw49Ih8anV+/G2 me@here\n",
+    );
     let card = dir.path().join("card");
     let settings = [
         "--hostname",
@@ -349,7 +352,7 @@ fn settings_arrive_on_the_boot_partition() {
     for words in [
         "set_hostname' 'kitchen'",
         "userconf 'ann' '$6$",
-        "'ssh-ed25519 AAAAC3 me@here'",
+        "'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGOuxk/R9+LJSF46qiptoBKJQyMk80tw49Ih8anV+/G2 me@here'",
         "'set_wlan' 'it'\\''s mine' '",
         "' 'GB'",
         "'Europe/London'",

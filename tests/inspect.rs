@@ -290,10 +290,21 @@ fn gpt_and_file_systems_that_cannot_be_read_are_named() {
         report["notes"]
     );
     assert_eq!(report["system"], Value::Null);
-    // What cannot be compared is not the same.
+    // Equal bytes are equal; what differs and cannot be read is said to.
     let out = westwork(&["diff", text(&disk), text(&disk)]);
-    assert_eq!(code(&out), 2, "{}", said(&out));
-    assert!(said(&out).contains("squashfs"), "{}", said(&out));
+    assert_eq!((code(&out), said(&out).as_str()), (0, ""));
+    let other = dir.path().join("other.img");
+    fs::copy(&disk, &other).unwrap();
+    let changed = File::options().write(true).open(&other).unwrap();
+    changed.write_all_at(b"x", (9 << 20) + 4096).unwrap();
+    let out = westwork(&["diff", text(&disk), text(&other)]);
+    assert_eq!(code(&out), 1, "{}", said(&out));
+    assert!(said(&out).contains("  ~ 2  content"), "{}", said(&out));
+    assert!(
+        said(&out).contains("cannot read squashfs"),
+        "{}",
+        said(&out)
+    );
 }
 
 #[test]
@@ -309,19 +320,29 @@ fn damaged_and_missing_images_are_errors_of_one_line() {
     fs::write(&empty, "").unwrap();
     let torn = dir.path().join("torn.img.zst");
     fs::write(&torn, b"\x28\xb5\x2f\xfd torn").unwrap();
-    for (image, words) in [
-        (&cut, "cut short"),
-        (&none, "none.img"),
-        (&empty, "empty"),
-        (&torn, "torn.img.zst"),
+    for (image, words, wanted) in [
+        (&none, "none.img", 1),
+        (&empty, "empty", 2),
+        (&torn, "torn.img.zst", 1),
     ] {
         let out = westwork(&["inspect", text(image)]);
-        assert_eq!(code(&out), 1, "{}", said(&out));
+        assert_eq!(code(&out), wanted, "{}", said(&out));
         assert!(said(&out).contains(words), "{}", said(&out));
         assert_eq!(said(&out).trim().lines().count(), 1, "{}", said(&out));
         let out = westwork(&["diff", text(&raw), text(image)]);
         assert_eq!(code(&out), 2, "{}", said(&out));
     }
+    // Half of one is shown as far as it goes.
+    let report = json(&["inspect", "--json", text(&cut)], 0);
+    assert!(report["notes"][0].as_str().unwrap().contains("cut short"));
+    assert_eq!(report["boot"]["partition"], 1);
+    let out = westwork(&["diff", text(&raw), text(&cut)]);
+    assert_eq!(code(&out), 1, "{}", said(&out));
+    assert!(
+        said(&out).contains("note: the files of partition 2"),
+        "{}",
+        said(&out)
+    );
 }
 
 #[test]

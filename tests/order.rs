@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use westwork_gen::archives::mirror::Mirrors;
 use westwork_gen::archives::state::State;
 use westwork_gen::base::command::record::{Answer, Call, Recorder, Streams};
+use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Config, ConfigRequest};
 use westwork_gen::export::{ExportRequest, export};
@@ -118,7 +119,8 @@ impl Tree {
                 state: &self.state,
                 locked: None,
             };
-            let schedule = Schedule::new(&job, &Store::at(&self.config.work_dir), None).unwrap();
+            let schedule =
+                Schedule::new(&job, &Store::at(&self.config.work_dir, "image"), None).unwrap();
             let mut walker = Walker {
                 job,
                 recorder: recorder.clone(),
@@ -292,7 +294,8 @@ fn nothing_follows_a_failure() {
             state: &tree.state,
             locked: None,
         };
-        let schedule = Schedule::new(&job, &Store::at(&tree.config.work_dir), None).unwrap();
+        let schedule =
+            Schedule::new(&job, &Store::at(&tree.config.work_dir, "image"), None).unwrap();
         let mut walker = Walker {
             job,
             recorder: recorder.clone(),
@@ -329,13 +332,14 @@ fn an_export_calls_its_tools_in_order() {
     fs::write(rootfs.join("boot/firmware/cmdline.txt"), "root=ROOTDEV\n").unwrap();
     fs::write(rootfs.join("boot/firmware/overlays/a.dtbo"), "x").unwrap();
     fs::write(rootfs.join("etc/fstab"), "").unwrap();
+    let root = Root::open(&rootfs).unwrap();
     // mke2fs ends badly, for nothing after it could go on without its work.
     let recorder = Recorder::answering(|call| Answer {
         code: i32::from(call.argv[0] == "mke2fs"),
         stdout: b"out of order\n".to_vec(),
         ..Answer::default()
     });
-    let error = recorder.during(|| export(&request(&rootfs, &scratch, &deploy), &mut |_| ()));
+    let error = recorder.during(|| export(&request(&root, &scratch, &deploy), &mut |_| ()));
     let error = format!("{:#}", error.unwrap_err());
     assert!(error.contains("out of order"), "{error}");
     let calls = recorder.calls();
@@ -358,7 +362,7 @@ fn an_export_calls_its_tools_in_order() {
     assert_eq!(fs::read_dir(&deploy).unwrap().count(), 0);
 }
 
-fn request<'a>(rootfs: &'a Path, scratch: &'a Path, deploy: &'a Path) -> ExportRequest<'a> {
+fn request<'a>(rootfs: &'a Root, scratch: &'a Path, deploy: &'a Path) -> ExportRequest<'a> {
     ExportRequest {
         rootfs,
         scratch,

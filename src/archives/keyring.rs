@@ -311,7 +311,7 @@ fn judge_listing(listing: &str, fingerprint: &str) -> Result<(), String> {
             .max_by_key(|line| field(line, 5).parse::<i64>().unwrap_or(0));
         return match own.map(|line| field(&line, 15)) {
             Some(hash) if is_weak(&hash) => Err(format!(
-                "the key {fingerprint} vouches for itself with {} only, which apt takes no longer",
+                "the key {fingerprint} is signed with {} only, which apt no longer accepts",
                 hash_name(&hash)
             )),
             _ => Ok(()),

@@ -15,15 +15,21 @@ const ADDRESSES: [&str; 3] = ["http://", "https://", "file:///"];
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
+    /// Debian's name of the package.
     pub name: String,
+    /// As Debian writes it, with the epoch.
     pub version: String,
+    /// Debian's name, or `all`.
     pub architecture: String,
     /// Bytes.
     pub size: u64,
+    /// In hexadecimal.
     pub sha256: String,
+    /// The address of its archive, or `mirror` for the one that the build uses; empty if it is not known.
     pub source: String,
     /// Below the source's address.
     pub path: String,
+    /// As the package says; empty if it says nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub priority: String,
 }

@@ -51,7 +51,9 @@ impl State {
             Some(last) => {
                 let now = Fetched::new(config, mirrors, SOON);
                 if now.missing(config).is_some() {
-                    note("the package archive cannot be reached: the last build's index counts");
+                    note(
+                        "the package archive cannot be reached; the index of the last build is used",
+                    );
                     return Ok(last);
                 }
                 now

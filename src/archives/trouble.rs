@@ -25,7 +25,7 @@ const ALL: &[Known] = &[
             "Weak-Digest",
             "signature uses weak",
         ],
-        advice: "{}, or the key that signs it, is signed with SHA-1 only, which apt takes no longer; name a newer key file (RASPBERRYPI_KEY, RASPBIAN_KEY), or use another copy of the archive",
+        advice: "{}, or the key that signs it, is signed with SHA-1 only, which apt no longer accepts; name a newer key file (RASPBERRYPI_KEY, RASPBIAN_KEY), or use another copy of the archive",
     },
     Known {
         words: &["NO_PUBKEY", "Missing key ", "No good signature"],

@@ -21,7 +21,9 @@ const EMULATOR: &str = "emulator";
 /// One row of the table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Row {
+    /// What took the time, as the user is told.
     pub name: String,
+    /// From begin to end.
     pub wall: Duration,
     /// Processor time of the step: this program's and everything's that it started.
     pub processor: Duration,

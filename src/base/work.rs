@@ -1,10 +1,12 @@
 //! The work directory: whose it is at the moment, and small files in it that are never half
 //! written.
 
+use crate::base::digest;
 use crate::base::lock::{self, Lock};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -67,7 +69,48 @@ pub(crate) fn save_unsynced<T: Serialize>(path: &Path, value: &T) -> Result<()> 
 }
 
 fn json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec_pretty(value).with_context(|| format!("preparing {}", path.display()))
+    let text = serde_json::to_string_pretty(value)
+        .with_context(|| format!("preparing {}", path.display()))?;
+    Ok(with_checksum(&text).into_bytes())
+}
+
+/// Beginning of the line with the checksum, in an object and in a list.
+const CHECKSUM: [(&str, &str); 2] = [("{\n", "  \"checksum\": \""), ("[\n", "  \"checksum: ")];
+
+/// `text`, pretty JSON, with a first field or element that has the SHA-256 of all the rest.
+fn with_checksum(text: &str) -> String {
+    for (open, line) in CHECKSUM {
+        if let Some(rest) = text.strip_prefix(open) {
+            let sum = hex::encode(Sha256::digest(text));
+            return format!("{open}{line}{sum}\",\n{rest}");
+        }
+    }
+    // Empty, or one value: nothing of it can be wrong and still be JSON that means something.
+    text.to_owned()
+}
+
+/// What [`with_checksum`] was given, or why not. A text without a checksum, which earlier versions
+/// wrote, is taken as it is.
+fn without_checksum(text: &str) -> Result<String, &'static str> {
+    for (open, start) in CHECKSUM {
+        let Some((line, rest)) = text
+            .strip_prefix(open)
+            .and_then(|rest| rest.split_once('\n'))
+        else {
+            continue;
+        };
+        let Some((name, end)) = line.split_at_checked(start.len()) else {
+            continue;
+        };
+        let sum = end.strip_suffix("\",").unwrap_or_default();
+        // One of the two may be what is damaged.
+        if name == start || digest::is_sha256(sum) {
+            let text = format!("{open}{rest}");
+            let right = name == start && hex::encode(Sha256::digest(&text)) == sum;
+            return right.then_some(text).ok_or("its checksum is wrong");
+        }
+    }
+    Ok(text.to_owned())
 }
 
 /// Writes `bytes` to `path`, by way of a temporary file. When this returns, the file is on the
@@ -99,6 +142,21 @@ fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
     whole().with_context(|| format!("writing {}", path.display()))
 }
 
+/// Gives the directory `made` the name `dir` once all of it is on the disk, so that a cut of the
+/// power leaves it whole or not at all. False if there is one of that name already.
+///
+/// # Errors
+/// When it cannot be brought to the disk or renamed.
+pub(crate) fn put_in_place(made: &Path, dir: &Path) -> Result<bool> {
+    let opened = File::open(made).with_context(|| format!("opening {}", made.display()))?;
+    nix::unistd::syncfs(&opened).with_context(|| format!("syncing {}", made.display()))?;
+    match fs::rename(made, dir) {
+        Ok(()) => Ok(true),
+        Err(_) if dir.is_dir() => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("making {}", dir.display())),
+    }
+}
+
 /// What [`save`] wrote. `None` when there is no such file, and when it is empty or damaged, as a
 /// disk that filled up or failed leaves it: what the program keeps for itself it can make again.
 /// Of a damaged file a line is printed.
@@ -111,12 +169,12 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
     };
-    match serde_json::from_slice(&text) {
+    match parse(&text) {
         Ok(value) => Ok(Some(value)),
-        Err(error) => {
+        Err(why) => {
             let what = match text.len() {
                 0 => "empty".to_owned(),
-                _ => format!("damaged ({error})"),
+                _ => format!("damaged ({why})"),
             };
             // A store's layers are looked up many times.
             if first_time(path) {
@@ -125,6 +183,12 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
             Ok(None)
         }
     }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let text = without_checksum(text)?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
 /// Whether this process has not told of `path` yet.
@@ -137,6 +201,7 @@ fn first_time(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn the_second_one_is_told_who_was_first() {
@@ -164,5 +229,42 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         assert!(load::<Vec<u8>>(&path).is_err());
+    }
+
+    #[test]
+    fn every_flipped_byte_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        let map = BTreeMap::from([
+            ("key".to_owned(), vec![1u8, 2]),
+            ("other".to_owned(), vec![]),
+        ]);
+        let list = vec!["one".to_owned(), "two".to_owned()];
+        save(&path, &map).unwrap();
+        let text = fs::read(&path).unwrap();
+        assert!(serde_json::from_slice::<serde_json::Value>(&text).unwrap()["key"].is_array());
+        let load_map = || load::<BTreeMap<String, Vec<u8>>>(&path).unwrap();
+        flip_each(&path, &text, &|| {
+            load_map().is_none_or(|found| found == map)
+        });
+        save(&path, &list).unwrap();
+        let text = fs::read(&path).unwrap();
+        let load_list = || load::<Vec<String>>(&path).unwrap();
+        assert_eq!(load_list().as_ref(), Some(&list));
+        flip_each(&path, &text, &|| {
+            load_list().is_none_or(|found| found == list)
+        });
+        // As earlier versions wrote it.
+        fs::write(&path, "[\"one\", \"two\"]").unwrap();
+        assert_eq!(load_list().as_ref(), Some(&list));
+    }
+
+    fn flip_each(path: &Path, text: &[u8], right: &dyn Fn() -> bool) {
+        for at in 0..text.len() {
+            let mut flipped = text.to_vec();
+            flipped[at] ^= 1;
+            fs::write(path, &flipped).unwrap();
+            assert!(right(), "byte {at}: {}", String::from_utf8_lossy(&flipped));
+        }
     }
 }

@@ -79,6 +79,17 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(config.host_paths.iter().map(|host| {
+        let what = if host.writable {
+            "read and change"
+        } else {
+            "read"
+        };
+        format!(
+            "HOST_PATHS: host scripts may {what} {}",
+            host.path.display()
+        )
+    }));
     notes.extend(pigen::notes(config, plan));
     notes.extend(
         config

@@ -1,6 +1,6 @@
 //! `build`: config → plan → check → build and export, the last two in the sandbox.
 
-use super::{in_sandbox, request, variants};
+use super::{in_sandbox, request, variants, wall};
 use crate::archives::keyring::Signed;
 use crate::archives::lockfile;
 use crate::archives::mirror::Mirrors;
@@ -69,7 +69,11 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
                 state: &state,
                 locked: locked.as_ref(),
             };
-            let schedule = Schedule::new(&job, &Store::at(&config.work_dir), Some(&last))?;
+            let schedule = Schedule::new(
+                &job,
+                &Store::at(&config.work_dir, &wall::ids(&config)?),
+                Some(&last),
+            )?;
             if let Some(files) = deployed::all_there(&job, &schedule)? {
                 println!("nothing has changed since the last build");
                 files
@@ -100,6 +104,10 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         },
         timings: args.timings,
         one_of_several: args.one_of_several,
+        // Inside, the machine has another name.
+        host_name: nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
     };
     let job = Job {
         config: &config,
@@ -108,8 +116,8 @@ fn build_one(request: &ConfigRequest, args: &BuildArgs) -> Result<u8> {
         state: &state,
         locked: locked.as_ref(),
     };
-    in_sandbox(&config, &plan, Terminal::Detached, || {
-        pipeline::build(&job, &options).map(|()| 0)
+    in_sandbox(&config, &plan, Terminal::Detached, |ids| {
+        pipeline::build(&job, &options, ids).map(|()| 0)
     })
 }
 

@@ -13,7 +13,7 @@ pub(super) fn check_only(args: &ConfigArgs) -> Result<u8> {
         }
         let steps = plan.steps().count();
         println!(
-            "nothing stands in the way of building {} for {} ({steps} steps)",
+            "no problem was found: {} for {} can be built ({steps} steps)",
             config.img_name,
             config.arch.debian()
         );

@@ -12,7 +12,7 @@ use anyhow::Result;
 pub(super) fn clean(args: &ConfigArgs, what: What) -> Result<u8> {
     let (config, plan) = check::ready_for(Task::Clean, &variants::only(&request(args)?, "clean")?)?;
     let _held = work::hold(&config.work_dir, "clean")?;
-    in_sandbox(&config, &plan, Terminal::Detached, || {
-        clean::clean(&config.work_dir, what).map(|()| 0)
+    in_sandbox(&config, &plan, Terminal::Detached, |_| {
+        clean::clean(&config.work_dir, what).map(|sound| u8::from(!sound))
     })
 }

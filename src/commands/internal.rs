@@ -1,6 +1,7 @@
 //! `internal`: parts of a build that this program runs in processes of their own.
 
 use super::request;
+use crate::base::inside::Root;
 use crate::base::problem;
 use crate::base::tool::Tool;
 use crate::cli::{ExportArgs, Internal};
@@ -58,10 +59,14 @@ fn export_tree(args: &ExportArgs) -> Result<()> {
     let loaded = Config::load(&request);
     problem::Problems(loaded.problems).into_result()?;
     let config = loaded.config.context("reading the settings")?;
+    // The user's own path may be a link.
+    let root = args.root.canonicalize();
+    let root = root.with_context(|| format!("finding {}", args.root.display()))?;
+    let rootfs = Root::open(&root)?;
     let scratch = tempfile::tempdir_in(&args.deploy_dir).context("making a directory")?;
     let exported = export::export(
         &export::ExportRequest {
-            rootfs: &args.root,
+            rootfs: &rootfs,
             scratch: scratch.path(),
             deploy_dir: &args.deploy_dir,
             name: args.name.clone(),

@@ -37,7 +37,7 @@ pub(super) fn lock(args: &ConfigArgs, update: Option<Option<String>>) -> Result<
         state: &state,
         locked: None,
     };
-    in_sandbox(&config, &plan, Terminal::Detached, || {
-        pipeline::lock(&job, &last).map(|()| 0)
+    in_sandbox(&config, &plan, Terminal::Detached, |ids| {
+        pipeline::lock(&job, &last, ids).map(|()| 0)
     })
 }

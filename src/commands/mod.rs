@@ -66,12 +66,12 @@ pub fn run(cli: Cli) -> Result<u8> {
     }
 }
 
-/// Runs `work` as root of fresh namespaces.
+/// Runs `work` as root of fresh namespaces; it is told whose ids the owners in layers are.
 fn in_sandbox(
     config: &Config,
     plan: &Plan,
     terminal: Terminal,
-    work: impl FnOnce() -> Result<u8>,
+    work: impl FnOnce(&str) -> Result<u8>,
 ) -> Result<u8> {
     let exports = plan.export_tree.iter().map(|tree| &tree.stage);
     let stages: Vec<_> = plan
@@ -94,7 +94,7 @@ fn in_sandbox(
             }
             u8::try_from(code).context("reading the build's exit code")
         }
-        Role::Builder => work(),
+        Role::Builder(ids) => work(&ids.on_disk()),
     }
 }
 

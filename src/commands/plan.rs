@@ -1,6 +1,6 @@
 //! `plan` and `why`: what a build would do, and for what reasons.
 
-use super::{request, variants};
+use super::{request, variants, wall};
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
 use crate::base::tool::Task;
@@ -33,7 +33,11 @@ pub(super) fn show_schedules(
             locked: None,
         };
         let last = Progress::last(&config)?;
-        let schedule = Schedule::new(&job, &Store::at(&config.work_dir), last.as_ref())?;
+        let schedule = Schedule::new(
+            &job,
+            &Store::at(&config.work_dir, &wall::ids(&config)?),
+            last.as_ref(),
+        )?;
         print!("{}", text(&schedule)?);
     }
     Ok(0)

@@ -30,8 +30,8 @@ pub(super) fn shell(args: &ConfigArgs, at: Option<&str>, keep: bool) -> Result<u
     // Nothing is made where nothing was built.
     Progress::load(&config)?;
     let _held = work::hold(&config.work_dir, "shell")?;
-    in_sandbox(&config, &plan, Terminal::Shared, || {
-        open(&config, &plan, at, keep)
+    in_sandbox(&config, &plan, Terminal::Shared, |ids| {
+        open(&config, &plan, at, keep, ids)
     })
 }
 
@@ -39,9 +39,9 @@ pub(super) fn shell(args: &ConfigArgs, at: Option<&str>, keep: bool) -> Result<u
 ///
 /// # Errors
 /// When nothing was built yet, or no stage or step has that name.
-fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool) -> Result<u8> {
+fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool, ids: &str) -> Result<u8> {
     let progress = Progress::load(config)?;
-    let store = Store::open(&config.work_dir)?;
+    let store = Store::open(&config.work_dir, ids)?;
     let mount_point = config.work().join("shell");
     let (name, mut stack) = match last_step(&progress, at)? {
         Some((name, key)) => (name.clone(), store.stack(key)),

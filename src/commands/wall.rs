@@ -4,6 +4,8 @@ use crate::archives::keyring::Signed;
 use crate::base::command::own_program;
 use crate::base::tool;
 use crate::config::{Address, Config, Signer};
+use crate::layers::store::SAME_IDS;
+use crate::sandbox;
 use crate::sandbox::view::{Access, View};
 use anyhow::{Context, Result};
 use std::fs;
@@ -95,4 +97,17 @@ fn signers_own(config: &Config) -> Vec<PathBuf> {
         }
     };
     paths.into_iter().filter(|path| path.exists()).collect()
+}
+
+/// Whose ids the owners in layers will be, for those who look at layers and make none.
+///
+/// # Errors
+/// When this process's own ids cannot be read.
+pub(super) fn ids(config: &Config) -> Result<String> {
+    let mut view = View::default();
+    if !config.work_dir.is_dir() {
+        return Ok(SAME_IDS.to_owned());
+    }
+    view.see(&config.work_dir, Access::Write)?;
+    sandbox::owners_on_disk(&view)
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Schemes of object stores, as their own tools write them.
-const REMOTE: &[&str] = &[
-    "s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https",
-];
+const REMOTE: &[&str] = &["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "https"];
+
+/// Plain HTTP has to be asked for by this name: on such a line anybody can exchange layers, and
+/// with them what is in the image.
+const PLAIN: &str = "insecure+http";
 
 /// A judged address of a shared cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +31,13 @@ impl Address {
         if scheme == "file" {
             return Ok(Self::Folder(cwd.join(rest)));
         }
-        if !REMOTE.contains(&scheme) {
+        if scheme == "http" {
+            return Err(format!(
+                "http:// is not encrypted, so anybody on the way can change what is in the image; \
+                 use https://, or {PLAIN}://{rest} where nobody else is on the way"
+            ));
+        }
+        if scheme != PLAIN && !REMOTE.contains(&scheme) {
             return Err(format!(
                 "\"{scheme}\" is no kind of cache; use a folder, or one of {}://",
                 REMOTE.join("://, ")
@@ -40,7 +48,8 @@ impl Address {
                  use a folder, or compile it with --features remote-cache"
                 .to_owned());
         }
-        Ok(Self::Url(text.to_owned()))
+        let url = text.strip_prefix("insecure+").unwrap_or(text);
+        Ok(Self::Url(url.to_owned()))
     }
 }
 
@@ -67,6 +76,12 @@ mod tests {
                 .unwrap_err()
                 .contains("\"ftp\" is no kind")
         );
+        let http = parse("http://192.0.2.1/c").unwrap_err();
+        assert!(http.contains("insecure+http://192.0.2.1/c"), "{http}");
+        let plain = parse("insecure+http://192.0.2.1/c");
+        if cfg!(feature = "remote-cache") {
+            assert_eq!(plain, Ok(Address::Url("http://192.0.2.1/c".into())));
+        }
         let s3 = parse("s3://bucket/prefix");
         assert_eq!(s3.is_ok(), cfg!(feature = "remote-cache"));
     }

@@ -37,7 +37,7 @@ pub(super) fn unquoted_lists(path: &Path, text: &str) -> Vec<Problem> {
         // `export A=1 B` is right: it exports B as well.
         if let (Some(_), Some(second)) = (first, second.filter(|word| !exported || !is_key(word))) {
             let what = format!(
-                "{name} is a list without quotes: bash would not take {second} for a part of it"
+                "{name} is a list without quotes, so bash does not take {second} as a part of it"
             );
             problems.push(
                 Problem::new(what, format!("write {name}='{}'", value.trim()))

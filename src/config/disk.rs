@@ -9,27 +9,35 @@ use std::collections::BTreeSet;
 /// What the config says of the partitions besides their sizes' defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
+    /// The kind of partition table.
     pub table: TableKind,
+    /// The format of the root partition.
     pub root: RootKind,
     /// A partition of its own for `/data`, bytes.
     pub data_size: Option<u64>,
+    /// Further partitions, in their order on the disk.
     pub extra: Vec<Extra>,
 }
 
 /// `PARTITION_TABLE`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TableKind {
+    /// `mbr`.
     #[default]
     Mbr,
+    /// `gpt`.
     Gpt,
 }
 
 /// `ROOT_FILESYSTEM`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootKind {
+    /// `ext4`: read and written.
     #[default]
     Ext4,
+    /// `squashfs`: compressed, read only.
     Squashfs,
+    /// `erofs`: compressed, read only.
     Erofs,
 }
 
@@ -56,6 +64,7 @@ pub struct Extra {
     pub name: String,
     /// Bytes.
     pub size: u64,
+    /// How it is formatted.
     pub format: ExtraFormat,
     /// Absolute path in the image; what the tree has there goes onto the partition.
     pub mount_point: String,
@@ -64,7 +73,9 @@ pub struct Extra {
 /// How an extra partition is formatted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExtraFormat {
+    /// `ext4`.
     Ext4,
+    /// `vfat`, which is FAT32.
     Vfat,
 }
 
@@ -135,7 +146,9 @@ fn one_extra(word: &str) -> Result<Extra, Fault> {
     let form = "write NAME:SIZE:ext4:/MOUNT/POINT, or vfat for ext4";
     let wrong = |what: String| (what, form.to_owned());
     let [name, bytes, format, mount_point] = word.split(':').collect::<Vec<_>>()[..] else {
-        return Err(wrong(format!("{word} has not four parts")));
+        return Err(wrong(format!(
+            "{word} must have four parts, with colons between them"
+        )));
     };
     let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     // A FAT's label has 11 bytes.

@@ -10,6 +10,7 @@ pub struct Row {
     pub name: &'static str,
     /// What it means: lines of one text.
     pub help: &'static [&'static str],
+    /// What differs from key to key.
     pub facts: Facts,
     /// Its field in [`Config`]. Keys without one are read together with another key, or handed on
     /// to scripts alone.
@@ -30,34 +31,47 @@ pub struct Field {
 pub struct Facts {
     /// The part of config.example it stands in.
     pub group: Group,
+    /// How its value is written.
     pub kind: Kind,
     /// As written in a config; empty when it is unset, or worked out from other keys.
     pub default: &'static str,
     /// A value to show where there is no default, as bash takes it.
     pub example: &'static str,
+    /// Who may see its value.
     pub secrecy: Secrecy,
+    /// Whether scripts find it in their environment.
     pub scripts: Scripts,
     /// How it bears on the layers that steps make.
     pub layers: Bearing,
     /// Whether it bears on what an export makes of the same layers.
     pub image: bool,
+    /// What a container must mount for it.
     pub mount: Mount,
 }
 
 /// Parts of config.example, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
+    /// Name, date, architecture and distribution.
     Image,
+    /// Archives, keys and proxies.
     Packages,
+    /// The first user, passwords, SSH.
     Access,
+    /// Language, keyboard, time zone, radio.
     Place,
+    /// Which stages there are, and what they may see.
     Stages,
+    /// Folders, caches and how a build is run.
     Build,
+    /// Formats and partitions of what is deployed.
     Artefacts,
+    /// Keys that do nothing here, for scripts that read them.
     PiGen,
 }
 
 impl Group {
+    /// Every part, in order.
     pub const ALL: [Self; 8] = [
         Self::Image,
         Self::Packages,
@@ -87,6 +101,7 @@ impl Group {
 /// How a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Any text.
     Text,
     /// 0 or 1.
     Flag,
@@ -98,7 +113,9 @@ pub enum Kind {
     Date,
     /// An http or https address.
     Url,
+    /// A path; one that is not absolute begins at the tree.
     Path,
+    /// One of these words.
     OneOf(&'static [&'static str]),
     /// One or more of these, with spaces between them.
     SomeOf(&'static [&'static str]),
@@ -109,6 +126,7 @@ pub enum Kind {
 /// Who may see a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrecy {
+    /// Everybody.
     Open,
     /// Nobody's business, but no secret: left out of the build record.
     Personal,
@@ -119,6 +137,7 @@ pub enum Secrecy {
 /// Whether scripts of stages find the key in their environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scripts {
+    /// They do not find it.
     No,
     /// Its judged value.
     Value,
@@ -144,6 +163,7 @@ pub enum Bearing {
 /// What a container must have mounted for the value to mean the same in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mount {
+    /// Nothing.
     No,
     /// One file or folder, to be read.
     Place,

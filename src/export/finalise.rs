@@ -5,13 +5,11 @@
 //! the build. It works on the throw-away layer of the export, so layers keep their lists.
 
 use crate::archives::mirror::Mirrors;
+use crate::base::inside::{Kind, Root};
 use crate::config::Config;
 use crate::sandbox::rootfs::forget_resolver;
 use anyhow::{Context, Result};
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
-use walkdir::WalkDir;
+use std::path::{Path, PathBuf};
 
 /// Directories whose contents go, while the directories below them stay when `true`.
 const EMPTIED: &[(&str, bool)] = &[
@@ -54,60 +52,130 @@ const REMOVED: &[&str] = &[
     "etc/apt/apt.conf.d/99mmdebstrap",
 ];
 
-/// Cleans `rootfs` in place.
+/// apt's configuration and its lists of sources; nothing there is longer, in bytes.
+const APT: &str = "etc/apt";
+const LONGEST: u64 = 1 << 20;
+
+/// Directories of [`APT`] that are looked into, from it down.
+const LEVELS: usize = 4;
+
+/// Cleans `root` in place. Links are followed as the image would: with `/var/log -> /data/log` it
+/// is the image's `/data/log` that is emptied, and the link stays.
 ///
 /// # Errors
 /// When a file cannot be removed or rewritten.
-pub fn finalise(rootfs: &Path, config: &Config, mirrors: &Mirrors) -> Result<()> {
-    for (dir, keep_dirs) in EMPTIED {
-        empty(&rootfs.join(dir), *keep_dirs)?;
+pub fn finalise(root: &Root, config: &Config, mirrors: &Mirrors) -> Result<()> {
+    for (path, keep_dirs) in EMPTIED {
+        if let Some(dir) = root.directory(path)? {
+            dir.empty(*keep_dirs)
+                .with_context(|| format!("emptying /{path} of the image"))?;
+        }
     }
     for file in REMOVED {
-        remove(&rootfs.join(file))?;
+        root.remove(file)?;
     }
-    remove_where(&rootfs.join("etc/ssh"), |name| {
-        name.starts_with("ssh_host_")
-    })?;
+    remove_where(root, "etc/ssh", |name| name.starts_with("ssh_host_"))?;
     // update-catalog(8) keeps what a catalogue was before each package.
-    remove_where(&rootfs.join("etc/xml"), |name| name.ends_with(".old"))?;
-    // Present and empty: systemd makes an id at first boot and keeps it (machine-id(5)).
-    let machine_id = rootfs.join("etc/machine-id");
-    if machine_id.exists() {
-        fs::write(&machine_id, "").context("emptying /etc/machine-id")?;
+    remove_where(root, "etc/xml", |name| name.ends_with(".old"))?;
+    // Present and empty: systemd makes an id at first boot and keeps it (machine-id(5)). What is
+    // no id, such as "uninitialized", the tree has decided.
+    root.rewrite("etc/machine-id", LONGEST, |text| {
+        Ok(if is_machine_id(text) { &[] } else { text }.to_vec())
+    })?;
+    forget_resolver(root)?;
+    let sources = apt_files(root)?;
+    forget_build_sources(root, config, &sources)?;
+    point_at_image_mirror(root, config, mirrors, &sources)
+}
+
+/// Whether `text` is an id that a machine has made for itself.
+fn is_machine_id(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Every file below [`APT`], directories found through links.
+fn apt_files(root: &Root) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut dirs = vec![PathBuf::from(APT)];
+    for _ in 0..LEVELS {
+        for dir in std::mem::take(&mut dirs) {
+            for entry in root.entries(&dir)? {
+                let path = dir.join(entry.name);
+                match root.kind(&path) {
+                    Ok(Some(Kind::Directory)) => dirs.push(path),
+                    Ok(Some(Kind::File)) => files.push(path),
+                    // What leads nowhere, or is no file, apt does not read either.
+                    _ => {}
+                }
+            }
+        }
     }
-    forget_resolver(rootfs)?;
-    point_at_image_mirror(rootfs, config, mirrors)
+    Ok(files)
+}
+
+/// Removes the files of apt's configuration that are of the build alone: each of their lines has
+/// the archive `TEMP_REPO` or the address of `APT_PROXY`.
+fn forget_build_sources(root: &Root, config: &Config, files: &[PathBuf]) -> Result<()> {
+    let values = [temp_repo(config), config.apt_proxy.clone()];
+    let values: Vec<String> = values.into_iter().flatten().collect();
+    for file in files {
+        // What is too long is not of ours.
+        let text = root.read_text(file, LONGEST).ok().flatten();
+        let text = text.unwrap_or_default();
+        if is_of_the_build(&text, &values) {
+            root.remove(file)?;
+        }
+    }
+    Ok(())
+}
+
+/// The line of apt sources in `TEMP_REPO`, with the release where it has the word, as a stage
+/// writes it.
+pub(super) fn temp_repo(config: &Config) -> Option<String> {
+    let line = config.temp_repo.as_deref()?.trim();
+    (!line.is_empty()).then(|| line.replace("RELEASE", &config.release))
+}
+
+/// Whether every line of `text` that says something has one of `values`.
+fn is_of_the_build(text: &str, values: &[String]) -> bool {
+    let comment = |line: &str| line.starts_with('#') || line.starts_with("//");
+    let lines = text.lines().map(str::trim);
+    let mut lines = lines
+        .filter(|line| !line.is_empty() && !comment(line))
+        .peekable();
+    lines.peek().is_some()
+        && lines.all(|line| {
+            let mut values = values.iter().flat_map(|value| value.lines());
+            values.any(|value| !value.trim().is_empty() && line.contains(value.trim()))
+        })
 }
 
 /// Rewrites the image's own apt sources from the build's mirror to `IMAGE_MIRROR`.
-fn point_at_image_mirror(rootfs: &Path, config: &Config, mirrors: &Mirrors) -> Result<()> {
-    let Some(image) = config
-        .image_mirror
-        .as_deref()
-        .filter(|_| !mirrors.build.is_empty())
-    else {
+fn point_at_image_mirror(
+    root: &Root,
+    config: &Config,
+    mirrors: &Mirrors,
+    files: &[PathBuf],
+) -> Result<()> {
+    let image = config.image_mirror.as_deref();
+    let Some(image) = image.filter(|_| !mirrors.build.is_empty()) else {
         return Ok(());
     };
-    for entry in WalkDir::new(rootfs.join("etc/apt")).into_iter().flatten() {
-        let name = entry.file_name().to_string_lossy();
-        if !(name.ends_with(".list") || name.ends_with(".sources")) {
-            continue;
-        }
-        let text = fs::read_to_string(entry.path())
-            .with_context(|| format!("reading {}", entry.path().display()))?;
-        let build = mirrors.build.trim_end_matches('/');
-        let rewritten: String = text
-            .split_inclusive('\n')
-            .map(|line| {
-                line.split_inclusive([' ', '\n'])
-                    .map(|word| replace_mirror(word, build, image))
-                    .collect::<String>()
-            })
-            .collect();
-        if rewritten != text {
-            fs::write(entry.path(), rewritten)
-                .with_context(|| format!("writing {}", entry.path().display()))?;
-        }
+    let build = mirrors.build.trim_end_matches('/');
+    let is_list = |file: &&PathBuf| {
+        let extension = file.extension().unwrap_or_default();
+        extension == "list" || extension == "sources"
+    };
+    for file in files.iter().filter(is_list) {
+        root.rewrite(file, LONGEST, |text| {
+            let lines = std::str::from_utf8(text)?.split_inclusive('\n');
+            let words = lines.flat_map(|line| line.split_inclusive([' ', '\n']));
+            let rewritten: String = words
+                .map(|word| replace_mirror(word, build, image))
+                .collect();
+            Ok(rewritten.into_bytes())
+        })?;
     }
     Ok(())
 }
@@ -123,44 +191,18 @@ fn replace_mirror(word: &str, build: &str, image: &str) -> String {
 }
 
 /// Removes the files of `dir`, if there is one, whose names are `unwanted`.
-fn remove_where(dir: &Path, unwanted: impl Fn(&str) -> bool) -> Result<()> {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if unwanted(&entry.file_name().to_string_lossy()) {
-            remove(&entry.path())?;
+fn remove_where(root: &Root, dir: &str, unwanted: impl Fn(&str) -> bool) -> Result<()> {
+    for entry in root.entries(dir)? {
+        if entry.kind != Kind::Directory && unwanted(&entry.name.to_string_lossy()) {
+            root.remove(Path::new(dir).join(entry.name))?;
         }
     }
     Ok(())
-}
-
-/// Removes what is in `dir`; with `keep_dirs`, only what is not a directory.
-fn empty(dir: &Path, keep_dirs: bool) -> Result<()> {
-    let walk = WalkDir::new(dir)
-        .min_depth(1)
-        .contents_first(true)
-        .follow_links(false);
-    for entry in walk.into_iter().flatten() {
-        let path = entry.path();
-        if !entry.file_type().is_dir() {
-            remove(path)?;
-        } else if !keep_dirs {
-            fs::remove_dir(path).with_context(|| format!("removing {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::replace_mirror;
+    use super::{is_machine_id, is_of_the_build, replace_mirror};
 
     #[test]
     fn only_whole_addresses_change() {
@@ -173,5 +215,37 @@ mod tests {
             replace_mirror("http://m/debian-security ", build, image),
             "http://m/debian-security "
         );
+    }
+
+    #[test]
+    fn only_files_of_the_build_alone_are_its_own() {
+        let values = [
+            "deb [trusted=yes] http://h/debian trixie main".to_owned(),
+            "http://proxy:3142".to_owned(),
+        ];
+        for text in [
+            "deb [trusted=yes] http://h/debian trixie main\n",
+            "# for the build\n\n deb [trusted=yes] http://h/debian trixie main \n",
+            "Acquire::http { Proxy \"http://proxy:3142\"; };\n",
+        ] {
+            assert!(is_of_the_build(text, &values), "{text}");
+        }
+        for text in [
+            "",
+            "# http://proxy:3142\n",
+            "deb [trusted=yes] http://h/debian trixie main\ndeb http://own trixie main\n",
+            "deb http://h/debian trixie main\n",
+        ] {
+            assert!(!is_of_the_build(text, &values), "{text}");
+        }
+        assert!(!is_of_the_build("deb http://h x main", &[String::new()]));
+    }
+
+    #[test]
+    fn only_what_is_an_id_is_one() {
+        assert!(is_machine_id(b"0123456789abcdef0123456789abcdef\n"));
+        for text in ["", "uninitialized\n", "0123456789abcdef"] {
+            assert!(!is_machine_id(text.as_bytes()), "{text}");
+        }
     }
 }

@@ -7,22 +7,26 @@
 pub mod disk;
 pub mod finalise;
 pub mod publish;
+pub mod traces;
 
 use crate::base::command::Program;
+use crate::base::inside::{Dir, Kind, Root};
 use crate::base::run::Log;
 use crate::base::sparse;
 use crate::config::{Arch, Compression, Disk, Distro, Signer};
 use anyhow::{Context, Result};
 use disk::layout::{FileSystem, Identity, Layout, Partition, Role};
+use disk::places::Places;
 use disk::{ext4, fat, partition, placeholders, read_only, tree};
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tempfile::TempPath;
 
 /// What to export, and how.
 pub struct ExportRequest<'a> {
     /// The complete root file system; changed by the export (a throw-away overlay).
-    pub rootfs: &'a Path,
+    pub rootfs: &'a Root,
     /// An existing directory for the raw image, on a file system that keeps holes.
     pub scratch: &'a Path,
     /// Where the artefacts go; made if needed.
@@ -80,11 +84,9 @@ pub struct Exported {
 
 /// How Raspberry Pi Imager's customisation reaches the system in `rootfs`: the value of
 /// the manifest's `init_format`. What a read-only root is told is gone at the restart.
-pub fn init_format(rootfs: &Path, disk: &Disk) -> &'static str {
-    let listens = rootfs
-        .join("usr/lib/raspberrypi-sys-mods/imager_custom")
-        .is_file();
-    if listens && !disk.root.is_read_only() {
+pub fn init_format(rootfs: &Root, disk: &Disk) -> &'static str {
+    let listener = rootfs.kind("usr/lib/raspberrypi-sys-mods/imager_custom");
+    if matches!(listener, Ok(Some(Kind::File))) && !disk.root.is_read_only() {
         "systemd"
     } else {
         "none"
@@ -97,27 +99,20 @@ pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
     let began = Instant::now();
     let identity = Identity::new(request.source_date_epoch, &request.name);
     let mut layout = Layout::new(&identity, &request.disk, request.boot_size);
+    let places = Places::open(request.rootfs, &layout)?;
     placeholders::fix(request.rootfs, &layout)?;
-    let read_only = measure(request, &mut layout, log)?;
+    let read_only = measure(request, &mut layout, &places, log)?;
     layout.place()?;
     let image = publish::raw_image(request)?;
-    let root = assemble(request, &layout, image.path(), log)?;
     let path = image.path().to_owned();
-    let mut make = |log: Log<'_>| fill(request, root, &path, read_only.as_deref(), log);
-    let root = publish::Root {
+    let root = assemble(request, &layout, &places, &path, log)?;
+    let dir = places.dir(root)?;
+    let mut make = |log: Log<'_>| fill(request, root, dir, &path, read_only.as_deref(), log);
+    let rest = publish::Rest {
         start: root.start,
         make: &mut make,
     };
-    publish::publish(request, layout.size(), image, root, began, log)
-}
-
-/// Where the partition's files are in the tree.
-fn directory(request: &ExportRequest<'_>, partition: &Partition) -> PathBuf {
-    // Without a slash at the end, which mkfs.erofs trips over.
-    match partition.role {
-        Role::Root => request.rootfs.to_owned(),
-        _ => request.rootfs.join(partition.directory()),
-    }
+    publish::publish(request, layout.size(), image, rest, began, log)
 }
 
 /// Sets the sizes that the tree decides, and looks whether it fits those that the
@@ -126,28 +121,25 @@ fn directory(request: &ExportRequest<'_>, partition: &Partition) -> PathBuf {
 fn measure(
     request: &ExportRequest<'_>,
     layout: &mut Layout,
+    places: &Places,
     log: Log<'_>,
-) -> Result<Option<tempfile::TempPath>> {
-    let other = |p: &&Partition| p.role != Role::Root;
-    let places: Vec<Partition> = layout.partitions.iter().filter(other).cloned().collect();
-    let left_out: Vec<PathBuf> = places.iter().map(|p| directory(request, p)).collect();
+) -> Result<Option<TempPath>> {
     let mut read_only = None;
     for partition in &mut layout.partitions {
-        let dir = directory(request, partition);
-        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+        let dir = places.dir(partition)?;
         let is_root = partition.role == Role::Root;
         // A mount point below another one is that partition's own.
-        let skip: Vec<PathBuf> = left_out.iter().filter(|d| **d != dir).cloned().collect();
+        let skip = places.below(partition);
         let fitted = partition.clone();
         match &mut partition.file_system {
             FileSystem::Fat32 { .. } => {
-                fat::contents(&dir, fitted.directory())?.check_fits(&fitted)?;
+                fat::contents(dir, fitted.directory())?.check_fits(&fitted)?;
             }
             FileSystem::Ext4 { inodes, .. } if !is_root => {
-                *inodes = ext4::inodes_if_it_fits(tree::measure(&dir, &skip)?, &fitted)?;
+                *inodes = ext4::inodes_if_it_fits(tree::measure(dir, &skip)?, &fitted)?;
             }
             FileSystem::Ext4 { inodes, .. } => {
-                let usage = tree::measure(&dir, &skip)?;
+                let usage = tree::measure(dir, &skip)?;
                 let size = ext4::size(usage, request.root_margin);
                 *inodes = size.inodes;
                 partition.size = size.bytes;
@@ -160,17 +152,7 @@ fn measure(
                 ));
             }
             FileSystem::Squashfs | FileSystem::Erofs { .. } => {
-                let file = tempfile::Builder::new()
-                    .prefix("root.")
-                    .tempfile_in(request.scratch)
-                    .context("making a file for the root file system")?
-                    .into_temp_path();
-                let program = request.mkfs_root.clone();
-                let program = program.context("making a read-only root without its program")?;
-                let places: Vec<&str> = places.iter().map(Partition::directory).collect();
-                let epoch = request.source_date_epoch;
-                let format = &partition.file_system;
-                read_only::make(program, format, &dir, &places, &file, epoch, log)?;
+                let file = make_read_only(request, &fitted, dir, &skip, log)?;
                 partition.size = file.metadata()?.len();
                 log(&format!("root: {} MiB, compressed", partition.size >> 20));
                 read_only = Some(file);
@@ -180,12 +162,35 @@ fn measure(
     Ok(read_only)
 }
 
+/// The file system of a root that can only be read, without what is in `left_out`.
+fn make_read_only(
+    request: &ExportRequest<'_>,
+    partition: &Partition,
+    dir: &Dir,
+    left_out: &[PathBuf],
+    log: Log<'_>,
+) -> Result<TempPath> {
+    let file = tempfile::Builder::new()
+        .prefix("root.")
+        .tempfile_in(request.scratch)
+        .context("making a file for the root file system")?
+        .into_temp_path();
+    let program = request.mkfs_root.clone();
+    let program = program.context("making a read-only root without its program")?;
+    let left_out: Vec<_> = left_out.iter().map(|path| path.to_string_lossy()).collect();
+    let left_out: Vec<&str> = left_out.iter().map(AsRef::as_ref).collect();
+    let (format, epoch) = (&partition.file_system, request.source_date_epoch);
+    read_only::make(program, format, dir, &left_out, &file, epoch, log)?;
+    Ok(file)
+}
+
 /// Writes the table and all file systems but the root's into `image`, an empty file. Takes
 /// what has partitions of its own out of the tree, the deepest first. Returns the root's
 /// partition, which is still to be filled.
 fn assemble<'a>(
     request: &ExportRequest<'_>,
     layout: &'a Layout,
+    places: &Places,
     image: &Path,
     log: Log<'_>,
 ) -> Result<&'a Partition> {
@@ -195,8 +200,11 @@ fn assemble<'a>(
         layout.partitions.iter().partition(|p| p.role == Role::Root);
     others.sort_by_key(|p| p.mount_point.matches('/').count());
     for partition in others.into_iter().rev() {
-        fill(request, partition, image, None, log)?;
-        empty(&directory(request, partition))?;
+        let dir = places.dir(partition)?;
+        fill(request, partition, dir, image, None, log)?;
+        let place = &partition.mount_point;
+        dir.empty(false)
+            .with_context(|| format!("taking the files of {place} out of the root"))?;
     }
     // After the boot partition, since mkfs.fat must not find partitions in its way.
     partition::write(layout, &file)?;
@@ -206,27 +214,28 @@ fn assemble<'a>(
         .context("exporting a layout without a root partition")
 }
 
-/// Makes the file system of `partition` in `image`; `read_only` is that of a read-only root.
+/// Makes the file system of `partition`, of what is in `dir`, in `image`; `read_only` is that of a read-only root.
 fn fill(
     request: &ExportRequest<'_>,
     partition: &Partition,
+    dir: &Dir,
     image: &Path,
     read_only: Option<&Path>,
     log: Log<'_>,
 ) -> Result<()> {
-    let dir = directory(request, partition);
+    let epoch = request.source_date_epoch;
     match &partition.file_system {
         FileSystem::Fat32 { .. } => {
-            let contents = fat::contents(&dir, partition.directory())?;
-            fat::make(image, partition, &contents, request.source_date_epoch, log)
+            let contents = fat::contents(dir, partition.directory())?;
+            fat::make(image, partition, dir, &contents, epoch, log)
         }
         FileSystem::Ext4 { .. } => ext4::make(
             request.mke2fs.clone(),
             image,
             partition,
-            &dir,
+            dir,
             request.scratch,
-            request.source_date_epoch,
+            epoch,
             log,
         ),
         FileSystem::Squashfs | FileSystem::Erofs { .. } => {
@@ -236,18 +245,4 @@ fn fill(
             sparse::copy_to(&made, &file, partition.start)
         }
     }
-}
-
-/// Removes what is in `dir`, not `dir` itself.
-fn empty(dir: &Path) -> Result<()> {
-    for entry in fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
-        let path = entry?.path();
-        let removed = if path.symlink_metadata()?.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        removed.with_context(|| format!("removing {}", path.display()))?;
-    }
-    Ok(())
 }

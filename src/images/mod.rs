@@ -7,3 +7,4 @@ pub mod diff;
 pub mod flash;
 pub mod image;
 pub mod inspect;
+mod printable;

@@ -3,7 +3,8 @@
 use crate::base::mountinfo::mounts;
 use crate::base::timings::disk_usage;
 use crate::layers::progress::Progress;
-use crate::layers::store::{Key, Record, Store, remove};
+use crate::layers::sound;
+use crate::layers::store::{Key, Record, SAME_IDS, Store, remove};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,6 +23,10 @@ pub struct What {
     /// Remove, oldest first, only until the layers take at most this much (such as 20G)
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub size: Option<u64>,
+    /// Compare every layer with the checksum it had when it was made; remove those that are
+    /// damaged. Exit code 1 if there was one
+    #[arg(long, conflicts_with_all = ["all", "keep", "size"])]
+    pub verify: bool,
 }
 
 fn size(text: &str) -> Result<u64> {
@@ -35,16 +40,26 @@ struct Candidate {
     made: SystemTime,
 }
 
-/// Removes from `work_dir`, which is held by this process, and says what it did.
+/// Removes from `work_dir`, which is held by this process, and says what it did. False if
+/// damaged layers were found.
 ///
 /// # Errors
 /// When something is mounted below: it would be emptied.
-pub fn clean(work_dir: &Path, what: What) -> Result<()> {
+pub fn clean(work_dir: &Path, what: What) -> Result<bool> {
     refuse_mounts(work_dir)?;
-    let store = Store::at(work_dir);
+    let store = Store::at(work_dir, SAME_IDS);
     store.sweep()?;
-    let entries = store.entries()?;
-    let used = used(&Progress::all(work_dir)?, what.keep);
+    if what.verify {
+        return verify(&store);
+    }
+    // With `--all` nothing is read: it is the way out when what would be read is damaged.
+    let (entries, used) = match what.all {
+        true => {
+            let dirs = store.directories()?.into_iter();
+            (dirs.map(|path| (path, None)).collect(), BTreeSet::new())
+        }
+        false => (store.entries()?, used(&Progress::all(work_dir)?, what.keep)),
+    };
     let (mut kept, mut candidates) = (0, Vec::new());
     for (path, record) in entries {
         let bytes = disk_usage(&path);
@@ -82,7 +97,41 @@ pub fn clean(work_dir: &Path, what: What) -> Result<()> {
     if what.all {
         forget_images(work_dir)?;
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Removes the layers that are not what they were when they were made. False if there was one.
+fn verify(store: &Store) -> Result<bool> {
+    let (mut sound, mut damaged) = (0, 0);
+    for (path, record) in store.entries()? {
+        if !is_layer(&path) {
+            continue;
+        }
+        let id = path.file_name().unwrap_or_default().to_string_lossy();
+        let whole = record
+            .as_ref()
+            .is_some_and(|record| record.key.id() == id && record.is_of(&record.key));
+        // What cannot be read is damaged as well.
+        if whole && sound::is_sound(&path).unwrap_or(false) {
+            sound += 1;
+            continue;
+        }
+        let name = record.map_or_else(|| "a layer without a record".to_owned(), |r| r.name);
+        println!("damaged: {name} ({})", path.display());
+        remove(&path)?;
+        damaged += 1;
+    }
+    println!("{sound} layers are what they were; {damaged} were damaged and are removed");
+    if damaged > 0 {
+        println!("the next build makes them again; look at the disk, and at the images made since");
+    }
+    Ok(damaged == 0)
+}
+
+/// Whether the directory is called like a committed layer.
+fn is_layer(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Layers of the last `keep` builds of each image.
@@ -109,6 +158,7 @@ fn is_used(path: &Path, record: Option<&Record>, used: &BTreeSet<Key>) -> bool {
 fn forget_images(work_dir: &Path) -> Result<()> {
     for entry in fs::read_dir(work_dir).into_iter().flatten() {
         let path = entry.context("reading the work directory")?.path();
+        // Whatever state they are in.
         let is_image = ["progress.json", "archive.json", "build.log"]
             .iter()
             .any(|name| path.join(name).is_file());
@@ -170,7 +220,12 @@ mod tests {
         }
         .save(&image)
         .unwrap();
-        let what = |all, keep, size| What { all, keep, size };
+        let what = |all, keep, size| What {
+            all,
+            keep,
+            size,
+            verify: false,
+        };
         let is_there = |record: &Record| layers.join(record.key.id()).exists();
         clean(work.path(), what(false, 1, Some(10_000_000))).unwrap();
         assert!(is_there(&unused));
@@ -181,5 +236,51 @@ mod tests {
         clean(work.path(), what(true, 1, None)).unwrap();
         assert!(!is_there(&used) && !image.exists());
         assert!(outside.path().join("precious").exists());
+    }
+
+    #[test]
+    fn damaged_layers_are_found_and_removed() {
+        let work = tempfile::tempdir().unwrap();
+        let names = ["good", "rotten", "without record"];
+        let [good, rotten, bare] = names.map(|name| layer(work.path(), name));
+        let at = |record: &Record| work.path().join("layers").join(record.key.id());
+        for record in [&good, &rotten] {
+            sound::seal(&at(record)).unwrap();
+        }
+        let verify = || {
+            let what = What {
+                all: false,
+                keep: 1,
+                size: None,
+                verify: true,
+            };
+            clean(work.path(), what).unwrap()
+        };
+        assert!(verify());
+        fs::write(at(&rotten).join("upper/file"), vec![2; 100_000]).unwrap();
+        fs::write(at(&bare).join("layer.json"), "{").unwrap();
+        assert!(!verify());
+        assert!(at(&good).exists() && !at(&rotten).exists() && !at(&bare).exists());
+        assert!(verify());
+    }
+
+    #[test]
+    fn removing_everything_reads_nothing() {
+        let work = tempfile::tempdir().unwrap();
+        let record = layer(work.path(), "a");
+        let layer = work.path().join("layers").join(record.key.id());
+        fs::remove_file(layer.join("layer.json")).unwrap();
+        fs::create_dir(layer.join("layer.json")).unwrap();
+        let image = work.path().join("Image-arm64");
+        fs::create_dir_all(image.join("progress.json")).unwrap();
+        fs::write(image.join("build.log"), "").unwrap();
+        let what = What {
+            all: true,
+            keep: 1,
+            size: None,
+            verify: false,
+        };
+        clean(work.path(), what).unwrap();
+        assert!(!layer.exists() && !image.exists());
     }
 }

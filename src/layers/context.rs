@@ -24,9 +24,13 @@ pub struct Context {
     pub furniture: Furniture,
     /// Whether the step has the network.
     pub network: bool,
+    /// The architecture of the image.
     pub arch: Arch,
+    /// `DISTRO`.
     pub distro: Distro,
+    /// `RELEASE`.
     pub release: String,
+    /// The tool for the first root file system.
     pub bootstrap: Bootstrap,
     /// Of the base system's archive, with spaces between them.
     pub components: String,
@@ -34,13 +38,17 @@ pub struct Context {
     pub suites: Vec<String>,
     /// Those of Debian's own archive.
     pub debian_suites: Vec<String>,
+    /// Where packages come from.
     pub mirrors: Mirrors,
+    /// `APT_PROXY`.
     pub proxy: Option<String>,
     /// Seconds without a byte after which a download is tried again.
     pub timeout: u32,
     /// The key of Raspbian, where the base system is from there.
     pub raspbian_key: Option<PathBuf>,
+    /// The directory of the tree.
     pub base_dir: PathBuf,
+    /// The directory of the stage that the step is in.
     pub stage_dir: PathBuf,
     /// Roots of unpacked packages: read-only.
     pub toolchains: PathBuf,

@@ -1,7 +1,8 @@
 //! Bringing committed layers to the disk while the build goes on.
 //!
-//! A step itself never waits for the disk. A thread syncs the file system now and then, and
-//! marks the layers that were complete before it began.
+//! A step itself never waits for the disk. A thread takes the checksum of each layer, while its
+//! files are in memory still, syncs the file system now and then, and marks the layers that
+//! were complete before it began.
 
 use anyhow::{Context, Result};
 use nix::unistd::syncfs;
@@ -25,13 +26,17 @@ pub struct Durable {
 }
 
 impl Durable {
-    /// Starts the thread for the layers in `dir`.
-    pub(crate) fn start(dir: &Path) -> Result<Self> {
+    /// Starts the thread for the layers in `dir`; `seal` is called with each layer's directory
+    /// before it is synced.
+    pub(crate) fn start(
+        dir: &Path,
+        seal: impl Fn(&Path) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
         let (committed, queue) = channel();
         let dir = dir.to_owned();
         let thread = std::thread::Builder::new()
             .name("durable".to_owned())
-            .spawn(move || sync_all(&dir, &queue))
+            .spawn(move || sync_all(&dir, &queue, &seal))
             .context("starting the thread that syncs")?;
         Ok(Self {
             committed: Some(committed),
@@ -57,13 +62,19 @@ impl Durable {
     }
 }
 
-fn sync_all(dir: &PathBuf, queue: &Receiver<PathBuf>) -> Result<()> {
+fn sync_all(
+    dir: &Path,
+    queue: &Receiver<PathBuf>,
+    seal: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let mut last: Option<Instant> = None;
     while let Ok(first) = queue.recv() {
+        seal(&first)?;
         let mut layers = vec![first];
         let due = last.map_or_else(Instant::now, |last| last + INTERVAL);
         // Whatever is committed until then comes along; at the end of the build, all at once.
         while let Ok(layer) = queue.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            seal(&layer)?;
             layers.push(layer);
         }
         last = Some(Instant::now());

@@ -62,8 +62,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => write!(f, "not built yet"),
-            Self::Follows(step) => write!(f, "follows {step}"),
-            Self::Gone => write!(f, "its layer is gone or was not yet safe on the disk"),
+            Self::Follows(step) => write!(f, "because {step} runs again"),
+            Self::Gone => write!(
+                f,
+                "its layer is gone, or was not yet on the disk when the machine stopped"
+            ),
             Self::Changed(changes) => match changes.as_slice() {
                 [one] => write!(f, "{one}"),
                 [first, rest @ ..] => write!(f, "{first}, and {} more", rest.len()),

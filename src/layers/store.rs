@@ -1,8 +1,10 @@
 //! The store of layers: one directory of changes a step, committed by one rename.
 //!
 //! ```text
+//! work/layers/format          whose ids the owners in it are
 //! work/layers/3f9a0c41b2d7/   upper/      what the step changed, as overlayfs keeps it
-//!                             layer.json  its key, its parent and what the key was made of
+//!                             layer.json  its key, its parent and what the key was made of,
+//!                                         and a digest of upper/
 //!                             durable     everything of it is on the disk
 //! work/layers/new-3f9a…/      a step in progress; worthless, and thrown away, unless committed
 //! work/layers/failed-3f9a…/   the last failed step, kept so that one can look inside
@@ -12,102 +14,78 @@
 //! Nothing is synced while a step runs, so after a power loss a committed layer may be half
 //! there. A layer counts if it was committed since this machine started, or if it is durable.
 
-use crate::base::work;
+use crate::base::{lock, work};
 use crate::layers::durable::{DURABLE, Durable};
-use anyhow::{Context, Result, ensure};
-use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MsFlags, mount};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use crate::layers::mounts::{Scratch, View, lower_dirs, make_scratch, overlay};
+use crate::layers::sound::{has_link_for_root, is_dir, received, seal};
+use anyhow::{Context, Result, bail};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Changes with every start of the machine.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+pub use crate::layers::identity::{Inputs, Key, Record};
+pub(crate) use crate::layers::mounts::remove;
 
-/// Length of a layer's directory name. Mount options must fit a page (4096 bytes) with all
-/// lower layers in them; 48 bits are plenty to tell the layers of one store apart.
-const ID_LENGTH: usize = 12;
+/// The further layer of a step in progress.
+const BENEATH: &str = "beneath";
+/// Name of the file in the store that says whose ids the owners in it are.
+const FORMAT: &str = "format";
 
-/// What a layer is made from: every input by name, in a fixed order.
-pub type Inputs = BTreeMap<String, String>;
-
-/// Identity of a committed layer: the hash of its parent's key and its inputs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Key(String);
-
-impl Key {
-    /// Key of the layer that `inputs` make on top of `parent`.
-    pub fn new(parent: Option<&Self>, inputs: &Inputs) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(parent.map_or("", |key| key.0.as_str()));
-        for (name, value) in inputs {
-            // Lengths keep neighbouring texts apart.
-            hash.update(format!("\n{}:{name}={}:{value}", name.len(), value.len()));
-        }
-        Self(hex::encode(hash.finalize()))
-    }
-
-    /// All of it, in hex.
-    pub fn hash(&self) -> &str {
-        &self.0
-    }
-
-    /// The layer's directory name.
-    pub fn id(&self) -> &str {
-        &self.0[..ID_LENGTH]
-    }
-}
-
-/// Metadata kept beside a layer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Record {
-    pub key: Key,
-    pub parent: Option<Key>,
-    /// Step name, for people.
-    pub name: String,
-    pub inputs: Inputs,
-    /// Since which start of the machine the layer is there; set when it is committed.
-    #[serde(default)]
-    pub boot: String,
-}
-
-impl Record {
-    /// The record of the layer that the step `name` makes of `inputs` on top of `parent`.
-    pub fn new(name: &str, parent: Option<Key>, inputs: Inputs) -> Self {
-        Self {
-            key: Key::new(parent.as_ref(), &inputs),
-            parent,
-            name: name.to_owned(),
-            inputs,
-            boot: String::new(),
-        }
-    }
-}
+/// Ids of a build that nothing is known of, which takes what is there.
+pub const SAME_IDS: &str = "";
 
 /// The directory of all layers.
 pub struct Store {
     dir: PathBuf,
+    /// Its layers were made with other ids, and count as not there.
+    foreign: bool,
 }
 
 impl Store {
-    /// The store below `work_dir`, to be looked at.
-    pub fn at(work_dir: &Path) -> Self {
-        Self {
-            dir: work_dir.join("layers"),
-        }
+    /// The store below `work_dir`, to be looked at. `ids` tells this build's map of user ids from
+    /// others: the owners of files in a layer mean nothing under another one.
+    pub fn at(work_dir: &Path, ids: &str) -> Self {
+        let dir = work_dir.join("layers");
+        let foreign = !format_of(&dir).is(ids);
+        Self { dir, foreign }
     }
 
-    /// The store below `work_dir`, to be worked with; made if needed. The process's working
-    /// directory becomes the store: mounts name layers relative to it.
-    pub fn open(work_dir: &Path) -> Result<Self> {
-        let store = Self::at(work_dir);
+    /// The store below `work_dir`, to be worked with; made if needed. Layers that were made with
+    /// other `ids` are removed. The process's working directory becomes the store: mounts name
+    /// layers relative to it.
+    ///
+    /// # Errors
+    /// When it cannot be made, or what is to go cannot be removed.
+    pub fn open(work_dir: &Path, ids: &str) -> Result<Self> {
+        let mut store = Self::at(work_dir, ids);
         fs::create_dir_all(store.dir.join("empty"))
             .with_context(|| format!("making {}", store.dir.display()))?;
+        close(&store.dir)?;
+        store.settle(ids)?;
         std::env::set_current_dir(&store.dir).context("changing to the layer store")?;
         Ok(store)
+    }
+
+    /// Removes the layers of others than `ids`.
+    fn settle(&mut self, ids: &str) -> Result<()> {
+        let is_noted = |format| matches!(format, Format::Known(known) if known == ids);
+        if is_noted(format_of(&self.dir)) || ids == SAME_IDS {
+            return Ok(());
+        }
+        // Another build of the same command may be doing the same.
+        let _turn = lock::wait_for_dir(&self.dir)?;
+        if !format_of(&self.dir).is(ids) {
+            if self.entries()?.iter().any(|(_, record)| record.is_some()) {
+                eprintln!(
+                    "note: the layers in {} were made with other user ids; they are made again",
+                    self.dir.display()
+                );
+            }
+            self.clear()?;
+        }
+        work::write(&self.dir.join(FORMAT), format!("{ids}\n").as_bytes())?;
+        self.foreign = false;
+        Ok(())
     }
 
     /// Throws away what an interrupted run left; for the one that holds the work directory.
@@ -127,17 +105,18 @@ impl Store {
 
     /// The record of the committed layer with this key, if it is there and can be relied on.
     pub fn find(&self, key: &Key) -> Option<Record> {
-        let boot = boot_id();
+        let boot = work::boot_id();
+        let dir = self.layer(key);
         self.record(key).filter(|record| {
-            self.dir.join(key.id()).join(DURABLE).exists()
-                || (!boot.is_empty() && record.boot == boot)
+            is_dir(&dir.join("upper"))
+                && (dir.join(DURABLE).exists() || (!boot.is_empty() && record.boot == boot))
         })
     }
 
     /// The record of the layer with this key, reliable or not.
     pub fn record(&self, key: &Key) -> Option<Record> {
-        let record: Record = work::load(&self.dir.join(key.id()).join("layer.json")).ok()??;
-        (record.key == *key).then_some(record)
+        let record: Record = work::load(&self.layer(key).join("layer.json")).ok()??;
+        (!self.foreign && record.is_of(key)).then_some(record)
     }
 
     /// The layers up to and with `tip`, bottom first.
@@ -151,31 +130,36 @@ impl Store {
 
     /// Where layers are made durable in the background from now on.
     pub fn durable(&self) -> Result<Durable> {
-        Durable::start(&self.dir)
+        Durable::start(&self.dir, |layer| seal(layer).map(drop))
     }
 
     /// Waits until no other build is making the layer `key`; none is while the guard lives.
     pub fn making(&self, key: &Key) -> Result<Making> {
         let path = self.dir.join(format!("making-{}", key.id()));
-        let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
-        match Flock::lock(file, FlockArg::LockExclusive) {
-            Ok(lock) => Ok(Making { _lock: lock }),
-            Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
-        }
+        Ok(Making {
+            _lock: lock::wait(&path)?,
+        })
     }
 
-    /// Directories of the store, with the records of those that are layers or were to be.
-    pub(crate) fn entries(&self) -> Result<Vec<(PathBuf, Option<Record>)>> {
-        let mut entries = Vec::new();
+    /// Directories of the store, whatever they are.
+    pub(crate) fn directories(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir).into_iter().flatten() {
             let entry = entry.context("reading the layer store")?;
             let kind = entry.file_type().context("reading the layer store")?;
             if kind.is_dir() && entry.file_name() != "empty" {
-                let record = work::load(&entry.path().join("layer.json"))?;
-                entries.push((entry.path(), record));
+                found.push(entry.path());
             }
         }
-        Ok(entries)
+        Ok(found)
+    }
+
+    /// The same, with the records of those that are layers or were to be.
+    pub(crate) fn entries(&self) -> Result<Vec<(PathBuf, Option<Record>)>> {
+        let entries = self.directories()?.into_iter();
+        entries
+            .map(|path| Ok((path.clone(), work::load(&path.join("layer.json"))?)))
+            .collect()
     }
 
     /// Commits the layer of `record` from elsewhere: `fill` is given an empty directory and says
@@ -196,18 +180,17 @@ impl Store {
         let dir = self.dir.join(format!("new-{}", record.key.id()));
         remove(&dir)?;
         fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-        let filled = fill(&dir)?;
-        let found: Option<Record> = work::load(&dir.join("layer.json")).unwrap_or_default();
-        let same = |found: &Record| {
-            found.key == record.key && Key::new(found.parent.as_ref(), &found.inputs) == found.key
-        };
-        let Some(mut found) = found.filter(|found| filled && same(found)) else {
+        let judged = fill(&dir).and_then(|filled| match filled {
+            true => received(&dir, &record.key),
+            false => Ok(None),
+        });
+        let Ok(Some(mut found)) = judged else {
             remove(&dir)?;
-            return Ok(false);
+            return judged.map(|_| false);
         };
-        found.boot = boot_id();
-        work::save(&dir.join("layer.json"), &found)?;
-        let last = self.dir.join(record.key.id());
+        found.boot = work::boot_id();
+        work::save_unsynced(&dir.join("layer.json"), &found)?;
+        let last = self.layer(&record.key);
         remove(&last)?;
         fs::rename(&dir, &last).with_context(|| format!("committing layer {}", record.key.id()))?;
         Ok(true)
@@ -223,71 +206,81 @@ impl Store {
         self.dir.join(key.id()).join("upper")
     }
 
-    /// Starts a layer on top of `stack` (bottom first) and mounts it at `at`.
-    pub fn begin(&self, record: Record, stack: &[Key], at: &Path) -> Result<NewLayer<'_>> {
+    /// Starts a layer on top of `stack` (bottom first) and mounts it at `at`. `beneath` is shown
+    /// what the stack gives and fills a further layer, which the step sees and its own layer
+    /// does not have; it says whether there is to be one.
+    pub fn begin(
+        &self,
+        record: Record,
+        stack: &[Key],
+        at: &Path,
+        beneath: impl FnOnce(&Path, &Path) -> Result<bool>,
+    ) -> Result<NewLayer<'_>> {
         let name = format!("new-{}", record.key.id());
         let dir = self.dir.join(&name);
         remove(&dir)?;
-        fs::create_dir_all(dir.join("upper"))
-            .with_context(|| format!("making {}", dir.display()))?;
-        fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
-        self.mount(lower_dirs(stack), Some(&name), at)?;
+        make_scratch(&dir)?;
+        let mut lower = lower_dirs(stack);
+        let further = dir.join(BENEATH);
+        fs::create_dir(&further).with_context(|| format!("making {}", further.display()))?;
+        let filled = !stack.is_empty() && {
+            let _view = self.view(stack, at)?;
+            beneath(at, &further)?
+        };
+        if filled {
+            lower.insert(0, format!("{name}/{BENEATH}"));
+        }
+        overlay(lower, Some(&name), at)?;
         Ok(NewLayer {
             store: self,
+            beneath: filled,
             record,
             dir,
             at: at.to_owned(),
         })
     }
 
-    /// Mounts `lower` (top first) at `at`, read-only, or with `scratch` (a directory of the
-    /// store with `upper` and `work`) on top to take changes.
-    fn mount(&self, mut lower: Vec<String>, scratch: Option<&str>, at: &Path) -> Result<()> {
-        let layers = lower.len();
-        // overlayfs wants at least one lower directory, and two when nothing is on top.
-        lower.push("empty".to_owned());
-        let mut options = format!("userxattr,lowerdir={}", lower.join(":"));
-        if let Some(scratch) = scratch {
-            options += &format!(",volatile,upperdir={scratch}/upper,workdir={scratch}/work");
-        }
-        ensure!(
-            options.len() < 4096,
-            "too many layers ({layers}) for one mount"
-        );
-        fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
-        mount(
-            Some("overlay"),
-            at,
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        )
-        .with_context(|| format!("mounting {layers} layers at {}", at.display()))
-    }
-
-    /// Mounts `stack` read-only at `at` until the returned guard is dropped.
+    /// Mounts `stack` (bottom first) read-only at `at` until the returned guard is dropped.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
     pub fn view(&self, stack: &[Key], at: &Path) -> Result<View> {
-        self.mount(lower_dirs(stack), None, at)?;
-        Ok(View { at: at.to_owned() })
+        View::new(lower_dirs(stack), at)
     }
 
     /// Mounts `stack` with a throw-away top layer at `at`; changes go when the guard is dropped.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
     pub fn scratch(&self, name: &str, stack: &[Key], at: &Path) -> Result<Scratch> {
-        self.scratch_over(name, lower_dirs(stack), at)
+        Scratch::new(&self.dir, &format!("new-{name}"), lower_dirs(stack), at)
     }
 
-    fn scratch_over(&self, name: &str, lower: Vec<String>, at: &Path) -> Result<Scratch> {
-        let name = format!("new-{name}");
-        let dir = self.dir.join(&name);
-        remove(&dir)?;
-        fs::create_dir_all(dir.join("upper"))
-            .with_context(|| format!("making {}", dir.display()))?;
-        fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
-        self.mount(lower, Some(&name), at)?;
-        Ok(Scratch {
-            dir,
-            view: Some(View { at: at.to_owned() }),
-        })
+    /// Mounts `stack`, and the half-done layer `failed` on it, at `at`, to look around in.
+    /// Changes are thrown away with the returned guard; with `keep` they stay in the returned
+    /// directory and are there again the next time.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn look_into(
+        &self,
+        stack: &[Key],
+        failed: Option<&Key>,
+        keep: bool,
+        at: &Path,
+    ) -> Result<(Scratch, Option<PathBuf>)> {
+        let mut lower = lower_dirs(stack);
+        let mut id = stack.last().map_or("empty", Key::id);
+        if let Some(key) = failed {
+            lower.insert(0, format!("failed-{}/upper", key.id()));
+            id = key.id();
+        }
+        if !keep {
+            return Ok((Scratch::new(&self.dir, "new-shell", lower, at)?, None));
+        }
+        let name = format!("kept-{id}");
+        let kept = self.dir.join(&name).join("upper");
+        Ok((Scratch::kept(&self.dir, &name, lower, at)?, Some(kept)))
     }
 
     /// Whether the half-done layer of this failed step is there.
@@ -307,74 +300,56 @@ impl Store {
         self.dir.join(format!("failed-{}", key.id()))
     }
 
-    /// Mounts `stack`, and the half-done layer `failed` on it, at `at`, to look around in.
-    /// Changes are thrown away with the returned guard; with `keep` they stay in the returned
-    /// directory and are there again the next time.
-    pub fn look_into(
-        &self,
-        stack: &[Key],
-        failed: Option<&Key>,
-        keep: bool,
-        at: &Path,
-    ) -> Result<(Scratch, Option<PathBuf>)> {
-        let mut lower = lower_dirs(stack);
-        let mut id = stack.last().map_or("empty", Key::id);
-        if let Some(key) = failed {
-            lower.insert(0, format!("failed-{}/upper", key.id()));
-            id = key.id();
-        }
-        if !keep {
-            return Ok((self.scratch_over("shell", lower, at)?, None));
-        }
-        let name = format!("kept-{id}");
-        let dir = self.dir.join(&name);
-        fs::create_dir_all(dir.join("upper"))
-            .with_context(|| format!("making {}", dir.display()))?;
-        remove(&dir.join("work"))?;
-        fs::create_dir(dir.join("work")).with_context(|| format!("making {}", dir.display()))?;
-        self.mount(lower, Some(&name), at)?;
-        let scratch = Scratch {
-            // Only overlayfs's own directory goes.
-            dir: dir.join("work"),
-            view: Some(View { at: at.to_owned() }),
-        };
-        Ok((scratch, Some(dir.join("upper"))))
-    }
-
     /// Forgets every layer.
     pub fn clear(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.dir).context("reading the layer store")? {
-            let path = entry.context("reading the layer store")?.path();
-            if path.is_dir() && path.file_name().is_some_and(|name| name != "empty") {
-                remove(&path)?;
-            }
+        for path in self.directories()? {
+            remove(&path)?;
         }
         Ok(())
     }
 }
 
+/// Lets nobody else in: a layer has setuid programs of the image, and whatever a step makes.
+fn close(dir: &Path) -> Result<()> {
+    fs::set_permissions(dir, Permissions::from_mode(0o700))
+        .with_context(|| format!("setting the mode of {}", dir.display()))
+}
+
+/// What is written down of whose ids the owners in a store are.
+enum Format {
+    Known(String),
+    /// Nothing, as by earlier versions.
+    Unknown,
+}
+
+impl Format {
+    /// Whether layers of this format are of use with `ids`. Earlier versions kept the image's own
+    /// ids, or those of a user; a range of root's own is later.
+    fn is(&self, ids: &str) -> bool {
+        match self {
+            Self::Known(known) => known == ids,
+            Self::Unknown => !ids.starts_with("range "),
+        }
+    }
+}
+
+fn format_of(dir: &Path) -> Format {
+    match fs::read_to_string(dir.join(FORMAT)) {
+        Ok(text) => Format::Known(text.trim_end().to_owned()),
+        Err(_) => Format::Unknown,
+    }
+}
+
 /// Held while a layer is made.
 pub struct Making {
-    _lock: Flock<File>,
-}
-
-/// What this start of the machine is called; empty when the kernel does not say.
-fn boot_id() -> String {
-    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
-}
-
-/// The stack's directories as overlayfs wants them: relative to the store, top first.
-fn lower_dirs(stack: &[Key]) -> Vec<String> {
-    stack
-        .iter()
-        .rev()
-        .map(|key| format!("{}/upper", key.id()))
-        .collect()
+    _lock: lock::Lock,
 }
 
 /// A layer in the making. Dropped without [`NewLayer::commit`], it never was.
 pub struct NewLayer<'a> {
     store: &'a Store,
+    /// Whether a further layer is beneath it.
+    pub beneath: bool,
     record: Record,
     dir: PathBuf,
     at: PathBuf,
@@ -385,8 +360,13 @@ impl NewLayer<'_> {
     pub fn commit(mut self, tidy: impl FnOnce(&Path) -> Result<()>) -> Result<Key> {
         self.close()?;
         tidy(&self.dir.join("upper"))?;
-        self.record.boot = boot_id();
-        work::save(&self.dir.join("layer.json"), &self.record)?;
+        if has_link_for_root(&self.dir.join("upper")) {
+            bail!(
+                "the step has put something else in the place of the directory rootfs; it must stay a directory"
+            );
+        }
+        self.record.boot = work::boot_id();
+        work::save_unsynced(&self.dir.join("layer.json"), &self.record)?;
         let last = self.store.dir.join(self.record.key.id());
         remove(&last)?;
         fs::rename(&self.dir, &last)
@@ -399,101 +379,17 @@ impl NewLayer<'_> {
         self.close()?;
         let aside = self.store.failed_dir(&self.record.key);
         remove(&aside)?;
-        work::save(&self.dir.join("layer.json"), &self.record)?;
+        work::save_unsynced(&self.dir.join("layer.json"), &self.record)?;
         fs::rename(&self.dir, &aside).context("keeping the failed step's changes")
     }
 
     fn close(&self) -> Result<()> {
         crate::sandbox::mounts::unmount(&self.at)?;
+        remove(&self.dir.join(BENEATH))?;
         remove(&self.dir.join("work"))
     }
 }
 
-/// A read-only mount of some layers.
-pub struct View {
-    at: PathBuf,
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        if let Err(error) = crate::sandbox::mounts::unmount(&self.at) {
-            eprintln!("westwork-gen: {error:#}");
-        }
-    }
-}
-
-/// A mount whose changes are not kept.
-pub struct Scratch {
-    dir: PathBuf,
-    view: Option<View>,
-}
-
-impl Scratch {
-    /// A directory of its own on the same file system, gone with the mount.
-    pub fn directory(&self) -> Result<PathBuf> {
-        let dir = self.dir.join("scratch");
-        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-        Ok(dir)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.view = None;
-        if let Err(error) = remove(&self.dir) {
-            eprintln!("westwork-gen: {error:#}");
-        }
-    }
-}
-
-/// Removes a directory of the store, if it is there. Symbolic links in it are not followed. It is never a mount point: mounts are
-/// made elsewhere, and only in the sandbox's own namespace.
-pub(crate) fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_changes_with_its_parent_and_every_input() {
-        let inputs = |value: &str| Inputs::from([("script".to_owned(), value.to_owned())]);
-        let base = Key::new(None, &inputs("a"));
-        assert_eq!(base, Key::new(None, &inputs("a")));
-        assert_ne!(base, Key::new(None, &inputs("b")));
-        assert_ne!(base, Key::new(Some(&base), &inputs("a")));
-    }
-
-    #[test]
-    fn a_layer_of_an_earlier_start_counts_only_if_it_is_durable() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::at(dir.path());
-        let mut record = Record::new("a", None, Inputs::new());
-        let layer = dir.path().join("layers").join(record.key.id());
-        fs::create_dir_all(&layer).unwrap();
-        record.boot = boot_id();
-        work::save(&layer.join("layer.json"), &record).unwrap();
-        assert!(store.find(&record.key).is_some());
-        record.boot = "another".to_owned();
-        work::save(&layer.join("layer.json"), &record).unwrap();
-        assert!(store.find(&record.key).is_none());
-        fs::write(layer.join(DURABLE), "").unwrap();
-        assert!(store.find(&record.key).is_some());
-    }
-
-    #[test]
-    fn neighbouring_inputs_do_not_run_together() {
-        let one = Inputs::from([("a".to_owned(), "1\n1:b=1:2".to_owned())]);
-        let two = Inputs::from([
-            ("a".to_owned(), "1".to_owned()),
-            ("b".to_owned(), "2".to_owned()),
-        ]);
-        assert_ne!(Key::new(None, &one), Key::new(None, &two));
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

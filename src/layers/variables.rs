@@ -3,11 +3,11 @@
 use crate::archives::keyring::Signed;
 use crate::archives::mirror::Mirrors;
 use crate::base::command::{Env, PATH};
+use crate::base::digest;
 use crate::config::Config;
 use crate::config::row::Bearing;
 use crate::layers::own_variables::{bearing, is_plumbing};
 use crate::plan::Stage;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Where a script is in the build.
@@ -91,8 +91,7 @@ fn keyrings(config: &Config, set: &mut dyn FnMut(&str, &str)) {
         let Some(path) = signed.known(config) else {
             continue;
         };
-        let sum = std::fs::read(&path).map(|bytes| hex::encode(Sha256::digest(bytes)));
-        sums.push(sum.unwrap_or_default());
+        sums.push(digest::of_file(&path).unwrap_or_default());
         let name = match signed {
             Signed::RaspberryPi => "RASPBERRYPI_KEYRING",
             Signed::Raspbian => "RASPBIAN_KEYRING",
@@ -145,10 +144,8 @@ fn places(config: &Config, place: &Place, set: &mut dyn FnMut(&str, &str)) {
         path("WESTWORK_GEN", &own);
     }
     // What the program is counts in a layer's key, not where it lies.
-    let sum = config.westwork_bin.as_ref().and_then(|path| {
-        let bytes = std::fs::read(path).ok()?;
-        Some(hex::encode(Sha256::digest(bytes)))
-    });
+    let sum = config.westwork_bin.as_ref();
+    let sum = sum.and_then(|path| digest::of_file(path).ok());
     set("WESTWORK_BIN_SUM", &sum.unwrap_or_default());
     set("STAGE", &place.stage.name);
     set("PREV_STAGE", previous.map_or("", |stage| &stage.name));

@@ -8,6 +8,7 @@
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Env, Program};
 use crate::base::tool::Tool;
+use crate::base::work;
 use crate::config::{Arch, Distro, proxy};
 use crate::layers::context::Context;
 use crate::sandbox::mounts::{Tree, bind};
@@ -266,9 +267,7 @@ impl Unpacked {
         }
         command.stream(sink)?;
         // Another build may have been faster; one of them is enough.
-        if fs::rename(&root, &dir).is_err() && !dir.is_dir() {
-            bail!("{} could not be made", dir.display());
-        }
+        work::put_in_place(&root, &dir)?;
         Ok(())
     }
 }

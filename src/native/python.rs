@@ -6,10 +6,11 @@
 
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Env};
+use crate::base::work;
 use crate::config::{Arch, proxy};
 use crate::layers::context::Context;
 use crate::native::cross::{Unpacked, Workshop};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use sha2::{Digest, Sha256};
 use std::env;
 use std::fs;
@@ -89,9 +90,7 @@ pub fn environment(request: &Request, told: &Context) -> Result<()> {
         fs::create_dir(&fetched).context("making a directory for wheels")?;
         python.fetch()?;
         // Another build may have been faster; one of them is enough.
-        if fs::rename(&fetched, &wheels).is_err() && !wheels.is_dir() {
-            bail!("{} could not be made", wheels.display());
-        }
+        work::put_in_place(&fetched, &wheels)?;
     }
     python.workshop.see(&wheels, "wheels")?;
     let inside = request

@@ -48,6 +48,7 @@ impl Build<'_> {
             reasons: self
                 .full(&last_lines, &cause)
                 .into_iter()
+                .chain(walled(&last_lines))
                 .chain(trouble::explain(&last_lines, self.job.config))
                 .collect(),
             last_lines,
@@ -78,5 +79,58 @@ impl Build<'_> {
             ));
         }
         full
+    }
+}
+
+/// What is to be said when a script wanted what is not opened to it.
+fn walled(lines: &[String]) -> Vec<String> {
+    let mut said = Vec::new();
+    if lines
+        .iter()
+        .any(|line| line.contains("Read-only file system"))
+    {
+        said.push(
+            "a script may write to its root file system, WORK_DIR and DEPLOY_DIR; \
+             HOST_PATHS=\"/some/dir:rw\" in the config opens more of this machine to it"
+                .to_owned(),
+        );
+    }
+    let missing = lines
+        .iter()
+        .filter(|line| line.contains("No such file or directory"))
+        .flat_map(|line| line.split([' ', '\'', '"', '\u{2018}', '\u{2019}', '`', ',']))
+        .map(|word| word.trim_end_matches([':', '.', ')']))
+        .find(|word| UNSEEN.iter().any(|dir| word.starts_with(dir)));
+    if let Some(path) = missing {
+        said.push(format!(
+            "a script does not see {path} of this machine; if it is there, \
+             HOST_PATHS=\"{path}\" in the config opens it"
+        ));
+    }
+    said
+}
+
+/// Where people keep what a build does not see unless it is named.
+const UNSEEN: [&str; 9] = [
+    "/data/", "/home/", "/media/", "/mnt/", "/opt/", "/root/", "/run/", "/srv/", "/var/",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::walled;
+
+    #[test]
+    fn what_is_not_opened_is_named() {
+        let lines = |text: &str| vec![text.to_owned()];
+        let said = walled(&lines(
+            "cp: cannot stat '/srv/blobs/a.bin': No such file or directory",
+        ));
+        assert!(
+            said[0].contains("HOST_PATHS=\"/srv/blobs/a.bin\""),
+            "{said:?}"
+        );
+        let said = walled(&lines("touch: cannot touch '/x': Read-only file system"));
+        assert!(said[0].contains(":rw"), "{said:?}");
+        assert!(walled(&lines("cat: files/a: No such file or directory")).is_empty());
     }
 }

@@ -1,11 +1,11 @@
 //! From a stack of layers to an image.
 
 use super::Build;
+use crate::base::inside::Root;
 use crate::base::timings::{Row, disk_usage};
 use crate::base::tool::Tool;
 use crate::config::{Config, RootKind};
-use crate::export::finalise;
-use crate::export::{self, ExportRequest};
+use crate::export::{self, ExportRequest, finalise, traces};
 use crate::layers::deployed;
 use crate::layers::store::Key;
 use crate::layers::variables::EXPORT_DEPLOY;
@@ -54,8 +54,13 @@ impl Build<'_> {
     }
 
     /// Makes the image of the layers in `stack`, unless it lies in the deploy directory already.
-    /// Says whether it was made.
-    pub(super) fn export(&mut self, stack: &[Key], export: &Export) -> Result<bool> {
+    /// Says whether it was made. `host_name` is the build machine's, which must not be in it.
+    pub(super) fn export(
+        &mut self,
+        stack: &[Key],
+        export: &Export,
+        host_name: &str,
+    ) -> Result<bool> {
         let config = self.job.config;
         let image = format!("{}{}", config.img_filename, export.suffix);
         let key = deployed::image_key(self.job, stack, export)?;
@@ -71,8 +76,9 @@ impl Build<'_> {
         // Of its own name: another build of the same command may be exporting too.
         let scratch_name = format!("export-{}-{}", config.img_name, config.arch.debian());
         let scratch = self.store.scratch(&scratch_name, stack, &at)?;
-        let rootfs = at.join("rootfs");
+        let rootfs = Root::open(&at.join("rootfs"))?;
         finalise::finalise(&rootfs, config, self.job.mirrors)?;
+        traces::none_left(&rootfs, config, host_name)?;
         let name = format!("export{}", export.suffix);
         let request = ExportRequest {
             rootfs: &rootfs,

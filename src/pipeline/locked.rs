@@ -2,6 +2,7 @@
 
 use super::Build;
 use crate::archives::lockfile::{self, LockFile, Root, Use, Which, collect};
+use crate::base::inside;
 use crate::layers::job::Job;
 use crate::layers::progress::Progress;
 use crate::layers::store::Store;
@@ -13,12 +14,12 @@ use anyhow::{Result, ensure};
 ///
 /// # Errors
 /// When that build is not complete, or a package of it cannot be found again.
-pub fn lock(job: &Job<'_>, last: &Progress) -> Result<()> {
+pub fn lock(job: &Job<'_>, last: &Progress, ids: &str) -> Result<()> {
     ensure!(
         last.complete,
         "the last build is not complete; `westwork-gen build --continue` finishes it"
     );
-    let store = Store::open(&job.config.work_dir)?;
+    let store = Store::open(&job.config.work_dir, ids)?;
     let mut build = Build::new(job, &store, last.clone(), "lock.log")?;
     build.prepare_dispatch(Mode::Native)?;
     build.lock_packages(true)?;
@@ -45,10 +46,11 @@ impl Build<'_> {
         for tip in self.progress.tips() {
             let at = self.work.join("lock").join(tip.id());
             views.push(self.store.view(&self.store.stack(tip), &at)?);
-            roots.push(at.join("rootfs"));
+            roots.push(inside::Root::open(&at.join("rootfs"))?);
         }
         let found = collect::packages(&roots, &self.archives.known(&self.work)?, self.job.mirrors);
-        drop(views);
+        // What is open below keeps a view from going.
+        drop((roots, views));
         let packages = match found {
             Ok(packages) => packages,
             Err(error) if again => return Err(error),

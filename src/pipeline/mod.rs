@@ -35,7 +35,8 @@ use crate::plan::Stage;
 use crate::plan::step::{Step, StepKind};
 use crate::sandbox::mounts;
 use crate::sandbox::mounts::Tree;
-use crate::sandbox::rootfs::{EMULATOR_VAR, forget_stand_ins};
+use crate::sandbox::rootfs::EMULATOR_VAR;
+use crate::sandbox::stand_ins;
 use crate::steps::patch;
 use crate::steps::script::{self, Setting};
 use anyhow::{Context as _, Result};
@@ -46,15 +47,15 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
-/// work directory held.
+/// work directory held. `ids` says whose ids the owners in layers are.
 ///
 /// # Errors
 /// [`StepFailure`] when a step fails; its half-done layer is kept aside for `shell`.
-pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
+pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
     let config = job.config;
     let work = job.work();
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
-    let store = Store::open(&config.work_dir)?;
+    let store = Store::open(&config.work_dir, ids)?;
     if !options.one_of_several {
         store.sweep()?;
     }
@@ -63,7 +64,7 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
     }
     let last = Progress::last(config)?;
     if let Some((_, key)) = last.as_ref().and_then(|last| last.failed.as_ref()) {
-        // Its room may be what is wanting.
+        // The disk may be full because of it.
         remove(&store.failed_dir(key))?;
     }
     let schedule = Schedule::new(job, &store, last.as_ref())?;
@@ -92,13 +93,15 @@ pub fn build(job: &Job<'_>, options: &Options) -> Result<()> {
 }
 
 /// How a build is run, beyond what makes the image.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     pub mode: Mode,
     /// End with a table of where the time went.
     pub timings: bool,
     /// Other builds of the same command use the work directory at the same time.
     pub one_of_several: bool,
+    /// What the build machine is called, which must not be in an image.
+    pub host_name: String,
 }
 
 struct Build<'a> {
@@ -123,6 +126,8 @@ struct Build<'a> {
     timings: Timings,
     /// An image was made, and not only found.
     exported: bool,
+    /// Of the machine, which must not be in an image.
+    host_name: String,
 }
 
 impl Walk for Build<'_> {
@@ -131,7 +136,8 @@ impl Walk for Build<'_> {
     }
 
     fn image(&mut self, schedule: &Schedule<'_>, image: &Image<'_>) -> Result<()> {
-        self.exported |= self.export(&schedule.stack(image.tip), image.export)?;
+        let host_name = self.host_name.clone();
+        self.exported |= self.export(&schedule.stack(image.tip), image.export, &host_name)?;
         Ok(())
     }
 }
@@ -164,6 +170,7 @@ impl<'a> Build<'a> {
             shared: BTreeSet::new(),
             timings: Timings::new(),
             exported: false,
+            host_name: String::new(),
         })
     }
 
@@ -191,6 +198,7 @@ impl<'a> Build<'a> {
                 offline,
             )?);
         }
+        self.host_name.clone_from(&options.host_name);
         walk(schedule, self)?;
         self.lock_packages(false)?;
         self.give_packages()?;
@@ -221,9 +229,12 @@ impl<'a> Build<'a> {
             return self.reached(name, key);
         }
         let mark = self.timings.begin();
-        let layer = self
-            .store
-            .begin(entry.record.clone(), &schedule.stack_below(index), &at)?;
+        let layer = self.store.begin(
+            entry.record.clone(),
+            &schedule.stack_below(index),
+            &at,
+            |below, layer| stand_ins::fill(&below.join("rootfs"), layer),
+        )?;
         let before = match entry.at.previous {
             Some(previous) if previous.name != entry.at.stage.name => Some(self.store.view(
                 &schedule.stack_before_stage(index),
@@ -246,7 +257,7 @@ impl<'a> Build<'a> {
         if let (Some(_), Some(previous)) = (&before, entry.at.previous) {
             mounts.push(stage_work_dir(&self.work, previous));
         }
-        let context = self.context(&entry.at, &mounts, Some(&staging))?;
+        let context = self.context(&entry.at, &mounts, Some(&staging), layer.beneath)?;
         self.prepare_toolchains(entry.step, &context)?;
         let env = self.env(&entry.at);
         let setting = Setting {
@@ -264,7 +275,11 @@ impl<'a> Build<'a> {
         match result {
             Ok(()) => {
                 output.done();
-                let key = layer.commit(|upper| forget_stand_ins(&upper.join("rootfs")))?;
+                let beneath = layer.beneath;
+                let key = layer.commit(|upper| match beneath {
+                    true => Ok(()),
+                    false => stand_ins::forget(&upper.join("rootfs")),
+                })?;
                 self.durable.committed(self.store.layer(&key));
                 self.timings
                     .end(&mark, name, disk_usage(&self.store.upper(&key)));
@@ -373,7 +388,7 @@ impl<'a> Build<'a> {
             ..entry.at
         };
         let env = self.env(&at);
-        let context = self.context(&at, &[], None)?;
+        let context = self.context(&at, &[], None, false)?;
         let setting = Setting {
             env: &env,
             context: &context,

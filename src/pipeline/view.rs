@@ -20,6 +20,7 @@ impl Build<'_> {
         at: &At<'_>,
         mounts: &[PathBuf],
         staging: Option<&Staging>,
+        stand_ins: bool,
     ) -> Result<PathBuf> {
         let config = self.job.config;
         let mut told = Context::new(config, self.job.mirrors);
@@ -34,6 +35,7 @@ impl Build<'_> {
         told.furniture.locked = self.locked.as_ref().map(|dir| dir.path().to_owned());
         told.furniture.apt_conf =
             Some(crate::steps::apt::build_conf(config, self.locked.is_some()));
+        told.furniture.stand_ins = stand_ins;
         told.furniture.shared = self.shared.contains(&shared);
         told.view = self.view(&told, mounts)?;
         let path = PathBuf::from(crate::layers::context::PATH);

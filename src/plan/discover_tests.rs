@@ -35,6 +35,29 @@ fn suffix_of(text: &str) -> Result<String, Problem> {
     }
 }
 
+/// The plan as an indented list.
+fn text_of(plan: &Plan) -> String {
+    let mut text = String::new();
+    for stage in &plan.stages {
+        let skip = if stage.skip { " (SKIP)" } else { "" };
+        text += &format!("{}{skip}\n", stage.name);
+        if stage.prerun.is_some() {
+            text += "  prerun.sh\n";
+        }
+        for sub in &stage.sub_stages {
+            text += &format!("  {}\n", sub.name);
+            for step in &sub.steps {
+                let name = step.path.file_name().unwrap().to_string_lossy();
+                text += &format!("    {name}\n");
+            }
+        }
+        if let Some(export) = stage.export.as_ref().filter(|_| !stage.skip) {
+            text += &format!("  -> image {:?}\n", export.suffix);
+        }
+    }
+    text
+}
+
 #[test]
 fn shows_everything_in_the_order_in_which_it_runs() {
     let dir = tree(&[
@@ -69,8 +92,8 @@ fn shows_everything_in_the_order_in_which_it_runs() {
     assert_eq!(problems, []);
     let shown = "stage0\n  prerun.sh\n  00-a\n    00-run-chroot\n  01-b\n    00-debconf\n    00-packages-nr\n    \
                  00-packages-ni\n    00-packages\n    00-patches\n    00-run.sh\n    00-run-chroot.sh\n    01-packages\n\
-                 stage1 (SKIP: no step of it runs)\nstage2\n  -> image \"-lite\"\nstage3\n";
-    assert_eq!(plan.to_string(), shown);
+                 stage1 (SKIP)\nstage2\n  -> image \"-lite\"\nstage3\n";
+    assert_eq!(text_of(&plan), shown);
     assert!(plan.has_patches());
     let names: Vec<_> = plan.steps().map(|step| step.name.as_str()).collect();
     assert_eq!(

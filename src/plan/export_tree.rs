@@ -5,13 +5,12 @@
 use super::{Stage, discover};
 use crate::base::problem::Problem;
 use crate::plan::step::{Step, StepKind};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 /// An `EXPORT_CONFIG_DIR` with steps in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportTree {
     /// What is run of it, as if it were a stage after the one that is exported.
     pub stage: Stage,

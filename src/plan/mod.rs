@@ -10,22 +10,21 @@ mod suffix;
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::plan::step::{Step, StepKind};
-use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::PathBuf;
 
 pub use export_tree::ExportTree;
 
 /// The whole build before it starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// In the order in which they are built.
     pub stages: Vec<Stage>,
     /// Steps that are run for each image before it is made, if the tree has some.
     pub export_tree: Option<ExportTree>,
 }
 
 /// One stage directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
     /// Last component of `dir`.
     pub name: String,
@@ -33,24 +32,27 @@ pub struct Stage {
     pub dir: PathBuf,
     /// The stage has a `SKIP` file: no step of it runs (`prerun` included).
     pub skip: bool,
+    /// `prerun.sh`, if there is one.
     pub prerun: Option<Step>,
+    /// In byte order of their names.
     pub sub_stages: Vec<SubStage>,
     /// Present when the stage has `EXPORT_IMAGE` and no `SKIP_IMAGES`.
     pub export: Option<Export>,
 }
 
 /// One sub-directory of a stage. Those with a `SKIP` file are not listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubStage {
     /// Last component of `dir`.
     pub name: String,
     /// Absolute.
     pub dir: PathBuf,
+    /// In the order in which they run.
     pub steps: Vec<Step>,
 }
 
 /// What `EXPORT_IMAGE` says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Export {
     /// `IMG_SUFFIX`, e.g. `-lite`; may be empty.
     pub suffix: String,
@@ -80,42 +82,5 @@ impl Plan {
     /// Whether any step is a quilt series.
     pub fn has_patches(&self) -> bool {
         self.steps().any(|step| step.kind == StepKind::Patches)
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stages
-            .iter()
-            .try_for_each(|stage| write!(f, "{stage}"))?;
-        match &self.export_tree {
-            Some(tree) => write!(f, "for each image: {}", tree.stage),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let skip = if self.skip {
-            " (SKIP: no step of it runs)"
-        } else {
-            ""
-        };
-        writeln!(f, "{}{skip}", self.name)?;
-        if self.prerun.is_some() {
-            writeln!(f, "  prerun.sh")?;
-        }
-        for sub in &self.sub_stages {
-            writeln!(f, "  {}", sub.name)?;
-            for step in &sub.steps {
-                let name = step.path.file_name().unwrap_or_default().to_string_lossy();
-                writeln!(f, "    {name}")?;
-            }
-        }
-        match &self.export {
-            Some(export) if !self.skip => writeln!(f, "  -> image {:?}", export.suffix),
-            _ => Ok(()),
-        }
     }
 }

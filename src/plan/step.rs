@@ -1,10 +1,9 @@
 //! One step of a sub-stage: a file whose name says what is done with it.
 
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What a step's file is, decided once from its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a step's file is, decided once from its name. Steps of one number run in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StepKind {
     /// `prerun.sh` of a stage: host script.
     Prerun,
@@ -25,8 +24,9 @@ pub enum StepKind {
 }
 
 /// A file or directory of a stage tree that is to be carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// What is done with it.
     pub kind: StepKind,
     /// The step's file (for patches: directory), absolute.
     pub path: PathBuf,
@@ -55,9 +55,19 @@ pub enum StepName {
     /// No number: not a step.
     Data,
     /// `NN-SUFFIX`.
-    Step { number: u8, kind: StepKind },
+    Step {
+        /// 0 to 99.
+        number: u8,
+        /// What SUFFIX stands for.
+        kind: StepKind,
+    },
     /// Begins with a number, but is no step's name.
-    Wrong { what: String, remedy: String },
+    Wrong {
+        /// What is wrong with it.
+        what: String,
+        /// What to do about it.
+        remedy: String,
+    },
 }
 
 impl StepName {

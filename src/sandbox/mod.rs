@@ -13,6 +13,7 @@ pub mod isolate;
 pub mod mounts;
 pub(crate) mod overlay;
 pub mod rootfs;
+pub mod stand_ins;
 mod supervise;
 pub mod view;
 
@@ -33,8 +34,8 @@ use view::View;
 pub enum Role {
     /// Outside; the build is over and this is how it ended (a process exit code).
     Supervisor(i32),
-    /// Inside, root of a fresh set of namespaces.
-    Builder,
+    /// Inside, root of a fresh set of namespaces, with these ids.
+    Builder(Ids),
 }
 
 /// What the terminal's keys do while the build runs.
@@ -91,7 +92,7 @@ pub fn enter(wall: &Wall, note: &mut dyn FnMut(&str)) -> Result<Role> {
         }
         ForkResult::Child => {
             drop((ready_rx, go_tx));
-            keeper(ready_tx, go_rx, wall, mapped)
+            keeper(ready_tx, go_rx, wall, (ids, mapped))
         }
     }
 }
@@ -189,7 +190,7 @@ fn keeper(
     mut ready: File,
     mut go: File,
     wall: &Wall,
-    mapped: BTreeMap<PathBuf, Tree>,
+    owners: (Ids, BTreeMap<PathBuf, Tree>),
 ) -> Result<Role> {
     die_with_parent()?;
     if wall.terminal == Terminal::Detached {
@@ -224,8 +225,8 @@ fn keeper(
         ForkResult::Child => {
             die_with_parent()?;
             supervise::restore_signals().context("restoring signals")?;
-            furnish(wall, mapped)?;
-            Ok(Role::Builder)
+            furnish(wall, owners.1)?;
+            Ok(Role::Builder(owners.0))
         }
     }
 }

@@ -3,19 +3,20 @@
 //!
 //! All of it is mounts in the command's own namespace, placed by descriptors that were resolved
 //! inside the root. What must have a name in the tree itself (`policy-rc.d`, `resolv.conf`, the
-//! tools' mount point) is in a layer above the image's and beneath the step's own
-//! ([`StandIns`]), so that nothing of it has to be taken back.
+//! tools' mount point) is in a layer of its own beneath the step's ([`super::stand_ins`]), so that
+//! nothing of it has to be taken back.
 
 use super::mounts::{Tree, pivot_to, point, point_inside, tmpfs};
+use super::stand_ins::stand_in;
 use super::view::make_dev;
+use crate::base::inside::{Entry, Kind, Root};
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, mkdirat};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,6 @@ pub const EMULATOR_VAR: &str = "WESTWORK_GEN_EMULATOR";
 const ARCHIVES: &str = "var/cache/apt/archives";
 /// invoke-rc.d(8): 101 forbids every action.
 pub(crate) const POLICY: &str = "#!/bin/sh\nexit 101\n";
-pub(crate) const POLICY_PATH: &str = "usr/sbin/policy-rc.d";
 
 /// What the program adds to a root file system while a command runs in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Furniture {
     pub apt_conf: Option<String>,
     /// /tmp and /run of the root are the stage's, mounted already.
     pub shared: bool,
+    /// What stands in is in a layer beneath the step's own: see [`crate::sandbox::stand_ins`].
+    pub stand_ins: bool,
 }
 
 /// The directory below which a root's furniture is put together.
@@ -103,7 +105,9 @@ impl Furniture {
             archives.attach(&at)?;
         }
         let private = self.private_files(&made("private")?, script, locked, resolver.as_deref())?;
-        stand_in(&root, &private)?;
+        if !self.stand_ins {
+            stand_in(&root)?;
+        }
         if resolver.is_some() {
             resolver_in_run(&root, &run, &private.join("resolv.conf"))?;
         }
@@ -171,57 +175,6 @@ fn directory(root: &OwnedFd, name: &str) -> Result<OwnedFd> {
     Ok(found)
 }
 
-/// Where no layer of stand-ins is beneath the step (a bootstrap in progress, a shell): the files
-/// are bound over the image's own, or made; [`forget_stand_ins`] removes these from the layer.
-fn stand_in(root: &OwnedFd, private: &Path) -> Result<()> {
-    for (name, dir, from) in [
-        (POLICY_PATH, "usr/sbin", "policy-rc.d"),
-        ("etc/resolv.conf", "etc", "resolv.conf"),
-    ] {
-        let Some(dir) = point_inside(root, dir)? else {
-            continue;
-        };
-        let last = name.rsplit('/').next().unwrap_or(name);
-        let text = fs::read(private.join(from)).context("reading a stand-in")?;
-        if text.is_empty() {
-            continue;
-        }
-        let how = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        match openat(&dir, last, how, Mode::empty()) {
-            Ok(found) => {
-                let is_file = nix::sys::stat::fstat(&found)
-                    .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG);
-                let same = is_file && {
-                    let mut now = Vec::new();
-                    let mut file = std::io::Read::take(File::from(found), 1 << 16);
-                    std::io::Read::read_to_end(&mut file, &mut now).is_ok() && now == text
-                };
-                if is_file && !same {
-                    let at = point_inside(&dir, last)?.context("opening a stand-in's place")?;
-                    Tree::of(&private.join(from))?.attach(&at)?;
-                }
-            }
-            Err(Errno::ENOENT) => {
-                let how = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-                let mode = if from == "policy-rc.d" { 0o755 } else { 0o644 };
-                let file = openat(
-                    &dir,
-                    last,
-                    how | OFlag::O_CLOEXEC,
-                    Mode::from_bits_truncate(mode),
-                )
-                .with_context(|| format!("making {name}"))?;
-                File::from(file)
-                    .write_all(&text)
-                    .with_context(|| format!("writing {name}"))?;
-            }
-            // A link, a FIFO, whatever: it is the image's affair.
-            Err(_) => {}
-        }
-    }
-    Ok(())
-}
-
 /// Where /etc/resolv.conf is a link into /run, as resolvers make it, its target is shown.
 fn resolver_in_run(root: &OwnedFd, run: &OwnedFd, text: &Path) -> Result<()> {
     let Some(etc) = point_inside(root, "etc")? else {
@@ -248,16 +201,11 @@ fn resolver_in_run(root: &OwnedFd, run: &OwnedFd, text: &Path) -> Result<()> {
     let name = name.to_str().context("a name that is not UTF-8")?;
     let how = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     // An empty file only: what it shows is mounted over it.
-    if openat(
-        &dir,
-        name,
-        how | OFlag::O_CLOEXEC,
-        Mode::from_bits_truncate(0o644),
-    )
-    .is_ok()
-        && let Some(at) = point_inside(&dir, name)?
-    {
-        Tree::of(text)?.attach(&at)?;
+    let mode = Mode::from_bits_truncate(0o644);
+    if openat(&dir, name, how | OFlag::O_CLOEXEC, mode).is_ok() {
+        if let Some(at) = point_inside(&dir, name)? {
+            Tree::of(text)?.attach(&at)?;
+        }
     }
     Ok(())
 }
@@ -265,6 +213,24 @@ fn resolver_in_run(root: &OwnedFd, run: &OwnedFd, text: &Path) -> Result<()> {
 /// The locked packages as a line of apt sources.
 pub(crate) fn locked_source(suite: &str) -> String {
     format!("deb [trusted=yes] copy:/{LOCKED_DIR} {suite} main")
+}
+
+/// The bootstrap tool copies the build host's resolver configuration.
+pub(crate) fn forget_resolver(root: &Root) -> Result<()> {
+    const LONGEST: u64 = 1 << 20;
+    let Ok(host) = fs::read("/etc/resolv.conf") else {
+        return Ok(());
+    };
+    // A link is the tree's own.
+    let is_file = |entry: &Entry| entry.name == "resolv.conf" && entry.kind == Kind::File;
+    if !root.entries("etc")?.iter().any(is_file) {
+        return Ok(());
+    }
+    let found = root.read("etc/resolv.conf", LONGEST);
+    if found.is_ok_and(|found| found.as_ref() == Some(&host)) {
+        root.remove("etc/resolv.conf")?;
+    }
+    Ok(())
 }
 
 /// `/etc/../run/x` as `/run/x`, without looking at the file system.
@@ -282,57 +248,9 @@ fn normalise(path: &Path) -> PathBuf {
     normal
 }
 
-/// Removes from the changes of a step that had no layer of stand-ins what stood in: files that
-/// are byte for byte the program's, and the tools' empty mount point. `changes` is the layer's
-/// root file system; links in it are not followed.
-///
-/// # Errors
-/// When a file cannot be removed.
-pub fn forget_stand_ins(changes: &Path) -> Result<()> {
-    let Ok(root) = point(changes) else {
-        return Ok(());
-    };
-    let resolver = fs::read("/etc/resolv.conf").unwrap_or_default();
-    for (name, text) in [
-        (POLICY_PATH, POLICY.as_bytes()),
-        ("etc/resolv.conf", &resolver),
-    ] {
-        let (dir, last) = name.rsplit_once('/').unwrap_or(("", name));
-        let Some(dir) = point_inside(&root, dir)? else {
-            continue;
-        };
-        let how = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let Ok(file) = openat(&dir, last, how, Mode::empty()) else {
-            continue;
-        };
-        let mut found = Vec::new();
-        let mut file = std::io::Read::take(File::from(file), 1 << 16);
-        if std::io::Read::read_to_end(&mut file, &mut found).is_ok() && found == text {
-            nix::unistd::unlinkat(&dir, last, nix::unistd::UnlinkatFlags::NoRemoveDir)
-                .with_context(|| format!("removing {name}"))?;
-        }
-    }
-    // Not empty: then it is the image's own.
-    let _ = nix::unistd::unlinkat(&root, TOOLS_DIR, nix::unistd::UnlinkatFlags::RemoveDir);
-    Ok(())
-}
-
-/// The bootstrap tool copies the build host's resolver configuration.
-pub(crate) fn forget_resolver(rootfs: &Path) -> Result<()> {
-    let path = rootfs.join("etc/resolv.conf");
-    let is_hosts = path.is_file()
-        && !path.is_symlink()
-        && fs::read(&path).ok() == fs::read("/etc/resolv.conf").ok();
-    if is_hosts {
-        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
 
     #[test]
     fn links_out_of_etc_are_followed_by_name() {
@@ -340,26 +258,5 @@ mod tests {
             normalise(Path::new("/etc/../run/systemd/resolve/stub-resolv.conf")),
             Path::new("/run/systemd/resolve/stub-resolv.conf")
         );
-    }
-
-    #[test]
-    fn only_what_is_the_programs_own_is_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        let outside = dir.path().join("outside");
-        fs::write(&outside, POLICY).unwrap();
-        let root = dir.path().join("root");
-        fs::create_dir_all(root.join("usr/sbin")).unwrap();
-        let policy = root.join(POLICY_PATH);
-        symlink(&outside, &policy).unwrap();
-        forget_stand_ins(&root).unwrap();
-        assert!(policy.is_symlink() && outside.exists());
-        fs::remove_file(&policy).unwrap();
-        fs::write(&policy, "#!/bin/sh\nexit 0\n").unwrap();
-        forget_stand_ins(&root).unwrap();
-        assert!(policy.exists());
-        fs::write(&policy, POLICY).unwrap();
-        fs::create_dir(root.join(TOOLS_DIR)).unwrap();
-        forget_stand_ins(&root).unwrap();
-        assert!(!policy.exists() && !root.join(TOOLS_DIR).exists());
     }
 }

@@ -3,6 +3,7 @@
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::archives_hook;
 use crate::base::command::Command;
+use crate::base::inside::Root;
 use crate::base::tool::Tool;
 use crate::config::{Bootstrap, proxy};
 use crate::layers::context::Context;
@@ -81,7 +82,7 @@ pub fn bootstrap(request: &Request, told: &Context) -> Result<()> {
             .with_context(|| format!("setting the mode of {}", name.display()))?;
     }
     // A layer may be taken to other machines. Commands in the root get a stand-in.
-    forget_resolver(&dir)?;
+    forget_resolver(&Root::open(&dir)?)?;
     if let Some(key) = &key {
         key.install(&dir)?;
     }

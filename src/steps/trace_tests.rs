@@ -126,7 +126,10 @@ fn functions_and_other_files_are_told() {
     let twice = "f() {\n\tfalse\n}\ng() {\n\tf\n\tfalse\n}\ntrue\ng";
     assert_eq!(place(twice), "00-run.sh:6: f: false ended with 1");
     let once = "f() {\n\ttrue\n\tgrep -q x </dev/null\n}\nf";
-    assert_eq!(place(once), "00-run.sh:4: grep -q x < /dev/null ended with 1");
+    assert_eq!(
+        place(once),
+        "00-run.sh:4: grep -q x < /dev/null ended with 1"
+    );
     assert_eq!(
         place("true\n. ./common.sh"),
         "./common.sh:5: ls /no/such/file 2> /dev/null ended with 2"

@@ -1,9 +1,7 @@
 //! The stage contract, and what must never get into an image.
 
-use crate::common::{Tree, both, target};
+use crate::common::{self, Tree, both, target};
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 /// A tree with a step of every kind, and a last step that looks at what they did.
@@ -141,49 +139,12 @@ fn debootstrap_makes_the_same_start() {
     tree.build(&["--set", "BOOTSTRAP=debootstrap"]);
 }
 
-/// Passes requests on; the address in use is what the image is searched for.
-fn proxy() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            std::thread::spawn(move || relay(client));
-        }
-    });
-    port
-}
-
-fn relay(mut client: TcpStream) -> Option<()> {
-    let mut request = Vec::new();
-    let mut byte = [0];
-    while !request.ends_with(b"\r\n\r\n") {
-        client.read_exact(&mut byte).ok()?;
-        request.push(byte[0]);
-    }
-    let text = String::from_utf8(request).ok()?;
-    let host = text.split("://").nth(1)?.split('/').next()?.to_owned();
-    let path = text.split(&host).nth(1)?.split(' ').next()?.to_owned();
-    let address = if host.contains(':') {
-        host.clone()
-    } else {
-        format!("{host}:80")
-    };
-    let mut server = TcpStream::connect(address).ok()?;
-    write!(
-        server,
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    std::io::copy(&mut server, &mut client).ok()?;
-    Some(())
-}
-
 #[test]
 fn the_proxy_is_used_and_leaves_no_trace() {
     let tree = Tree::new("arm64").with_bootstrap();
     tree.file("stages/stage0/00-a/00-run-chroot.sh", "apt-get update\n");
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let address = format!("127.0.0.1:{}", proxy());
+    let address = format!("127.0.0.1:{}", common::proxy());
     let set = |key: &str, value: &str| format!("{key}={value}");
     tree.build(&[
         "--emulate",

@@ -54,7 +54,7 @@ fn sums(tree: &Tree) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Numbers that are different every time; the first is printed, to have them again.
+/// Numbers that are different every time; the first is printed, for whoever looks into a failure.
 struct Dice(u64);
 
 impl Dice {
@@ -128,10 +128,10 @@ fn nothing_is_left(processes: &[Process], before: &[String]) {
 }
 
 /// A file system of its own for the work directory, gone with the guard.
-struct SmallDisk<'a>(&'a Path);
+pub(crate) struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path, size: &str) -> Self {
+    pub(crate) fn mount(at: &'a Path, size: &str) -> Self {
         fs::create_dir_all(at).unwrap();
         let done = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "small"])

@@ -4,6 +4,7 @@ mod attributes;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
+mod damaged;
 mod dispatch;
 mod failing;
 mod fixture;
@@ -13,6 +14,8 @@ mod locked;
 mod need;
 mod ordinary;
 mod pigen;
+mod poisoned;
 mod proof;
 mod shared;
 mod user;
+mod wall;

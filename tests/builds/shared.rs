@@ -1,10 +1,12 @@
 //! A cache that several machines share.
 
 use crate::common::{PROGRAM, Tree, both};
+use crate::killed::SmallDisk;
 use crate::locked::{image, tree};
+use crate::need::{self, need};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 /// Another machine: empty work, deploy and package directories for the same tree.
 fn elsewhere(tree: &Tree, name: &str, args: &[&str]) -> (Output, PathBuf) {
@@ -121,11 +123,69 @@ fn a_step_is_built_once_for_many_machines() {
 }
 
 #[test]
+fn a_full_disk_and_a_layer_that_leads_elsewhere_end_no_build_and_get_into_none() {
+    need!(need::root());
+    let tree = tree("arm64");
+    let shared = tree.dir.join("shared");
+    let to = shared.to_str().unwrap();
+    let (output, deploy) = elsewhere(&tree, "first", &["--cache-to", to]);
+    assert!(output.status.success(), "{}", both(&output));
+    let first = image(&deploy);
+
+    // A base system has more files than tar's complaints have room in a pipe.
+    let small = tree.dir.join("second-work");
+    let disk = SmallDisk::mount(&small, "60M");
+    let output = Command::new("timeout")
+        .args(["--kill-after=10", "300", PROGRAM, "build"])
+        .args(["--cache-from", to, "--set", "MIN_FREE=0"])
+        .current_dir(&tree.dir)
+        .env("WORK_DIR", &small)
+        .env("DEPLOY_DIR", tree.dir.join("second-deploy"))
+        .env("CACHE_DIR", tree.dir.join("first-cache"))
+        .output()
+        .unwrap();
+    let said = both(&output);
+    // There is no room for the step itself either.
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(!said.contains("damaged or incomplete"), "{said}");
+    drop(disk);
+
+    // The bootstrap's layer with a link in place of its directory.
+    let archive = archive_of(&tree, &shared, "stage0/prerun.sh");
+    let scratch = tree.dir.join("scratch");
+    let sh = |script: &str| {
+        let done = Command::new("bash").args(["-ec", script]).status().unwrap();
+        assert!(done.success(), "{script}");
+    };
+    fs::create_dir(&scratch).unwrap();
+    let (scratch, archive) = (scratch.display(), archive.display());
+    sh(&format!(
+        "cd '{scratch}'; tar --zstd -xf '{archive}' layer.json; mkdir secret; echo x >secret/x; \
+         ln -s '{scratch}/secret' upper; tar --zstd -cf new layer.json upper; \
+         set -- $(sha256sum new); cp new '{to}'/blobs/$1; \
+         key=$(grep '\"key\"' layer.json | cut -d '\"' -f 4); \
+         echo $1 $(stat -c %s new) >'{to}'/layers/$key"
+    ));
+    let (output, deploy) = elsewhere(&tree, "third", &["--cache-from", to]);
+    let said = both(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(
+        said.matches("is damaged or incomplete").count(),
+        1,
+        "{said}"
+    );
+    assert_eq!(image(&deploy), first);
+}
+
+#[test]
 fn an_unknown_kind_of_cache_is_refused() {
     let tree = Tree::new("arm64");
     tree.file("config", "IMG_NAME=Test\n");
     let said = both(&tree.run(&["check", "--set", "CACHE_FROM=ftp://x/y"]));
     assert!(said.contains("\"ftp\" is no kind of cache"), "{said}");
+    let said = both(&tree.run(&["check", "--set", "CACHE_FROM=http://192.0.2.1/c"]));
+    assert!(said.contains("insecure+http://192.0.2.1/c"), "{said}");
 }
 
 /// An S3 server of its own, on loopback; ends when dropped.

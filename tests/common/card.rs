@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Arch, Compression, Disk, Distro};
 use westwork_gen::export::{ExportRequest, export};
@@ -120,7 +121,7 @@ pub(crate) fn image(root: &Path, dir: &Path, name: &str) -> PathBuf {
     let out = dir.join(format!("deploy-{name}"));
     let scratch = tempfile::tempdir_in(dir).unwrap();
     let request = ExportRequest {
-        rootfs: root,
+        rootfs: &Root::open(root).unwrap(),
         scratch: scratch.path(),
         deploy_dir: &out,
         name: name.into(),

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses its share of it")]
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -224,4 +226,53 @@ pub(crate) fn processes_of(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// A proxy that passes requests on; returns its port on this machine.
+pub(crate) fn proxy() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || relay(client));
+        }
+    });
+    port
+}
+
+fn relay(mut client: TcpStream) -> Option<()> {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        client.read_exact(&mut byte).ok()?;
+        request.push(byte[0]);
+    }
+    let text = String::from_utf8(request).ok()?;
+    let host = text.split("://").nth(1)?.split('/').next()?.to_owned();
+    let path = text.split(&host).nth(1)?.split(' ').next()?.to_owned();
+    let address = if host.contains(':') {
+        host.clone()
+    } else {
+        format!("{host}:80")
+    };
+    let mut server = TcpStream::connect(address).ok()?;
+    write!(
+        server,
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    std::io::copy(&mut server, &mut client).ok()?;
+    Some(())
+}
+
+/// Where the root file system begins behind a boot partition of 64 MiB.
+pub(crate) const ROOT: u64 = (4 + 64) << 20;
+
+/// `debugfs REQUEST` on the root file system at `offset` bytes of `image`.
+pub(crate) fn debugfs(image: &Path, offset: u64, request: &str) -> String {
+    let place = format!("{}?offset={offset}", image.display());
+    let output = Command::new("debugfs")
+        .args(["-R", request, &place])
+        .output();
+    both(&output.unwrap())
 }

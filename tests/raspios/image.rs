@@ -147,8 +147,10 @@ fn armhf_packages() -> Vec<PathBuf> {
         .flatten()
         .flatten()
     {
-        if entry.path().extension().is_some_and(|end| end == "deb") {
-            let _ = fs::hard_link(entry.path(), archives.join(entry.file_name()));
+        // NAME.deb.SHA256
+        let name = entry.path().file_stem().unwrap().to_owned();
+        if name.to_string_lossy().ends_with(".deb") {
+            let _ = fs::hard_link(entry.path(), archives.join(name));
         }
     }
     let source = format!(

@@ -16,7 +16,7 @@ fn packages(cache: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| {
             let name = path.file_name().unwrap().to_string_lossy();
-            name.ends_with(".deb")
+            name.contains(".deb.")
                 && ["nginx", "postfix", "dovecot"]
                     .iter()
                     .any(|service| name.starts_with(service))

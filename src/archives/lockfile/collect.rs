@@ -3,10 +3,19 @@
 use super::Package;
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::File;
+use crate::base::dpkg;
+use crate::base::inside::Root;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+/// Where apt keeps the package indexes.
+const LISTS: &str = "var/lib/apt/lists";
+
+/// Longest log of dpkg and list of sources that are read, bytes.
+const LONGEST_LOG: u64 = 64 << 20;
+const LONGEST_SOURCES: u64 = 1 << 20;
 
 /// Name, version and architecture of a package.
 pub(crate) type Id = (String, String, String);
@@ -21,21 +30,21 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
 }
 
-/// The packages that ever were in the root file systems at `roots`: those that are there, and
+/// The packages that ever were in the root file systems `roots`: those that are there, and
 /// those that a step took out again. Checksums are those of the files in the pool.
 ///
 /// # Errors
 /// When a package did not come from the pool, or no package index of any root lists it.
 pub fn packages(
-    roots: &[PathBuf],
+    roots: &[Root],
     pool: &BTreeMap<String, Vec<File>>,
     mirrors: &Mirrors,
 ) -> Result<Vec<Package>> {
     let mut known_to_indexes = BTreeMap::new();
     let mut ids = BTreeSet::new();
-    for rootfs in roots {
-        known_to_indexes.extend(listed(rootfs, mirrors)?);
-        ids.extend(installed(rootfs)?);
+    for root in roots {
+        known_to_indexes.extend(listed(root, mirrors)?);
+        ids.extend(installed(root)?);
     }
     let mut packages = Vec::new();
     for (name, version, architecture) in ids {
@@ -83,15 +92,14 @@ pub fn packages(
     Ok(packages)
 }
 
-/// The packages whose files are in `debs`, with what the indexes of the root file system at
-/// `rootfs` say of them.
+/// The packages whose files are in `debs`, with what the indexes of `root` say of them.
 pub(crate) fn files(
     debs: &Path,
-    rootfs: &Path,
+    root: &Root,
     pool: &BTreeMap<String, Vec<File>>,
     mirrors: &Mirrors,
 ) -> Result<Vec<Package>> {
-    let listed = listed(rootfs, mirrors)?;
+    let listed = listed(root, mirrors)?;
     let mut packages = Vec::new();
     for entry in fs::read_dir(debs).with_context(|| format!("reading {}", debs.display()))? {
         let name = entry
@@ -133,23 +141,19 @@ pub(crate) fn id_of(file: &str) -> Option<Id> {
 }
 
 /// Every package that dpkg's database or its log knows to have been installed.
-fn installed(rootfs: &Path) -> Result<BTreeSet<Id>> {
-    let status = rootfs.join("var/lib/dpkg/status");
-    let text =
-        fs::read_to_string(&status).with_context(|| format!("reading {}", status.display()))?;
-    let mut found = BTreeSet::new();
-    for stanza in stanzas(&text) {
-        let field = |name: &str| stanza.get(name).map(|value| (*value).to_owned());
-        if field("Status").is_some_and(|status| status.ends_with(" installed")) {
-            if let (Some(name), Some(version), Some(architecture)) =
-                (field("Package"), field("Version"), field("Architecture"))
-            {
-                found.insert((name, version, architecture));
-            }
-        }
-    }
+fn installed(root: &Root) -> Result<BTreeSet<Id>> {
+    let text = root
+        .read_text(dpkg::STATUS, dpkg::LONGEST)?
+        .context("finding dpkg's database in the root file system")?;
+    let owned = |(name, version, architecture): (&str, &str, &str)| {
+        (name.to_owned(), version.to_owned(), architecture.to_owned())
+    };
+    let ids = dpkg::installed(&text).filter_map(|package| package.id());
+    let mut found: BTreeSet<Id> = ids.map(owned).collect();
     // Not every root has one.
-    let log = fs::read_to_string(rootfs.join("var/log/dpkg.log")).unwrap_or_default();
+    let log = root
+        .read_text("var/log/dpkg.log", LONGEST_LOG)?
+        .unwrap_or_default();
     for line in log.lines() {
         // dpkg(1): date time action name:arch old new. What a bootstrap installed is not in the
         // log, but its removal is.
@@ -160,26 +164,18 @@ fn installed(rootfs: &Path) -> Result<BTreeSet<Id>> {
             _ => continue,
         };
         if let Some((name, architecture)) = package.rsplit_once(':') {
-            found.insert((
-                name.to_owned(),
-                (*version).to_owned(),
-                architecture.to_owned(),
-            ));
+            found.insert(owned((name, version, architecture)));
         }
     }
     Ok(found)
 }
 
 /// What the package indexes in the root say.
-pub(crate) fn listed(rootfs: &Path, mirrors: &Mirrors) -> Result<BTreeMap<Id, Listed>> {
-    let sources = sources(rootfs, mirrors);
-    let dir = rootfs.join("var/lib/apt/lists");
+pub(crate) fn listed(root: &Root, mirrors: &Mirrors) -> Result<BTreeMap<Id, Listed>> {
+    let sources = sources(root, mirrors)?;
     let mut listed = BTreeMap::new();
-    for entry in fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))? {
-        let path = entry
-            .with_context(|| format!("reading {}", dir.display()))?
-            .path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for entry in root.entries(LISTS)? {
+        let name = entry.name.to_string_lossy();
         let Some((base, _)) = name
             .split_once("_dists_")
             .filter(|_| name.ends_with("_Packages"))
@@ -187,10 +183,10 @@ pub(crate) fn listed(rootfs: &Path, mirrors: &Mirrors) -> Result<BTreeMap<Id, Li
             continue;
         };
         let source = sources.get(base).cloned().unwrap_or_default();
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        for stanza in stanzas(&text) {
-            let field = |name: &str| stanza.get(name).map_or("", |value| value).to_owned();
+        let path = Path::new(LISTS).join(&entry.name);
+        let text = root.read_text(path, dpkg::LONGEST)?.unwrap_or_default();
+        for package in dpkg::paragraphs(&text) {
+            let field = |name: &str| package.field(name).unwrap_or_default().to_owned();
             let id = (field("Package"), field("Version"), field("Architecture"));
             listed.insert(
                 id,
@@ -208,15 +204,17 @@ pub(crate) fn listed(rootfs: &Path, mirrors: &Mirrors) -> Result<BTreeMap<Id, Li
 }
 
 /// Archives by the name that apt gives their lists: address, or `mirror` and `security`.
-fn sources(rootfs: &Path, mirrors: &Mirrors) -> BTreeMap<String, String> {
+fn sources(root: &Root, mirrors: &Mirrors) -> Result<BTreeMap<String, String>> {
     let mut sources = BTreeMap::new();
-    let dir = rootfs.join("etc/apt/sources.list.d");
-    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    let dir = Path::new("etc/apt/sources.list.d");
+    let files = root.entries(dir)?.into_iter();
     let files = files
-        .map(|entry| entry.path())
-        .chain([rootfs.join("etc/apt/sources.list")]);
+        .map(|entry| dir.join(entry.name))
+        .chain(["etc/apt/sources.list".into()]);
     for file in files {
-        let text = fs::read_to_string(file).unwrap_or_default();
+        // What apt cannot read either counts for nothing here.
+        let text = root.read_text(&file, LONGEST_SOURCES);
+        let text = text.ok().flatten().unwrap_or_default();
         for word in text.split_whitespace().filter(|word| word.contains("://")) {
             let address = word.trim_end_matches('/');
             sources.insert(list_name(address), address.to_owned());
@@ -225,7 +223,7 @@ fn sources(rootfs: &Path, mirrors: &Mirrors) -> BTreeMap<String, String> {
     for (alias, address) in [("security", &mirrors.security), ("mirror", &mirrors.build)] {
         sources.insert(list_name(address), alias.to_owned());
     }
-    sources
+    Ok(sources)
 }
 
 /// The beginning of a list's file name for an archive's address (apt's `URItoFileName`).
@@ -235,27 +233,6 @@ fn list_name(address: &str) -> String {
     path.trim_end_matches('/')
         .replace('_', "%5f")
         .replace('/', "_")
-}
-
-/// The one-line fields of each stanza of a control file.
-fn stanzas(text: &str) -> impl Iterator<Item = BTreeMap<&str, &str>> {
-    const WANTED: [&str; 8] = [
-        "Package",
-        "Version",
-        "Architecture",
-        "Status",
-        "Filename",
-        "Priority",
-        "SHA256",
-        "Size",
-    ];
-    text.split("\n\n").map(|stanza| {
-        stanza
-            .lines()
-            .filter_map(|line| line.split_once(": "))
-            .filter(|(name, _)| WANTED.contains(name))
-            .collect()
-    })
 }
 
 #[cfg(test)]
@@ -301,7 +278,7 @@ mod tests {
             ("a_1%3a2_all.deb".to_owned(), known("11", 3)),
             ("gone_1_arm64.deb".to_owned(), known("22", 4)),
         ]);
-        let roots = [root.path().to_owned()];
+        let roots = [Root::open(root.path()).unwrap()];
         let found = packages(&roots, &pool, &mirrors).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(

@@ -46,6 +46,7 @@ const HEADER: &str = "# Every package of the image, written by westwork-gen. Kee
 #[serde(deny_unknown_fields)]
 pub struct LockFile {
     version: u32,
+    /// The root file systems whose packages are locked.
     #[serde(default, rename = "root")]
     pub roots: Vec<Root>,
 }
@@ -54,7 +55,9 @@ pub struct LockFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Use {
+    /// The image itself.
     Image,
+    /// The native tools that make it.
     Tools,
 }
 
@@ -62,17 +65,21 @@ pub enum Use {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Root {
+    /// What it is for.
     #[serde(rename = "use")]
     pub purpose: Use,
     /// `DISTRO`'s word; native tools are always Debian's.
     #[serde(default = "debian")]
     pub distribution: String,
+    /// The release, such as `trixie`.
     pub suite: String,
     /// Debian's name.
     pub architecture: String,
     /// [`State::id`] and [`State::date`].
     pub archive: String,
+    /// Seconds since 1970.
     pub date: i64,
+    /// Sorted by name, version and architecture.
     pub packages: Vec<Package>,
 }
 
@@ -83,9 +90,13 @@ fn debian() -> String {
 /// What tells the roots of a lock file apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Which<'a> {
+    /// See [`Root::suite`].
     pub suite: &'a str,
+    /// See [`Root::distribution`].
     pub distribution: &'a str,
+    /// See [`Root::architecture`].
     pub architecture: &'a str,
+    /// See [`Root::purpose`].
     pub purpose: Use,
 }
 

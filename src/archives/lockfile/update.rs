@@ -6,6 +6,7 @@ use crate::archives::host_apt::{Apt, KEY_PLACES, keys_in, machine_keys};
 use crate::archives::keyring::Signed;
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
+use crate::base::inside;
 use crate::base::tool::Tool;
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
@@ -143,7 +144,7 @@ fn resolve(
         Tool::AptGet,
         &["update".to_owned(), "--error-on=any".to_owned()],
     )?;
-    let listed = listed(dir.path(), mirrors)?;
+    let listed = listed(&inside::Root::open(dir.path())?, mirrors)?;
     if listed.is_empty() {
         bail!("apt brought no package index from {}", mirrors.build);
     }

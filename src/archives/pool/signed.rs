@@ -9,17 +9,15 @@
 
 use crate::archives::host_apt::{Apt, KEY_PLACES, keys_in, machine_keys};
 use crate::archives::keyring;
+use crate::base::inside::{Dir, Kind, Root};
 use crate::base::tool::Tool;
 use crate::config::Config;
 use anyhow::{Context, Result};
-use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{SFlag, fstatat};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where apt keeps its indexes.
@@ -270,35 +268,29 @@ fn sums(release: &str) -> HashMap<&str, &str> {
 /// apt's lists in a root file system: only ordinary files, and only those that are inside of it,
 /// whatever links the tree has made.
 struct Lists {
-    dir: OwnedFd,
+    dir: Dir,
     /// With their sizes in bytes.
     files: BTreeMap<String, u64>,
 }
 
 impl Lists {
     fn open(rootfs: &Path) -> Result<Option<Self>> {
-        let root = File::open(rootfs).with_context(|| format!("opening {}", rootfs.display()))?;
-        let how = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        // Before the first step there is no root file system.
+        if !rootfs.is_dir() {
+            return Ok(None);
+        }
         // Whatever is in the way: there are none then.
-        let Ok(dir) = openat2(root.as_fd(), LISTS, how) else {
+        let Ok(Some(dir)) = Root::open(rootfs)?.directory(LISTS) else {
             return Ok(None);
         };
         let mut files = BTreeMap::new();
-        let copy = dir.try_clone().context("reading apt's lists")?;
-        for entry in Dir::from_fd(copy).context("reading apt's lists")? {
-            let entry = entry.context("reading apt's lists")?;
-            let Ok(name) = entry.file_name().to_str() else {
+        for entry in dir.entries().context("reading apt's lists")? {
+            let (Some(name), Kind::File) = (entry.name.to_str(), entry.kind) else {
                 continue;
             };
-            let stat = fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-            let Ok(stat) = stat.context("looking at apt's lists") else {
-                continue;
-            };
-            let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-            let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-            if kind == SFlag::S_IFREG && size <= LARGEST {
+            let size = dir.metadata(&entry.name).map_or(0, |stat| stat.st_size);
+            let size = u64::try_from(size).unwrap_or(u64::MAX);
+            if size <= LARGEST {
                 files.insert(name.to_owned(), size);
             }
         }
@@ -306,13 +298,9 @@ impl Lists {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let file =
-            openat2(self.dir.as_fd(), name, how).with_context(|| format!("opening {name}"))?;
+        let file = self.dir.file(OsStr::new(name));
         let mut bytes = Vec::new();
-        File::from(file)
+        file.with_context(|| format!("opening {name}"))?
             .take(LARGEST)
             .read_to_end(&mut bytes)
             .with_context(|| format!("reading {name}"))?;

@@ -118,17 +118,23 @@ fn a_program_around_another_is_part_of_the_line() {
 fn pipes_do_not_stand_in_each_others_way() {
     let much = "for i in {1..20000}; do echo 0123456789; echo 0123456789 >&2; done";
     let mut text = String::new();
-    let read = bash(much).read_by(|from| Ok(from.read_to_string(&mut text)?));
-    assert_eq!(read.unwrap(), 11 * 20_000);
+    let (end, read) = bash(much)
+        .read_through(|from| from.read_to_string(&mut text))
+        .unwrap();
+    assert_eq!(
+        (read.unwrap(), end.stderr.len()),
+        (11 * 20_000, 11 * 20_000)
+    );
 
     let script = format!("{much}; cat >/dev/null; exit 4");
     let bytes = vec![b'x'; 1 << 20];
-    let error = bash(&script).write_by(|to| Ok(to.write_all(&bytes)?));
-    let said = error.unwrap_err().to_string();
-    assert!(
-        said.contains(" ended with 4: 0123456789"),
-        "{}",
-        &said[..200]
+    let (end, written) = bash(&script)
+        .write_through(|to| to.write_all(&bytes))
+        .unwrap();
+    written.unwrap();
+    assert_eq!(
+        (end.status.code(), end.stderr.len()),
+        (Some(4), 11 * 20_000)
     );
 
     let (mut out, mut err) = (0, 0);
@@ -140,11 +146,15 @@ fn pipes_do_not_stand_in_each_others_way() {
 
 #[test]
 fn a_reader_that_gives_up_does_not_wait() {
-    let error = bash("while :; do echo y; done").read_by(|from| -> anyhow::Result<()> {
-        from.read_exact(&mut [0; 16])?;
-        anyhow::bail!("enough")
-    });
-    assert_eq!(error.unwrap_err().to_string(), "enough");
+    let endless = bash("while :; do echo y; done");
+    let (end, read) = endless
+        .read_through(|from| -> anyhow::Result<()> {
+            from.read_exact(&mut [0; 16])?;
+            anyhow::bail!("enough")
+        })
+        .unwrap();
+    assert_eq!(read.unwrap_err().to_string(), "enough");
+    assert!(!end.status.success());
 }
 
 #[test]

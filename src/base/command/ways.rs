@@ -6,9 +6,9 @@ use super::running::{self, Console};
 use super::{Command, Program, shown};
 use anyhow::{Context, Result, anyhow};
 use std::borrow::Cow;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Output};
 
 impl Command {
     /// Runs to the end; every line of output and errors goes to `sink` as it is printed.
@@ -100,7 +100,7 @@ impl Command {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn output(&self) -> Result<std::process::Output> {
+    pub fn output(&self) -> Result<Output> {
         match self.recorded(Streams::Kept) {
             Some(answer) => Ok(answer.output()),
             None => self.finish(&self.expression()?.stdout_capture().stderr_capture()),
@@ -136,52 +136,54 @@ impl Command {
         Ok(output.with_context(line)?.status)
     }
 
-    /// Runs to the end while `take` reads its standard output.
+    /// Runs to the end while `take` reads its standard output. The result is how the program
+    /// ended, with what it said on standard error, and what `take` says; if that is an error, the
+    /// program is ended, for it may wait for its reader.
     ///
     /// # Errors
-    /// What `take` says, else as [`Command::read`]; of the two the program's own word counts
-    /// more, for it knows better what is wrong.
-    pub fn read_by<T>(&self, take: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+    /// When the program cannot be started.
+    pub fn read_through<T, E>(
+        &self,
+        take: impl FnOnce(&mut dyn Read) -> Result<T, E>,
+    ) -> Result<(Output, Result<T, E>)> {
         if let Some(answer) = self.recorded(Streams::Piped) {
             let taken = take(&mut &answer.stdout[..]);
-            self.ended_saying(answer.status(), &answer.stderr)?;
-            return taken;
+            return Ok((answer.output(), taken));
         }
         let reader = self.expression()?.stderr_capture().reader();
         let reader = reader.with_context(|| self.starting())?;
         let taken = take(&mut &reader);
         if taken.is_err() {
-            // It may wait for a reader for ever.
             reader.kill().context("ending a program")?;
-            return taken;
         }
-        std::io::copy(&mut &reader, &mut std::io::sink()).context("reading a program's output")?;
-        if let Some(output) = reader.try_wait().context("waiting for a program")? {
-            self.ended_saying(output.status, &output.stderr)?;
-        }
-        taken
+        io::copy(&mut &reader, &mut io::sink()).context("reading a program's output")?;
+        let output = reader.try_wait().context("waiting for a program")?;
+        let output = output.with_context(|| format!("{} did not end", self.line()))?;
+        Ok((output.clone(), taken))
     }
 
     /// Runs to the end while `give` writes its standard input; what it prints is thrown away.
+    /// The result is as of [`Command::read_through`].
     ///
     /// # Errors
-    /// As [`Command::read_by`].
-    pub fn write_by<T>(&self, give: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    /// When the program cannot be started.
+    pub fn write_through<T, E>(
+        &self,
+        give: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+    ) -> Result<(Output, Result<T, E>)> {
         if let Some(answer) = self.recorded(Streams::Piped) {
-            let given = give(&mut std::io::sink());
-            self.ended_saying(answer.status(), &answer.stderr)?;
-            return given;
+            return Ok((answer.output(), give(&mut io::sink())));
         }
         let (input, mut to_input) = os_pipe::pipe().context("making a pipe")?;
         let expression = self.bare()?.stdin_file(input);
         let handle = expression.stdout_null().stderr_capture().start();
+        // It holds the other end of the pipe open.
         drop(expression);
         let handle = handle.with_context(|| self.starting())?;
         let given = give(&mut to_input);
         drop(to_input);
         let output = handle.into_output().context("waiting for a program")?;
-        self.ended_saying(output.status, &output.stderr)?;
-        given
+        Ok((output, given))
     }
 
     /// Starts a program that is watched by what it prints; it is ended when the result is
@@ -256,7 +258,7 @@ impl Command {
         )
     }
 
-    fn finish(&self, expression: &duct::Expression) -> Result<std::process::Output> {
+    fn finish(&self, expression: &duct::Expression) -> Result<Output> {
         expression.run().with_context(|| self.starting())
     }
 

@@ -28,7 +28,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(stat: &FileStat) -> Self {
+    /// By what stat(2) says.
+    pub fn of(stat: &FileStat) -> Self {
         match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
             SFlag::S_IFREG => Self::File,
             SFlag::S_IFDIR => Self::Directory,

@@ -52,6 +52,17 @@ impl Root {
         })
     }
 
+    /// As [`Root::open`]; `None` if nothing is at `path`.
+    ///
+    /// # Errors
+    /// As [`Root::open`].
+    pub fn find(path: &Path) -> Result<Option<Self>> {
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            _ => Self::open(path).map(Some),
+        }
+    }
+
     /// The root directory itself.
     pub fn top(&self) -> &Dir {
         &self.dir

@@ -74,7 +74,7 @@ fn what_is_no_file_is_not_opened_and_what_is_long_is_not_read() {
         }
         let fifo = std::ffi::OsStr::new("fifo");
         assert!(root.top().file(fifo).is_err());
-        root.rewrite("fifo", 10, |_| b"x".to_vec()).unwrap();
+        root.rewrite("fifo", 10, |_| Ok(b"x".to_vec())).unwrap();
         let error = root.read("huge", 4096).unwrap_err().to_string();
         assert!(error.contains("more than 4 KiB"), "{error}");
         done.send(()).unwrap();
@@ -94,7 +94,7 @@ fn what_is_written_and_removed_is_inside() {
     symlink(f.outside("made"), f.path("etc/new")).unwrap();
     let root = f.root();
     for path in ["etc/b", "etc/machine", "etc/missing", "no/where"] {
-        root.rewrite(path, 100, |_| b"new".to_vec()).unwrap();
+        root.rewrite(path, 100, |_| Ok(b"new".to_vec())).unwrap();
     }
     assert_eq!(fs::read_to_string(f.path("data/etc/b")).unwrap(), "new");
     assert!(f.path("etc/b").is_symlink());
@@ -118,9 +118,9 @@ fn a_hard_link_to_the_outside_is_cut_and_one_within_stays() {
     f.file("etc/b", "b");
     fs::hard_link(f.path("etc/b"), f.path("c")).unwrap();
     let root = f.root();
-    root.rewrite("etc/a", 100, |old| [old, b"!"].concat())
+    root.rewrite("etc/a", 100, |old| Ok([old, b"!"].concat()))
         .unwrap();
-    root.rewrite("etc/b", 100, |old| [old, b"!"].concat())
+    root.rewrite("etc/b", 100, |old| Ok([old, b"!"].concat()))
         .unwrap();
     assert_eq!(fs::read_to_string(f.path("etc/a")).unwrap(), "outside!");
     assert_eq!(f.path("etc/a").metadata().unwrap().mode() & 0o7777, 0o640);

@@ -33,12 +33,12 @@ impl Root {
     /// the tree, they keep the old contents.
     ///
     /// # Errors
-    /// When it is longer than `limit` bytes, or cannot be read or written.
+    /// When it is longer than `limit` bytes, cannot be read or written, or `change` fails.
     pub fn rewrite(
         &self,
         path: impl AsRef<Path>,
         limit: u64,
-        change: impl FnOnce(&[u8]) -> Vec<u8>,
+        change: impl FnOnce(&[u8]) -> Result<Vec<u8>>,
     ) -> Result<()> {
         let path = path.as_ref();
         let Some((dir, name)) = self.locate(path)? else {
@@ -53,12 +53,12 @@ impl Root {
         let Some(old) = self.read(path, limit)? else {
             return Ok(());
         };
-        let new = change(&old);
+        let new = change(&old).with_context(|| self.doing("reading", path))?;
         if new == old {
             return Ok(());
         }
         let doing = || self.doing("writing", path);
-        if stat.st_nlink > 1 && self.names_of(&stat)? < u64::try_from(stat.st_nlink)? {
+        if self.is_elsewhere(&stat)? {
             let mode = stat.st_mode & 0o7777;
             return put(&dir, &name, &new, mode, Some(&stat)).with_context(doing);
         }
@@ -67,8 +67,15 @@ impl Root {
         File::from(file).write_all(&new).with_context(doing)
     }
 
-    /// How many names of one file are in this tree.
-    fn names_of(&self, of: &FileStat) -> Result<u64> {
+    /// Whether the file has names that are not in this tree.
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the types differ by architecture"
+    )]
+    fn is_elsewhere(&self, of: &FileStat) -> Result<bool> {
+        if of.st_nlink == 1 {
+            return Ok(false);
+        }
         let found = AtomicU64::new(0);
         self.dir.walk(|_, dir, entries| {
             for entry in entries.iter().filter(|entry| entry.kind == Kind::File) {
@@ -79,7 +86,7 @@ impl Root {
             }
             Ok(true)
         })?;
-        Ok(found.into_inner())
+        Ok(found.into_inner() < u64::from(of.st_nlink))
     }
 }
 

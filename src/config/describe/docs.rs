@@ -1,49 +1,34 @@
-//! docs/config.md.
+//! The keys in docs/config.md.
 
 use super::text;
 use crate::config::row::{Group, Kind, Row, Scripts, Secrecy};
 use crate::config::rows;
 
-const BEGINNING: &str = r#"# Settings
+/// Between these lines of docs/config.md the keys stand; all else there is written by hand.
+const BEGIN: &str =
+    "<!-- keys: made of the table in src/config/table by `cargo run --example settings` -->\n";
+const END: &str = "<!-- end of keys -->";
 
-<!-- Made of the table in src/config/table by `cargo run --example settings`; a test compares. -->
+/// `text`, which is docs/config.md, with the keys as the table has them; `None` if the lines
+/// between which they stand are missing.
+pub fn docs(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some([before, BEGIN, &keys(), END, after].concat())
+}
 
-`config` in the directory where the program is started is a bash fragment and is sourced by bash;
-`config.toml` says the same in TOML. `-c FILE` names a file that is read after it, in either form;
-several of them are several images. Precedence: `--set KEY=VALUE`, the environment, the file given
-with `-c`, `config`, default. `config.example` shows every key; `westwork-gen schema` prints a JSON
-Schema of `config.toml` for editors.
-
-A key that is not listed here is an error, unless it is exported (`export FLAVOUR=plain`): then
-scripts of stages find it in their environment.
-
-"#;
-
-const SECRETS: &str = r#"## Secrets
-
-Keys marked "secret" below, and exported names with a word such as PASS, SECRET, TOKEN, PSK, KEY,
-CREDENTIAL or PRIVATE in them, are written nowhere but where a script puts them: not into the log,
-the build record, the output of `why`, or the description of a layer. What a layer was made from
-has a keyed hash in their place. The key of that hash is random, is made by the first build and
-lies in `WORK_DIR` (mode 0600). An address with a user or password before the `@` is treated the
-same way. A layer that depends on such a value, and every layer above it, is not given to a shared
-cache: other machines make their own.
-
-"#;
-
-/// The text of docs/config.md.
-pub fn docs() -> String {
-    let mut all = BEGINNING.to_owned() + SECRETS;
+/// A table a group.
+fn keys() -> String {
+    let mut all = "\n".to_owned();
     for group in Group::ALL {
-        all += &format!("## {}\n\n", group.heading());
+        all += &format!("### {}\n\n", group.heading());
         all += "| key | value | default | meaning |\n|---|---|---|---|\n";
         for row in rows().filter(|row| row.facts.group == group) {
             all += &line(row);
         }
         all += "\n";
     }
-    all.truncate(all.trim_end().len());
-    all + "\n"
+    all
 }
 
 fn line(row: &Row) -> String {

@@ -1,12 +1,15 @@
 //! ext4 file systems: sized from a tree, made by `mke2fs -d`.
 
 use super::layout::{FileSystem, Partition};
+use super::superblock::has_copy;
 use super::tree::{BLOCK, Usage};
 use super::{ext4_canonical, ext4_times, layout};
 use crate::base::command::Program;
+use crate::base::inside::Dir;
 use crate::base::run::{Log, run};
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -95,14 +98,9 @@ fn metadata(blocks: u64, inodes: u64) -> u64 {
     groups * 2 + tables + copies(groups) * descriptors + journal(blocks * BLOCK) / BLOCK + 64
 }
 
-/// Copies of the superblock (`sparse_super`): groups 0, 1 and powers of 3, 5, 7.
+/// Copies of the superblock; the second is counted even where there is no such group.
 fn copies(groups: u64) -> u64 {
-    let power = |of: u64| {
-        std::iter::successors(Some(of), move |n| n.checked_mul(of))
-            .take_while(|n| *n < groups)
-            .count() as u64
-    };
-    2 + power(3) + power(5) + power(7)
+    (0..groups.max(2)).filter(|group| has_copy(*group)).count() as u64
 }
 
 /// Bytes of the journal for a file system of `bytes`; it does not grow later.
@@ -122,57 +120,15 @@ pub(crate) fn make(
     mke2fs: Program,
     image: &Path,
     partition: &Partition,
-    source: &Path,
+    source: &Dir,
     scratch: &Path,
     epoch: i64,
     log: Log<'_>,
 ) -> Result<()> {
-    let FileSystem::Ext4 {
-        uuid,
-        hash_seed,
-        label,
-        inodes,
-    } = &partition.file_system
-    else {
-        bail!("formatting a partition that is not ext4 as ext4");
-    };
     let conf = scratch.join("mke2fs.conf");
     fs::write(&conf, CONF).with_context(|| format!("writing {}", conf.display()))?;
-    // Inode tables stay unwritten, marked so: the kernel clears them in the
-    // background, which is also right on a card where holes were not written.
-    let extended = format!(
-        "offset={},hash_seed={hash_seed},root_owner=0:0,lazy_itable_init=1,\
-         lazy_journal_init=0,nodiscard,resize={LARGEST}",
-        partition.start
-    );
-    let journal = format!("size={}", journal(partition.size) >> 20);
-    let features = format!("none,{FEATURES}");
-    let reserved = RESERVED_PERCENT.to_string();
-    let inodes = inodes.to_string();
-    let blocks = format!("{}", partition.size / BLOCK);
-    let mut args: Vec<std::ffi::OsString> = Vec::new();
-    for arg in [
-        "-q", "-F", "-t", "ext4", "-T", "default", "-b", "4096", "-I", "256", "-g", "32768",
-    ] {
-        args.push(arg.into());
-    }
-    for (flag, value) in [
-        ("-N", inodes.as_str()),
-        ("-m", &reserved),
-        ("-O", &features),
-        ("-E", &extended),
-        ("-J", &journal),
-        ("-U", uuid),
-        ("-L", label),
-        ("-e", "continue"),
-    ] {
-        args.push(flag.into());
-        args.push(value.into());
-    }
-    args.push("-d".into());
-    args.push(source.into());
-    args.push(image.into());
-    args.push(blocks.into());
+    let lent = source.lend()?;
+    let args = arguments(partition, lent.path(), image)?;
     let mut env = vec![
         ("MKE2FS_CONFIG", conf.display().to_string()),
         ("SOURCE_DATE_EPOCH", epoch.to_string()),
@@ -189,8 +145,49 @@ pub(crate) fn make(
     run(mke2fs, &args, &env, log).with_context(|| format!("making the file system of {place}"))?;
     ext4_times::clamp(image, partition.start, epoch)
         .with_context(|| format!("setting the time stamps of {place}"))?;
-    ext4_canonical::settle(image, partition.start, &source.metadata()?)
+    ext4_canonical::settle(image, partition.start, &source.own_metadata()?)
         .with_context(|| format!("putting the file system of {place} in order"))
+}
+
+/// What mke2fs is told: everything, so that no default decides.
+fn arguments(partition: &Partition, source: &Path, image: &Path) -> Result<Vec<OsString>> {
+    let FileSystem::Ext4 {
+        uuid,
+        hash_seed,
+        label,
+        inodes,
+    } = &partition.file_system
+    else {
+        bail!("formatting a partition that is not ext4 as ext4");
+    };
+    // Inode tables stay unwritten, marked so: the kernel clears them in the
+    // background, which is also right on a card where holes were not written.
+    let extended = format!(
+        "offset={},hash_seed={hash_seed},root_owner=0:0,lazy_itable_init=1,\
+         lazy_journal_init=0,nodiscard,resize={LARGEST}",
+        partition.start
+    );
+    let journal = format!("size={}", journal(partition.size) >> 20);
+    let features = format!("none,{FEATURES}");
+    let reserved = RESERVED_PERCENT.to_string();
+    let inodes = inodes.to_string();
+    let blocks = (partition.size / BLOCK).to_string();
+    let fixed = "-q -F -t ext4 -T default -b 4096 -I 256 -g 32768";
+    let mut args: Vec<OsString> = fixed.split(' ').map(OsString::from).collect();
+    for (flag, value) in [
+        ("-N", inodes.as_str()),
+        ("-m", &reserved),
+        ("-O", &features),
+        ("-E", &extended),
+        ("-J", &journal),
+        ("-U", uuid),
+        ("-L", label),
+        ("-e", "continue"),
+    ] {
+        args.extend([flag, value].map(OsString::from));
+    }
+    args.extend(["-d".into(), source.into(), image.into(), blocks.into()]);
+    Ok(args)
 }
 
 /// `mke2fs_io`, compiled; empty where the C library is not the one it is for.
@@ -327,6 +324,6 @@ mod tests {
     #[test]
     fn superblock_copies() {
         // Groups 0, 1, 3, 5, 7, 9 of ten.
-        assert_eq!(copies(10), 6);
+        assert_eq!((copies(10), copies(1)), (6, 2));
     }
 }

@@ -9,11 +9,13 @@
 //!
 //! Format: as `ext4_times`, and bitmaps.rst.
 
-use super::ext4_times::{Super, checksum, crc32c, put, superblock};
+use super::ext4_times::checksum;
+use super::superblock::{Super, crc32c, has_copy, put};
 use crate::base::bytes::{u16_at, u32_at};
 use anyhow::{Context, Result};
-use std::fs::{File, Metadata, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use nix::sys::stat::FileStat;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const INODE_UNINIT: u16 = 1;
@@ -21,37 +23,26 @@ const BLOCK_UNINIT: u16 = 2;
 
 /// Puts the ext4 at byte `offset` of `image` in order. Its root directory gets mode
 /// and owner of `source`.
-pub(super) fn settle(image: &Path, offset: u64, source: &Metadata) -> Result<()> {
+pub(super) fn settle(image: &Path, offset: u64, source: &FileStat) -> Result<()> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .open(image)
         .with_context(|| format!("opening {}", image.display()))?;
-    let sb = superblock(&file, offset)?;
+    let sb = Super::read(&file, offset)?;
     own_root(&file, offset, &sb, source)?;
     free_groups(&file, offset, &sb)?;
-    for group in (0..sb.groups).filter(|group| has_superblock(*group)) {
+    for group in (0..sb.groups).filter(|group| has_copy(*group)) {
         forget_writes(&file, superblock_at(offset, &sb, group), &sb)?;
     }
     Ok(())
 }
 
-/// Groups with a copy of the superblock and the descriptors (`sparse_super`).
-fn has_superblock(group: u64) -> bool {
-    let power = |of: u64| std::iter::successors(Some(of), move |n| n.checked_mul(of));
-    let is_power = |of| power(of).take_while(|n| *n <= group).any(|n| n == group);
-    group <= 1 || is_power(3) || is_power(5) || is_power(7)
-}
-
 fn superblock_at(offset: u64, sb: &Super, group: u64) -> u64 {
     match group {
         0 => offset + 1024,
-        _ => offset + group_start(sb, group) * sb.block,
+        _ => offset + sb.start_of(group) * sb.block,
     }
-}
-
-fn group_start(sb: &Super, group: u64) -> u64 {
-    sb.first_data_block + group * sb.blocks_per_group
 }
 
 /// Clears the count of kilobytes written, and mends the superblock's checksum.
@@ -71,7 +62,7 @@ fn forget_writes(file: &File, at: u64, sb: &Super) -> Result<()> {
 fn free_groups(file: &File, offset: u64, sb: &Super) -> Result<()> {
     let size = usize::try_from(sb.descriptor)?;
     let mut table = vec![0; size * usize::try_from(sb.groups)?];
-    let at = |group| offset + (group_start(sb, group) + 1) * sb.block;
+    let at = |group| offset + (sb.start_of(group) + 1) * sb.block;
     file.read_exact_at(&mut table, at(0))?;
     // The last group is never marked, and the first is never free.
     for group in 1..sb.groups.saturating_sub(1) {
@@ -96,7 +87,7 @@ fn free_groups(file: &File, offset: u64, sb: &Super) -> Result<()> {
         let zero = vec![0; usize::try_from(sb.block)?];
         file.write_all_at(&zero, offset + bitmap * sb.block)?;
     }
-    for group in (0..sb.groups).filter(|group| has_superblock(*group)) {
+    for group in (0..sb.groups).filter(|group| has_copy(*group)) {
         file.write_all_at(&table, at(group))?;
     }
     Ok(())
@@ -112,7 +103,7 @@ fn is_free(file: &File, offset: u64, sb: &Super, group: u64, table: &[u8]) -> Re
     if flags & BLOCK_UNINIT != 0 || flags & INODE_UNINIT == 0 {
         return Ok(false);
     }
-    let own = group_start(sb, group)..group_start(sb, group + 1);
+    let own = sb.start_of(group)..sb.start_of(group + 1);
     for other in table.chunks_exact(size) {
         let places =
             [(0, 0x20), (4, 0x24), (8, 0x28)].map(|(low, high)| block_at(other, low, high));
@@ -122,7 +113,7 @@ fn is_free(file: &File, offset: u64, sb: &Super, group: u64, table: &[u8]) -> Re
     }
     let mut bitmap = vec![0; usize::try_from(sb.blocks_per_group / 8)?];
     file.read_exact_at(&mut bitmap, offset + block_at(d, 0, 0x20) * sb.block)?;
-    let overhead = if has_superblock(group) {
+    let overhead = if has_copy(group) {
         1 + (sb.groups * sb.descriptor).div_ceil(sb.block) + sb.reserved_descriptors
     } else {
         0
@@ -146,16 +137,16 @@ fn block_at(descriptor: &[u8], low: usize, high: usize) -> u64 {
 }
 
 /// Mode and owner of the root directory, inode 2.
-fn own_root(file: &File, offset: u64, sb: &Super, source: &Metadata) -> Result<()> {
+fn own_root(file: &File, offset: u64, sb: &Super, source: &FileStat) -> Result<()> {
     let mut d = vec![0; usize::try_from(sb.descriptor)?];
-    let table = offset + (group_start(sb, 0) + 1) * sb.block;
+    let table = offset + (sb.start_of(0) + 1) * sb.block;
     file.read_exact_at(&mut d, table)?;
     let at = offset + block_at(&d, 8, 0x28) * sb.block + sb.inode_size as u64;
     let mut inode = vec![0; sb.inode_size];
     file.read_exact_at(&mut inode, at)?;
-    let mode = u16_at(&inode, 0) & 0xf000 | u16::try_from(source.mode() & 0o7777)?;
+    let mode = u16_at(&inode, 0) & 0xf000 | u16::try_from(source.st_mode & 0o7777)?;
     inode[..2].copy_from_slice(&mode.to_le_bytes());
-    for (id, low, high) in [(source.uid(), 2, 0x78), (source.gid(), 0x18, 0x7a)] {
+    for (id, low, high) in [(source.st_uid, 2, 0x78), (source.st_gid, 0x18, 0x7a)] {
         let id = id.to_le_bytes();
         inode[low..low + 2].copy_from_slice(&id[..2]);
         inode[high..high + 2].copy_from_slice(&id[2..]);
@@ -219,7 +210,7 @@ mod tests {
         assert_ne!(untouched, free_groups(&two));
         let mode = std::fs::Permissions::from_mode(0o2750);
         std::fs::set_permissions(dir.path(), mode).unwrap();
-        let source = dir.path().metadata().unwrap();
+        let source = nix::sys::stat::stat(dir.path()).unwrap();
         for image in [&one, &two] {
             settle(Path::new(image), 0, &source).unwrap();
             run("e2fsck", &["-fn", image]);
@@ -229,11 +220,5 @@ mod tests {
             let root = run("debugfs", &["-R", "stat <2>", image]);
             assert!(root.contains("Mode:  02750"), "{root}");
         }
-    }
-
-    #[test]
-    fn groups_with_superblocks() {
-        let groups: Vec<_> = (0..30).filter(|group| has_superblock(*group)).collect();
-        assert_eq!(groups, [0, 1, 3, 5, 7, 9, 25, 27]);
     }
 }

@@ -7,32 +7,14 @@
 //! Documentation/filesystems/ext4 (super.rst, group_descr.rst, inodes.rst,
 //! checksums.rst); numbers are little-endian.
 
+use super::superblock::{Super, crc32c, put};
 use crate::base::bytes::{u16_at, u32_at};
-use anyhow::{Context, Result, ensure};
-use std::fs::{File, OpenOptions};
+use anyhow::{Context, Result};
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-const METADATA_CSUM: u32 = 0x400;
-const CSUM_SEED: u32 = 0x2000;
 const INODE_UNINIT: u16 = 1;
-
-/// The facts of a superblock that lead to the inodes.
-pub(super) struct Super {
-    /// Bytes of a block.
-    pub(super) block: u64,
-    pub(super) groups: u64,
-    pub(super) blocks_per_group: u64,
-    pub(super) first_data_block: u64,
-    inodes_per_group: u64,
-    pub(super) inode_size: usize,
-    /// Bytes of a group descriptor.
-    pub(super) descriptor: u64,
-    /// Blocks kept for more descriptors.
-    pub(super) reserved_descriptors: u64,
-    pub(super) checksummed: bool,
-    pub(super) seed: u32,
-}
 
 /// Bounds the times of every inode in the ext4 at byte `offset` of `image`: access
 /// time becomes modification time, none is later than `epoch` (seconds).
@@ -42,7 +24,7 @@ pub(super) fn clamp(image: &Path, offset: u64, epoch: i64) -> Result<()> {
         .write(true)
         .open(image)
         .with_context(|| format!("opening {}", image.display()))?;
-    let sb = superblock(&file, offset)?;
+    let sb = Super::read(&file, offset)?;
     let epoch = u32::try_from(epoch.clamp(0, i64::from(i32::MAX)))?;
     let table_start = (sb.first_data_block + 1) * sb.block;
     for group in 0..sb.groups {
@@ -66,32 +48,6 @@ pub(super) fn clamp(image: &Path, offset: u64, epoch: i64) -> Result<()> {
         file.write_all_at(&inodes, place)?;
     }
     Ok(())
-}
-
-pub(super) fn superblock(file: &File, offset: u64) -> Result<Super> {
-    let mut s = [0; 1024];
-    file.read_exact_at(&mut s, offset + 1024)?;
-    ensure!(u16_at(&s, 0x38) == 0xef53, "no ext4 at byte {offset}");
-    let block = 1024u64 << u32_at(&s, 0x18);
-    let blocks = u64::from(u32_at(&s, 4)) | u64::from(u32_at(&s, 0x150)) << 32;
-    let first_data_block = u64::from(u32_at(&s, 0x14));
-    let seed = if u32_at(&s, 0x60) & CSUM_SEED != 0 {
-        u32_at(&s, 0x270)
-    } else {
-        crc32c(!0, &s[0x68..0x78])
-    };
-    Ok(Super {
-        block,
-        blocks_per_group: u64::from(u32_at(&s, 0x20)),
-        groups: (blocks - first_data_block).div_ceil(u64::from(u32_at(&s, 0x20))),
-        first_data_block,
-        inodes_per_group: u64::from(u32_at(&s, 0x28)),
-        inode_size: usize::from(u16_at(&s, 0x58)),
-        descriptor: u64::from(u16_at(&s, 0xfe)).max(32),
-        reserved_descriptors: u64::from(u16_at(&s, 0xce)),
-        checksummed: u32_at(&s, 0x64) & METADATA_CSUM != 0,
-        seed,
-    })
 }
 
 /// Corrects one inode in use, and its checksum.
@@ -141,41 +97,5 @@ pub(super) fn checksum(inode: &mut [u8], number: u32, sb: &Super) {
     inode[0x7c..0x7e].copy_from_slice(&sum[..2]);
     if high {
         inode[0x82..0x84].copy_from_slice(&sum[2..]);
-    }
-}
-
-pub(super) fn put(bytes: &mut [u8], at: usize, value: u32) {
-    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-}
-
-/// CRC-32C (Castagnoli) without the final inversion, as ext4 chains it.
-pub(super) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = table();
-    bytes.iter().fold(seed, |crc, byte| {
-        TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8)
-    })
-}
-
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut crc = index as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
-            bit += 1;
-        }
-        table[index] = crc;
-        index += 1;
-    }
-    table
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn crc32c_check_value() {
-        assert_eq!(!super::crc32c(!0, b"123456789"), 0xe306_9283);
     }
 }

@@ -47,6 +47,42 @@ impl Identity {
         format!("{a}-{b}-{c}-{d}-{e}")
     }
 
+    /// A partition of the image, of which `facts` are its role, name, mount point, size and the
+    /// key that its size comes from.
+    fn partition(
+        &self,
+        facts: (Role, &str, &str, u64, &'static str),
+        file_system: FileSystem,
+    ) -> Partition {
+        let (role, name, mount_point, size, size_key) = facts;
+        Partition {
+            role,
+            name: name.to_owned(),
+            guid: self.uuid(&format!("{name} partition")),
+            mount_point: mount_point.to_owned(),
+            start: 0,
+            size: size.next_multiple_of(ALIGNMENT),
+            size_key,
+            file_system,
+        }
+    }
+
+    fn ext4(&self, purpose: &str, label: &str) -> FileSystem {
+        FileSystem::Ext4 {
+            uuid: self.uuid(&format!("{purpose} uuid")),
+            hash_seed: self.uuid(&format!("{purpose} hash seed")),
+            label: label.to_owned(),
+            inodes: 0,
+        }
+    }
+
+    fn fat(&self, purpose: &str, label: &str) -> FileSystem {
+        FileSystem::Fat32 {
+            serial: self.number(&format!("{purpose} serial")),
+            label: label.to_owned(),
+        }
+    }
+
     fn bytes(&self, purpose: &str) -> [u8; 16] {
         let digest = Sha256::digest(format!("{}\0{purpose}", self.seed));
         let mut bytes = [0; 16];
@@ -145,71 +181,37 @@ impl Layout {
     /// The partitions of `disk`, with their identifiers; not placed yet. The one
     /// that grows at first boot is the last: `/data`, else the root.
     pub(crate) fn new(identity: &Identity, disk: &Disk, boot_size: u64) -> Self {
-        let part = |role, name: &str, mount_point: &str, size: u64, size_key, format| Partition {
-            role,
-            name: name.to_owned(),
-            guid: identity.uuid(&format!("{name} partition")),
-            mount_point: mount_point.to_owned(),
-            start: 0,
-            size: size.next_multiple_of(ALIGNMENT),
-            size_key,
-            file_system: format,
-        };
-        let ext4 = |purpose: &str, label: &str| FileSystem::Ext4 {
-            uuid: identity.uuid(&format!("{purpose} uuid")),
-            hash_seed: identity.uuid(&format!("{purpose} hash seed")),
-            label: label.to_owned(),
-            inodes: 0,
-        };
-        let fat = |purpose: &str, label: &str| FileSystem::Fat32 {
-            serial: identity.number(&format!("{purpose} serial")),
-            label: label.to_owned(),
-        };
-        let boot = fat("boot", "bootfs");
-        let boot = part(
+        let boot = (
             Role::Boot,
             "bootfs",
             "/boot/firmware",
             boot_size,
             "BOOT_SIZE",
-            boot,
         );
+        let mut partitions = vec![identity.partition(boot, identity.fat("boot", "bootfs"))];
+        for extra in &disk.extra {
+            let name = extra.name.as_str();
+            let format = match extra.format {
+                ExtraFormat::Ext4 => identity.ext4(name, name),
+                ExtraFormat::Vfat => identity.fat(name, name),
+            };
+            let place = extra.mount_point.as_str();
+            let facts = (Role::Other, name, place, extra.size, "EXTRA_PARTITIONS");
+            partitions.push(identity.partition(facts, format));
+        }
         let root = match disk.root {
-            RootKind::Ext4 => ext4("root", "rootfs"),
+            RootKind::Ext4 => identity.ext4("root", "rootfs"),
             RootKind::Squashfs => FileSystem::Squashfs,
             RootKind::Erofs => FileSystem::Erofs {
                 uuid: identity.uuid("root uuid"),
             },
         };
-        let root = part(Role::Root, "rootfs", "/", 0, "ROOT_MARGIN", root);
-        let mut partitions = vec![boot];
-        for extra in &disk.extra {
-            let format = match extra.format {
-                ExtraFormat::Ext4 => ext4(&extra.name, &extra.name),
-                ExtraFormat::Vfat => fat(&extra.name, &extra.name),
-            };
-            let (name, place) = (&extra.name, &extra.mount_point);
-            partitions.push(part(
-                Role::Other,
-                name,
-                place,
-                extra.size,
-                "EXTRA_PARTITIONS",
-                format,
-            ));
-        }
+        let root = identity.partition((Role::Root, "rootfs", "/", 0, "ROOT_MARGIN"), root);
         match disk.data_size {
             Some(size) => {
                 partitions.insert(1, root);
-                let format = ext4("data", "data");
-                partitions.push(part(
-                    Role::Other,
-                    "data",
-                    "/data",
-                    size,
-                    "DATA_SIZE",
-                    format,
-                ));
+                let data = (Role::Other, "data", "/data", size, "DATA_SIZE");
+                partitions.push(identity.partition(data, identity.ext4("data", "data")));
             }
             None => partitions.push(root),
         }

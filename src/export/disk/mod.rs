@@ -7,5 +7,7 @@ pub mod fat;
 pub mod layout;
 pub mod partition;
 pub mod placeholders;
+pub mod places;
 pub mod read_only;
+pub(crate) mod superblock;
 pub mod tree;

@@ -2,10 +2,7 @@
 
 use super::layout::{FileSystem, Layout, Partition, SECTOR, Table};
 use anyhow::{Context, Result, ensure};
-use gpt::disk::LogicalBlockSize;
-use gpt::mbr::ProtectiveMBR;
-use gpt::{GptConfig, partition_types};
-use std::collections::BTreeMap;
+use gptman::{GPT, GPTPartitionEntry};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -22,36 +19,43 @@ pub(crate) fn write(layout: &Layout, image: &File) -> Result<()> {
     .context("writing the partition table")
 }
 
+/// Types of partitions in a GPT: what the boot ROM and its bootloader look for, which systemd
+/// does not mount by itself, and what Linux calls its own.
+const BASIC: &str = "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7";
+const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+
 /// A GPT with its copy at the end of the image, and the MBR that protects it.
-fn write_gpt(guid: &str, layout: &Layout, image: &File) -> Result<()> {
-    let sectors = u32::try_from(layout.size() / SECTOR - 1).unwrap_or(u32::MAX);
+fn write_gpt(disk: &str, layout: &Layout, image: &File) -> Result<()> {
     let mut device = image;
-    ProtectiveMBR::with_lb_size(sectors).overwrite_lba0(&mut device)?;
-    let mut disk = GptConfig::new()
-        .writable(true)
-        .logical_block_size(LogicalBlockSize::Lb512)
-        .create_from_device(device, Some(guid.parse()?))?;
-    let mut entries = BTreeMap::new();
+    GPT::write_protective_mbr_into(&mut device, SECTOR)?;
+    let mut gpt = GPT::new_from(&mut device, SECTOR, guid(disk)?)?;
     for (number, partition) in (1..).zip(&layout.partitions) {
         let kind = match partition.file_system {
-            // The type the boot ROM and its bootloader look for; systemd mounts
-            // nothing of this type by itself.
-            FileSystem::Fat32 { .. } => partition_types::BASIC,
-            _ => partition_types::LINUX_FS,
+            FileSystem::Fat32 { .. } => BASIC,
+            _ => LINUX,
         };
-        let entry = gpt::partition::Partition {
-            part_type_guid: kind,
-            part_guid: partition.guid.parse()?,
-            first_lba: partition.start / SECTOR,
-            last_lba: (partition.start + partition.size) / SECTOR - 1,
-            flags: 0,
-            name: partition.name.clone(),
+        gpt[number] = GPTPartitionEntry {
+            partition_type_guid: guid(kind)?,
+            unique_partition_guid: guid(&partition.guid)?,
+            starting_lba: partition.start / SECTOR,
+            ending_lba: (partition.start + partition.size) / SECTOR - 1,
+            attribute_bits: 0,
+            partition_name: partition.name.as_str().into(),
         };
-        entries.insert(number, entry);
     }
-    disk.update_partitions(entries)?;
-    disk.write()?;
+    gpt.write_into(&mut device)?;
     Ok(())
+}
+
+/// A GUID's bytes on the disk: its first three fields are little-endian.
+fn guid(text: &str) -> Result<[u8; 16]> {
+    let bytes = hex::decode(text.replace('-', "")).ok();
+    let bytes = bytes.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+    let mut guid = bytes.with_context(|| format!("{text} is no GUID"))?;
+    guid[..4].reverse();
+    guid[4..6].reverse();
+    guid[6..8].reverse();
+    Ok(guid)
 }
 
 /// A master boot record without boot code: signature at 440, four entries of 16
@@ -113,6 +117,21 @@ mod tests {
             let found: Vec<_> = found.iter().map(|e| (e.start, e.size)).collect();
             assert_eq!(found, [(4 << 20, 4 << 20), (8 << 20, 8 << 20)], "{table:?}");
         }
+    }
+
+    /// Both tables to the byte, as `gpt` 4.1 wrote them.
+    #[test]
+    fn the_bytes_of_a_gpt_are_those_of_ever() {
+        use sha2::{Digest, Sha256};
+        let (file, layout) = written(TableKind::Gpt);
+        let size = usize::try_from(layout.size()).unwrap();
+        let mut bytes = vec![0; size];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        let sum = hex::encode(Sha256::digest(&bytes));
+        assert_eq!(
+            sum,
+            "701f44d8afcdd620f9e6ad85e064e5f09558da618f315e1c9c2b2613a035ba38"
+        );
     }
 
     #[test]

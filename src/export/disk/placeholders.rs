@@ -4,35 +4,49 @@
 //! identifiers are known only now.
 
 use super::layout::{FileSystem, Layout, Role};
+use crate::base::inside;
 use anyhow::{Context, Result, bail};
-use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Longest file that is looked at, bytes.
+const LONGEST: u64 = 1 << 20;
+
+const FSTAB: &str = "etc/fstab";
+const CMDLINE: &str = "boot/firmware/cmdline.txt";
+/// Where files called `raspi…` have such words, too.
+const DEFAULTS: &str = "etc/default";
+
 /// Replaces the words in `/etc/fstab`, `/boot/firmware/cmdline.txt` and
-/// `/etc/default/raspi*` of `rootfs`; fstab gets a line for each further partition,
+/// `/etc/default/raspi*` of `image`; fstab gets a line for each further partition,
 /// and both know the root's format.
 ///
 /// An error if cmdline.txt is missing or names another root partition.
-pub(crate) fn fix(rootfs: &Path, layout: &Layout) -> Result<()> {
+pub(crate) fn fix(image: &inside::Root, layout: &Layout) -> Result<()> {
     let named = |role| layout.find(role).map(|found| layout.source(found));
     let boot = named(Role::Boot).unwrap_or_default();
     let root = named(Role::Root).unwrap_or_default();
-    for file in files(rootfs)? {
-        let old = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-        let new = replace_word(
-            &replace_word(&old, b"BOOTDEV", boot.as_bytes()),
-            b"ROOTDEV",
-            root.as_bytes(),
-        );
-        if new != old {
-            fs::write(&file, new).with_context(|| format!("writing {}", file.display()))?;
-        }
+    let mut files = vec![PathBuf::from(FSTAB), CMDLINE.into()];
+    let defaults = image.entries(DEFAULTS)?.into_iter();
+    files.extend(
+        defaults
+            .filter(|entry| entry.name.to_string_lossy().starts_with("raspi"))
+            .map(|entry| Path::new(DEFAULTS).join(entry.name)),
+    );
+    for file in files {
+        image.rewrite(file, LONGEST, |old| {
+            let new = replace_word(old, b"BOOTDEV", boot.as_bytes());
+            Ok(replace_word(&new, b"ROOTDEV", root.as_bytes()))
+        })?;
     }
-    rewrite(&rootfs.join("etc/fstab"), |text| fstab(text, layout))?;
-    let cmdline = rootfs.join("boot/firmware/cmdline.txt");
-    rewrite(&cmdline, |text| command_line(text, layout))?;
-    let text =
-        fs::read_to_string(&cmdline).with_context(|| format!("reading {}", cmdline.display()))?;
+    image.rewrite(FSTAB, LONGEST, |old| {
+        Ok(fstab(std::str::from_utf8(old)?, layout).into_bytes())
+    })?;
+    image.rewrite(CMDLINE, LONGEST, |old| {
+        Ok(command_line(std::str::from_utf8(old)?, layout).into_bytes())
+    })?;
+    let text = image.read_text(CMDLINE, LONGEST)?.with_context(|| {
+        format!("the image has no /{CMDLINE}, which the kernel is started with")
+    })?;
     let wanted = format!("root={root}");
     if !text.split_whitespace().any(|word| word == wanted) {
         let found = text
@@ -43,19 +57,6 @@ pub(crate) fn fix(rootfs: &Path, layout: &Layout) -> Result<()> {
              write `root=ROOTDEV` there, which the export replaces",
             found.map_or_else(|| "no `root=`".to_owned(), |word| format!("`{word}`"))
         );
-    }
-    Ok(())
-}
-
-/// Rewrites a text file, if it is there and `change` changes it.
-fn rewrite(file: &Path, change: impl Fn(&str) -> String) -> Result<()> {
-    if !file.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
-        return Ok(());
-    }
-    let old = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let new = change(&old);
-    if new != old {
-        fs::write(file, new).with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(())
 }
@@ -113,27 +114,6 @@ fn command_line(text: &str, layout: &Layout) -> String {
     let given = |word: &&str| !matches!(*word, "rw" | "ro") && !word.starts_with("rootfstype=");
     let words: Vec<&str> = text.split_whitespace().filter(given).collect();
     format!("{} ro rootfstype={format}\n", words.join(" "))
-}
-
-/// The files to look at: those of the three that exist as plain files.
-fn files(rootfs: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = vec![
-        rootfs.join("etc/fstab"),
-        rootfs.join("boot/firmware/cmdline.txt"),
-    ];
-    let defaults = rootfs.join("etc/default");
-    if defaults.is_dir() {
-        for entry in
-            fs::read_dir(&defaults).with_context(|| format!("listing {}", defaults.display()))?
-        {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with("raspi") {
-                files.push(entry.path());
-            }
-        }
-    }
-    files.retain(|f| f.symlink_metadata().is_ok_and(|m| m.is_file()));
-    Ok(files)
 }
 
 /// Replaces `word` where it is not part of a longer word.

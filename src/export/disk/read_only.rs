@@ -3,6 +3,7 @@
 
 use super::layout::FileSystem;
 use crate::base::command::Program;
+use crate::base::inside::Dir;
 use crate::base::run::{Log, run};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -14,16 +15,17 @@ use std::path::Path;
 pub(crate) fn make(
     program: Program,
     format: &FileSystem,
-    rootfs: &Path,
+    rootfs: &Dir,
     left_out: &[&str],
     to: &Path,
     epoch: i64,
     log: Log<'_>,
 ) -> Result<()> {
+    let lent = rootfs.lend()?;
     let mut args: Vec<OsString> = Vec::new();
     match format {
         FileSystem::Squashfs => {
-            args.extend([rootfs.into(), to.into()]);
+            args.extend([lent.path().into(), to.into()]);
             // mksquashfs sorts names, and bounds times by SOURCE_DATE_EPOCH.
             let fixed =
                 "-noappend -quiet -no-progress -comp zstd -Xcompression-level 12 -wildcards -e";
@@ -37,7 +39,7 @@ pub(crate) fn make(
             for path in left_out {
                 args.push(format!("--exclude-regex=^{}/", escaped(path)).into());
             }
-            args.extend(["--quiet".into(), to.into(), rootfs.into()]);
+            args.extend(["--quiet".into(), to.into(), lent.path().into()]);
         }
         _ => bail!("making {} as a read-only root", format.name()),
     }

@@ -1,17 +1,14 @@
 //! How much room a directory tree takes as ext4.
 
+use crate::base::inside::{Dir, Entry, Kind};
 use crate::base::sparse;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
+use nix::sys::stat::FileStat;
 use std::collections::HashSet;
-use std::fs::{File, Metadata};
+use std::ffi::OsStr;
 use std::ops::AddAssign;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use walkdir::{DirEntry, WalkDir};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes of an ext4 block.
 pub(crate) const BLOCK: u64 = 4096;
@@ -39,113 +36,62 @@ impl AddAssign for Usage {
     }
 }
 
-/// Directory levels below the root whose entries are handed out to the threads.
-const SHARED_LEVELS: usize = 3;
-
-/// Walks `root`, leaving out what is below `skip`, with as many threads as there are
-/// processors: an overlay looks up every file for the first time.
-pub(crate) fn measure(root: &Path, skip: &[PathBuf]) -> Result<Usage> {
-    let seen = Mutex::new(HashSet::new());
-    let mut usage = Usage::default();
-    let mut deep = Vec::new();
-    let mut walk = WalkDir::new(root).max_depth(SHARED_LEVELS).into_iter();
-    while let Some(entry) = walk.next() {
-        let entry = entry.with_context(|| format!("measuring {}", root.display()))?;
-        let skipped = skip.iter().any(|skip| skip == entry.path());
-        if skipped {
-            walk.skip_current_dir();
-        }
-        if entry.file_type().is_dir() && entry.depth() == SHARED_LEVELS && !skipped {
-            deep.push(entry.into_path());
-        } else {
-            usage += one(&entry, &seen)?;
-        }
-    }
-    let next = AtomicUsize::new(0);
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let parts = thread::scope(|scope| {
-        let work = || -> Result<Usage> {
-            let mut usage = Usage::default();
-            while let Some(dir) = deep.get(next.fetch_add(1, Ordering::Relaxed)) {
-                usage += below(dir, skip, &seen)?;
-            }
-            Ok(usage)
+/// Walks `root`, leaving out what is in the directories `skip` (paths from there).
+pub(crate) fn measure(root: &Dir, skip: &[PathBuf]) -> Result<Usage> {
+    let seen = Seen::default();
+    let total = Mutex::new(Usage::default());
+    root.walk(|path, dir, entries| {
+        let mut usage = Usage {
+            blocks: directory(entries) + attributes(dir, OsStr::new(".")),
+            inodes: 1,
         };
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .map_err(|_| anyhow!("a measuring thread panicked"))?
-            })
-            .collect::<Result<Vec<_>>>()
+        let entered = skip.iter().all(|skip| skip != path);
+        let files = entries.iter().filter(|entry| entry.kind != Kind::Directory);
+        for entry in files.filter(|_| entered) {
+            usage += one(dir, &entry.name, &seen)
+                .with_context(|| format!("measuring {}", path.join(&entry.name).display()))?;
+        }
+        *total.lock().unwrap_or_else(PoisonError::into_inner) += usage;
+        Ok(entered)
     })?;
-    for part in parts {
-        usage += part;
-    }
-    Ok(usage)
+    Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Inodes with several names that were counted already: device and number.
 type Seen = Mutex<HashSet<(u64, u64)>>;
 
-/// All of `dir`, itself too.
-fn below(dir: &Path, skip: &[PathBuf], seen: &Seen) -> Result<Usage> {
-    let mut usage = Usage::default();
-    let mut walk = WalkDir::new(dir).into_iter();
-    while let Some(entry) = walk.next() {
-        let entry = entry.with_context(|| format!("measuring {}", dir.display()))?;
-        if skip.iter().any(|skip| skip == entry.path()) {
-            walk.skip_current_dir();
-        }
-        usage += one(&entry, seen)?;
+/// What is not a directory, if it was not counted yet.
+fn one(dir: &Dir, name: &OsStr, seen: &Seen) -> Result<Usage> {
+    let stat = dir.metadata(name)?;
+    let key = (stat.st_dev, stat.st_ino);
+    if stat.st_nlink > 1 && !seen.lock().is_ok_and(|mut seen| seen.insert(key)) {
+        return Ok(Usage::default());
     }
-    Ok(usage)
-}
-
-/// One name: a directory without what is in it, or a file that was not counted yet.
-fn one(entry: &DirEntry, seen: &Seen) -> Result<Usage> {
-    let path = entry.path();
-    let meta = entry.metadata()?;
-    let blocks = if meta.is_dir() {
-        directory(path)?
-    } else {
-        let key = (meta.dev(), meta.ino());
-        if meta.nlink() > 1 && !seen.lock().is_ok_and(|mut seen| seen.insert(key)) {
-            return Ok(Usage::default());
-        }
-        contents(path, &meta)?
-    };
     Ok(Usage {
-        blocks: blocks + attributes(path),
+        blocks: contents(dir, name, &stat)? + attributes(dir, name),
         inodes: 1,
     })
 }
 
 /// Blocks of a directory: its entries, with room lost at the end of each block.
-fn directory(path: &Path) -> Result<u64> {
-    let mut bytes = 24;
-    for entry in std::fs::read_dir(path).with_context(|| format!("listing {}", path.display()))? {
-        let length = entry?.file_name().as_bytes().len() as u64;
-        bytes += (8 + length).next_multiple_of(4);
-    }
-    Ok(bytes.div_ceil(BLOCK - 12 - 264))
+fn directory(entries: &[Entry]) -> u64 {
+    let entry = |entry: &Entry| (8 + entry.name.len() as u64).next_multiple_of(4);
+    let bytes = 24 + entries.iter().map(entry).sum::<u64>();
+    bytes.div_ceil(BLOCK - 12 - 264)
 }
 
 /// Blocks of what is not a directory, without holes, with its extent blocks.
-fn contents(path: &Path, meta: &Metadata) -> Result<u64> {
-    if meta.file_type().is_symlink() {
-        return Ok(u64::from(meta.len() > INLINE_SYMLINK));
+fn contents(dir: &Dir, name: &OsStr, stat: &FileStat) -> Result<u64> {
+    let (size, allocated) = (u64::try_from(stat.st_size)?, u64::try_from(stat.st_blocks)?);
+    match Kind::of(stat) {
+        Kind::File => {}
+        Kind::Link => return Ok(u64::from(size > INLINE_SYMLINK)),
+        Kind::Directory | Kind::Other => return Ok(0),
     }
-    if !meta.is_file() {
-        return Ok(0);
-    }
-    let mut blocks = meta.len().div_ceil(BLOCK);
+    let mut blocks = size.div_ceil(BLOCK);
     let mut parts = 1;
-    if meta.blocks() * 512 < meta.len() {
-        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        let data = sparse::data(&file, meta.len())?;
+    if allocated * 512 < size {
+        let data = sparse::data(&dir.file(name)?, size)?;
         parts = data.len() as u64;
         blocks = data
             .iter()
@@ -163,19 +109,21 @@ fn contents(path: &Path, meta: &Metadata) -> Result<u64> {
 
 /// One block if there are extended attributes. Small ones fit into the inode;
 /// that is not counted on.
-fn attributes(path: &Path) -> u64 {
-    u64::from(xattr::list(path).is_ok_and(|mut names| names.next().is_some()))
+fn attributes(dir: &Dir, name: &OsStr) -> u64 {
+    u64::from(dir.has_attributes(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::inside::Root;
     use std::fs;
 
     #[test]
     fn holes_and_hard_links_cost_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let empty = measure(dir.path(), &[]).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let empty = measure(root.top(), &[]).unwrap();
         fs::write(dir.path().join("a"), [1; 5000]).unwrap();
         let deep = dir.path().join("1/2/3/4/5");
         fs::create_dir_all(&deep).unwrap();
@@ -185,7 +133,7 @@ mod tests {
         fs::write(skip.join("c"), [1; 5000]).unwrap();
         let hole = fs::File::create(dir.path().join("hole")).unwrap();
         hole.set_len(3 << 30).unwrap();
-        let usage = measure(dir.path(), &[skip]).unwrap();
+        let usage = measure(root.top(), &["1/2/3/4/left-out".into()]).unwrap();
         // Two files and six directories.
         assert_eq!(usage.inodes, empty.inodes + 2 + 6);
         assert_eq!(usage.blocks, empty.blocks + 2 + 6);

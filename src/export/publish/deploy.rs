@@ -1,13 +1,13 @@
 //! Putting artefacts into the deploy directory, all together at the end.
 
 use super::compress;
+use crate::base::lock;
 use crate::config::Compression;
 use crate::config::Signer;
 use anyhow::{Context, Result};
-use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -80,11 +80,7 @@ impl Deploy {
         epoch: i64,
     ) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         // Another image may be published into the same directory at the same time.
-        let dir =
-            File::open(&self.dir).with_context(|| format!("opening {}", self.dir.display()))?;
-        let _lock = Flock::lock(dir, FlockArg::LockExclusive)
-            .map_err(|(_, error)| error)
-            .with_context(|| format!("locking {}", self.dir.display()))?;
+        let _lock = lock::wait_for_dir(&self.dir)?;
         let old = self.old_names(stems);
         let sums = self.sums(&old)?;
         let mut unsigned: Vec<String> = Signer::EXTENSIONS

@@ -1,9 +1,9 @@
-//! The packages in a root file system, from dpkg's status file: deb822 paragraphs, as
-//! dpkg writes them.
+//! The packages in a root file system, with what they need of one another.
 
-use anyhow::{Context, Result};
+use crate::base::dpkg::{self, Paragraph};
+use crate::base::inside::Root;
+use anyhow::Result;
 use std::collections::HashMap;
-use std::path::Path;
 
 /// One installed package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,33 +22,22 @@ pub(super) struct Package {
     provides: Vec<String>,
 }
 
-/// All installed packages of `rootfs`, by name. A tree without a status file has none.
-pub(super) fn packages(rootfs: &Path) -> Result<Vec<Package>> {
-    let path = rootfs.join("var/lib/dpkg/status");
-    let status = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            return Err(error).with_context(|| format!("reading {}", path.display()));
-        }
-    };
-    Ok(parse(&String::from_utf8_lossy(&status)))
+/// All installed packages of `root`, by name. A tree without a status file has none.
+pub(super) fn packages(root: &Root) -> Result<Vec<Package>> {
+    let status = root.read_text(dpkg::STATUS, dpkg::LONGEST)?;
+    Ok(parse(&status.unwrap_or_default()))
 }
 
 fn parse(status: &str) -> Vec<Package> {
-    let mut packages: Vec<_> = status.split("\n\n").filter_map(paragraph).collect();
+    let mut packages: Vec<_> = dpkg::installed(status).filter_map(package).collect();
     packages.sort_unstable_by(|a, b| {
         (&a.name, &a.version, &a.architecture).cmp(&(&b.name, &b.version, &b.architecture))
     });
     packages
 }
 
-fn paragraph(text: &str) -> Option<Package> {
-    let field = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    };
-    field("Status")?.ends_with(" installed").then_some(())?;
+fn package(paragraph: Paragraph<'_>) -> Option<Package> {
+    let field = |name: &str| paragraph.field(name);
     let owned = |name: &str| field(name).map(str::to_owned);
     let name = owned("Package")?;
     let version = owned("Version")?;

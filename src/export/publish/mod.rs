@@ -17,6 +17,7 @@ use crate::base::run::Log;
 use crate::config::{Base, Compression};
 use crate::export::disk::layout::Identity;
 use anyhow::{Context, Result};
+use bmap::Bmap;
 use compress::Format;
 use deploy::Deploy;
 use serde_json::json;
@@ -46,55 +47,97 @@ fn artefact(request: &ExportRequest<'_>, compression: Compression) -> String {
 }
 
 /// A root file system that is still to be made.
-pub(super) struct Root<'a> {
+pub(super) struct Rest<'a> {
     /// Its first byte in the image.
     pub(super) start: u64,
     pub(super) make: &'a mut dyn FnMut(Log<'_>) -> Result<()>,
 }
 
-/// Makes the `root` file system, compresses the image of `raw_size` bytes meanwhile and
+/// One form of the image.
+struct Artefact {
+    name: String,
+    compression: Compression,
+    /// Bytes.
+    size: u64,
+    /// In hex.
+    sha256: String,
+}
+
+/// The image in all its forms.
+struct Packed {
+    artefacts: Vec<Artefact>,
+    /// Bytes of the raw image.
+    raw_size: u64,
+    /// In hex.
+    raw_sha256: String,
+    bmap: Bmap,
+    /// How long the raw image took, and what was left of the compression then.
+    assembled: Duration,
+    compressed: Duration,
+}
+
+/// Makes the `rest` of the image, compresses the image of `raw_size` bytes meanwhile and
 /// puts everything into the deploy directory. `began` is when the export began.
 pub(super) fn publish(
     request: &ExportRequest<'_>,
     raw_size: u64,
     image: NamedTempFile,
-    root: Root<'_>,
+    rest: Rest<'_>,
     began: Instant,
     log: Log<'_>,
 ) -> Result<Exported> {
     let mut deploy = Deploy::begin(request.deploy_dir)?;
-    let member = format!("{}.img", request.name);
-    let names: Vec<String> = request
-        .formats
-        .iter()
-        .map(|f| artefact(request, *f))
-        .collect();
+    let packed = pack(request, raw_size, image, rest, began, &mut deploy, log)?;
+    describe(request, &packed, &mut deploy)?;
+    for path in &request.beside {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let contents = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        deploy.file(name.into_owned(), contents)?;
+    }
+    deploy.file(
+        beside(request, deploy::MANIFEST),
+        &manifest(request, &packed)?,
+    )?;
+    deploy.file(beside(request, deploy::RECORD), &record(request, &packed)?)?;
+    let (files, shared) = deploy.publish(
+        &[&request.name, &request.archive_name],
+        request.signer.as_ref(),
+        request.source_date_epoch,
+    )?;
+    Ok(Exported {
+        files,
+        shared,
+        raw_size,
+        raw_sha256: packed.raw_sha256,
+    })
+}
+
+/// Name of a file beside the artefacts.
+fn beside(request: &ExportRequest<'_>, extension: &str) -> String {
+    format!("{}{extension}", request.name)
+}
+
+/// Makes the `rest` of the image and every form of it, which `deploy` gets.
+fn pack(
+    request: &ExportRequest<'_>,
+    raw_size: u64,
+    image: NamedTempFile,
+    rest: Rest<'_>,
+    began: Instant,
+    deploy: &mut Deploy,
+    log: Log<'_>,
+) -> Result<Packed> {
+    let formats = request.formats.iter();
+    let names: Vec<String> = formats.map(|f| artefact(request, *f)).collect();
     log(&format!("compressing to {}", names.join(", ")));
     let source = File::open(image.path()).context("opening the image")?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut files = Vec::new();
-    let mut outputs = Vec::new();
-    for (compression, name) in request.formats.iter().zip(&names) {
-        if *compression == Compression::None {
-            continue;
-        }
-        let file = deploy.create(name)?;
-        let format = Format {
-            compression: *compression,
-            level: request.level,
-            member: &member,
-            epoch: request.source_date_epoch,
-            arch: request.arch,
-            threads,
-        };
-        outputs.push((file.reopen().context("opening the artefact")?, format));
-        files.push(file);
-    }
+    let member = format!("{}.img", request.name);
+    let (files, outputs) = outputs(request, &names, &member, deploy)?;
     let mut assembled = Duration::ZERO;
     let rest = pass::Rest {
-        start: root.start,
+        start: rest.start,
         make: &mut || {
-            (root.make)(log)?;
+            (rest.make)(log)?;
             assembled = began.elapsed();
             if request.formats.contains(&Compression::None) {
                 // The deploy directory waits for the disk later, and then not for long; it
@@ -107,38 +150,79 @@ pub(super) fn publish(
     };
     let passed = pass::run(&source, raw_size, outputs, rest)?;
     let compressed = began.elapsed();
-
-    // Name, compression, size and checksum of each artefact.
-    let mut artefacts = Vec::new();
     let mut image = Some(image);
     let mut packed = passed.packed.into_iter().zip(files);
+    let mut artefacts = Vec::new();
     for (compression, name) in request.formats.iter().zip(names) {
-        let (size, sha256) = if *compression == Compression::None {
-            if let Some(file) = image.take() {
-                deploy.add(file, name.clone(), passed.raw_sha256.clone());
-            }
-            (raw_size, passed.raw_sha256.clone())
+        let (file, size, sha256) = if *compression == Compression::None {
+            (image.take(), raw_size, passed.raw_sha256.clone())
         } else {
             let (packed, file) = packed.next().context("matching artefacts to their files")?;
-            deploy.add(file, name.clone(), packed.sha256.clone());
-            (packed.size, packed.sha256)
+            (Some(file), packed.size, packed.sha256)
         };
-        artefacts.push((name, *compression, size, sha256));
+        if let Some(file) = file {
+            deploy.add(file, name.clone(), sha256.clone());
+        }
+        let compression = *compression;
+        artefacts.push(Artefact {
+            name,
+            compression,
+            size,
+            sha256,
+        });
     }
+    Ok(Packed {
+        artefacts,
+        raw_size,
+        raw_sha256: passed.raw_sha256,
+        bmap: passed.bmap,
+        assembled,
+        compressed: compressed.saturating_sub(assembled),
+    })
+}
 
-    let beside = |extension: &str| format!("{}{extension}", request.name);
+/// A file of `deploy` for each compressed form, and how it is written.
+#[allow(clippy::type_complexity, reason = "two lists that belong together")]
+fn outputs<'a>(
+    request: &ExportRequest<'_>,
+    names: &[String],
+    member: &'a str,
+    deploy: &mut Deploy,
+) -> Result<(Vec<NamedTempFile>, Vec<(File, Format<'a>)>)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut files, mut outputs) = (Vec::new(), Vec::new());
+    for (compression, name) in request.formats.iter().zip(names) {
+        if *compression == Compression::None {
+            continue;
+        }
+        let file = deploy.create(name)?;
+        let format = Format {
+            compression: *compression,
+            level: request.level,
+            member,
+            epoch: request.source_date_epoch,
+            arch: request.arch,
+            threads,
+        };
+        outputs.push((file.reopen().context("opening the artefact")?, format));
+        files.push(file);
+    }
+    Ok((files, outputs))
+}
+
+/// The block map, the `.info` text and the bills of materials.
+fn describe(request: &ExportRequest<'_>, packed: &Packed, deploy: &mut Deploy) -> Result<()> {
     let packages = dpkg::packages(request.rootfs)?;
     let facts = info::Facts {
         name: &request.name,
         release: &request.release,
         architecture: request.arch.debian(),
-        raw_size,
-        raw_sha256: &passed.raw_sha256,
+        raw_size: packed.raw_size,
+        raw_sha256: &packed.raw_sha256,
         origin: &request.info_lines,
     };
-    deploy.file(beside(deploy::BMAP), passed.bmap.to_xml())?;
-    deploy.file(beside(deploy::INFO), info::info(&facts, &packages))?;
-
+    deploy.file(beside(request, deploy::BMAP), packed.bmap.to_xml())?;
+    deploy.file(beside(request, deploy::INFO), info::info(&facts, &packages))?;
     let identity = Identity::new(request.source_date_epoch, &request.name);
     let subject = sbom::Subject {
         name: &request.name,
@@ -146,77 +230,67 @@ pub(super) fn publish(
         epoch: request.source_date_epoch,
         base: Base::of(request.distro, request.arch),
         release: &request.release,
-        raw_sha256: &passed.raw_sha256,
+        raw_sha256: &packed.raw_sha256,
     };
     let licences = sbom::licences(request.rootfs, &packages);
     let spdx = sbom::spdx(&subject, &packages, &licences)?;
-    deploy.file(beside(deploy::SPDX), &spdx)?;
+    deploy.file(beside(request, deploy::SPDX), &spdx)?;
     let cyclonedx = sbom::cyclonedx(&subject, &packages, &licences)?;
-    deploy.file(beside(deploy::CYCLONEDX), &cyclonedx)?;
+    deploy.file(beside(request, deploy::CYCLONEDX), &cyclonedx)
+}
 
-    for path in &request.beside {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let contents = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        deploy.file(name.into_owned(), contents)?;
-    }
-
-    let best = artefacts
+/// The Imager's manifest, for the form that most versions of Imager can read.
+fn manifest(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
+    let best = packed
+        .artefacts
         .iter()
-        .max_by_key(|(_, compression, ..)| imager::preference(*compression))
+        .max_by_key(|artefact| imager::preference(artefact.compression))
         .context("exporting to no format at all")?;
     let dir = std::path::absolute(request.deploy_dir).context("finding the deploy directory")?;
-    let manifest = imager::manifest(&imager::Entry {
+    imager::manifest(&imager::Entry {
         name: &request.name,
         release: &request.release,
         arch: request.arch,
         distro: request.distro,
-        artefact: &best.0,
-        artefact_size: best.2,
-        artefact_sha256: &best.3,
-        bmap: &beside(deploy::BMAP),
-        raw_size,
-        raw_sha256: &passed.raw_sha256,
+        artefact: &best.name,
+        artefact_size: best.size,
+        artefact_sha256: &best.sha256,
+        bmap: &beside(request, deploy::BMAP),
+        raw_size: packed.raw_size,
+        raw_sha256: &packed.raw_sha256,
         epoch: request.source_date_epoch,
         init_format: request.init_format,
         url: request.deploy_url.as_deref(),
         dir: &dir,
-    })?;
-    deploy.file(beside(deploy::MANIFEST), &manifest)?;
+    })
+}
 
-    let artefacts: Vec<_> = artefacts
-        .iter()
-        .map(|(name, _, size, sha256)| json!({"name": name, "size": size, "sha256": sha256}))
-        .collect();
+/// The build record.
+fn record(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
+    let artefact = |artefact: &Artefact| {
+        let Artefact {
+            name, size, sha256, ..
+        } = artefact;
+        json!({"name": name, "size": size, "sha256": sha256})
+    };
     let record = json!({
         "image": {
             "name": request.name,
             "architecture": request.arch.debian(),
             "release": request.release,
             "source_date_epoch": request.source_date_epoch,
-            "raw_size": raw_size,
-            "raw_sha256": passed.raw_sha256,
-            "data_size": passed.bmap.mapped() * bmap::BLOCK,
+            "raw_size": packed.raw_size,
+            "raw_sha256": packed.raw_sha256,
+            "data_size": packed.bmap.mapped() * bmap::BLOCK,
         },
-        "artefacts": artefacts,
+        "artefacts": packed.artefacts.iter().map(artefact).collect::<Vec<_>>(),
         "export_seconds": {
-            "image": assembled.as_secs_f64(),
-            "compression": (compressed - assembled).as_secs_f64(),
+            "image": packed.assembled.as_secs_f64(),
+            "compression": packed.compressed.as_secs_f64(),
         },
         "build": request.record,
     });
     let mut record = serde_json::to_string_pretty(&record).context("writing the build record")?;
     record.push('\n');
-    deploy.file(beside(deploy::RECORD), &record)?;
-
-    let (files, shared) = deploy.publish(
-        &[&request.name, &request.archive_name],
-        request.signer.as_ref(),
-        request.source_date_epoch,
-    )?;
-    Ok(Exported {
-        files,
-        shared,
-        raw_size,
-        raw_sha256: passed.raw_sha256,
-    })
+    Ok(record)
 }

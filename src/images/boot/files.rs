@@ -3,8 +3,7 @@
 use super::BootFiles;
 use crate::base::arch::Arch;
 use crate::images::image::Image;
-use crate::images::image::fat::Fat;
-use crate::images::image::probe::probe;
+use crate::images::image::probe::Files;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::io::Read;
@@ -13,19 +12,21 @@ use std::path::{Path, PathBuf};
 /// Takes the boot files of the card in `file` into a directory below `dir`.
 pub(super) fn extract(file: &File, dir: &Path) -> Result<BootFiles> {
     let card = Image::of_raw(file.try_clone().context("opening the card again")?)?;
-    let boot = card.table.partitions.iter().find(|partition| {
-        let slice = card.slice(partition).and_then(probe);
-        slice.is_ok_and(|found| found.kind == "vfat")
+    let mut partitions = card.table.partitions.iter();
+    let boot = partitions.find_map(|partition| match card.probe(partition).1 {
+        Files::Fat(fat) => Some(fat),
+        _ => None,
     });
-    let boot = boot.context("the image has no FAT boot partition")?;
-    let fat = Fat::open(card.slice(boot)?)?;
+    let fat = boot.context("the image has no FAT boot partition")?;
     let files = dir.join("boot");
     for name in fat.files()?.keys() {
         let to = files.join(name);
         let parent = to.parent().context("finding a directory")?;
         fs::create_dir_all(parent).context("making a directory for the boot files")?;
-        let bytes = fat.read(name)?.unwrap_or_default();
-        fs::write(&to, bytes).with_context(|| format!("writing {}", to.display()))?;
+        File::create(&to)
+            .map_err(Into::into)
+            .and_then(|mut file| fat.copy(name, &mut file))
+            .with_context(|| format!("writing {}", to.display()))?;
     }
     choose(&files)
 }

@@ -6,7 +6,7 @@ mod qemu;
 mod watch;
 
 use crate::base::arch::Arch;
-use crate::images::image::stream::{self, Form};
+use crate::images::image::stream::{self, Form, Packed};
 use anyhow::{Context, Result};
 use args::BootArgs;
 use std::fmt;
@@ -159,14 +159,15 @@ fn start(request: &BootRequest<'_>, file: &File, image: &Path, dir: &Path) -> Re
 /// Writes the raw image to `to`, whatever form it comes in; holes stay or become holes.
 fn unpack(from: &Path, to: &Path) -> Result<()> {
     let mut target = File::create(to).context("making the card")?;
-    if Form::of(from)? == Form::Raw {
+    let packed = Packed::open(from, false)?;
+    if packed.form == Form::Raw {
         let source = File::open(from).with_context(|| format!("opening {}", from.display()))?;
         let size = source.metadata()?.len();
-        crate::base::sparse::copy(&source, &target, size)
-    } else {
-        stream::with(from, |reader| stream::write_sparse(reader, &mut target)).map(|_| ())
+        return crate::base::sparse::copy(&source, &target, size)
+            .with_context(|| format!("copying {}", from.display()));
     }
-    .with_context(|| format!("unpacking {}", from.display()))
+    let written = packed.with(|reader| stream::write_sparse(reader, &mut target));
+    stream::unpacking(written, from).map(|_| ())
 }
 
 /// What the firmware would load, taken from the boot partition.

@@ -4,6 +4,7 @@ use crate::images::image::fat::Fat;
 use anyhow::Result;
 use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
+use std::time::Duration;
 
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Changes {
@@ -29,6 +30,11 @@ pub(crate) struct Line {
     pub(crate) only_in: char,
     pub(crate) text: String,
 }
+
+/// Bytes of a text that is compared line by line, and how long that may take: two texts with
+/// nothing in common take the square of their length.
+const LARGEST_TEXT: u64 = 256 << 10;
+const LONGEST: Duration = Duration::from_secs(5);
 
 impl Changes {
     pub(crate) fn is_empty(&self) -> bool {
@@ -57,29 +63,29 @@ pub(super) fn compare(a: &Fat, b: &Fat) -> Result<Changes> {
         let Some(size_b) = after.get(path) else {
             continue;
         };
-        let text = path.ends_with(".txt");
-        if size != size_b && !text {
-            changes.changed.push(path.clone());
+        // What the firmware reads is some kilobytes.
+        let text = path.ends_with(".txt") && *size.max(size_b) <= LARGEST_TEXT;
+        if !text {
+            if size != size_b || !a.same(path, b)? {
+                changes.changed.push(path.clone());
+            }
             continue;
         }
-        let (old, new) = (
-            a.read(path)?.unwrap_or_default(),
-            b.read(path)?.unwrap_or_default(),
-        );
+        let read =
+            |fat: &Fat| Ok::<_, anyhow::Error>(fat.read(path, LARGEST_TEXT)?.unwrap_or_default());
+        let (old, new) = (read(a)?, read(b)?);
         if old == new {
             continue;
         }
         changes.changed.push(path.clone());
-        if text {
-            changes.configuration.push(Text {
-                file: path.clone(),
-                lines: lines(
-                    path,
-                    &String::from_utf8_lossy(&old),
-                    &String::from_utf8_lossy(&new),
-                ),
-            });
-        }
+        changes.configuration.push(Text {
+            file: path.clone(),
+            lines: lines(
+                path,
+                &String::from_utf8_lossy(&old),
+                &String::from_utf8_lossy(&new),
+            ),
+        });
     }
     Ok(changes)
 }
@@ -100,7 +106,9 @@ fn lines(path: &str, a: &str, b: &str) -> Vec<Line> {
         diff.0.iter().map(String::as_str).collect(),
         diff.1.iter().map(String::as_str).collect(),
     );
-    TextDiff::from_slices(&a, &b)
+    TextDiff::configure()
+        .timeout(LONGEST)
+        .diff_slices(&a, &b)
         .iter_all_changes()
         .filter_map(|change| {
             let only_in = match change.tag() {

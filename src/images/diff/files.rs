@@ -2,9 +2,9 @@
 
 use crate::base::size::size;
 use crate::images::image::ext4::{Ext4, Inode, Kind, ROOT};
-use anyhow::{Context, Result};
+use anyhow::{Result, bail, ensure};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Changes {
@@ -49,37 +49,47 @@ impl Changes {
     }
 }
 
+/// What was found in two trees, and what of them could not be compared.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) changes: Changes,
+    pub(super) notes: Vec<String>,
+}
+
+/// Bytes of the paths that are kept; more would be no list that anybody reads.
+const LONGEST_PATHS: usize = 32 << 20;
+
+/// What a path costs besides its letters, bytes.
+const BESIDES: usize = 100;
+
+/// Notes after which a tree is given up.
+const MOST_NOTES: usize = 20;
+
 /// Compares two trees; with a partition number, paths begin with it.
-pub(super) fn compare(a: &Ext4, b: &Ext4, partition: Option<u32>) -> Result<Changes> {
+pub(super) fn compare(a: &Ext4, b: &Ext4, partition: Option<u32>) -> Found {
     let prefix = partition
         .map(|number| format!("partition {number}: "))
         .unwrap_or_default();
-    let (before, mut after) = (walk(a)?, walk(b)?);
-    let mut changes = Changes::default();
-    let mut pair = Pair {
-        a,
-        b,
-        compared: HashMap::new(),
+    let mut walk = Walk {
+        pair: Pair {
+            a,
+            b,
+            compared: HashMap::new(),
+        },
+        prefix,
+        seen: (HashSet::new(), HashSet::new()),
+        open: Vec::new(),
+        bytes: 0,
+        found: Found::default(),
     };
-    for (path, inode) in before {
-        let name = format!("{prefix}{}", String::from_utf8_lossy(&path));
-        match after.remove(&path) {
-            None => changes.removed.push(entry(name, &inode)),
-            Some(other) => {
-                let what = pair
-                    .differences(&inode, &other)
-                    .with_context(|| format!("comparing {name}"))?;
-                if !what.is_empty() {
-                    changes.changed.push(Change { path: name, what });
-                }
-            }
-        }
+    if let Err(error) = walk.all() {
+        walk.found.notes.push(format!("{error:#}"));
     }
-    for (path, inode) in after {
-        let name = format!("{prefix}{}", String::from_utf8_lossy(&path));
-        changes.added.push(entry(name, &inode));
-    }
-    Ok(changes)
+    let changes = &mut walk.found.changes;
+    changes.added.sort_by(|a, b| a.path.cmp(&b.path));
+    changes.removed.sort_by(|a, b| a.path.cmp(&b.path));
+    changes.changed.sort_by(|a, b| a.path.cmp(&b.path));
+    walk.found
 }
 
 fn entry(path: String, inode: &Inode) -> Entry {
@@ -90,31 +100,154 @@ fn entry(path: String, inode: &Inode) -> Entry {
     }
 }
 
-/// Every path and its inode.
-fn walk(fs: &Ext4) -> Result<BTreeMap<Vec<u8>, Inode>> {
-    let mut found = BTreeMap::new();
-    let root = fs.inode(ROOT)?;
-    let mut open = vec![(Vec::new(), root.clone())];
-    found.insert(b"/".to_vec(), root);
-    while let Some((path, directory)) = open.pop() {
-        let list = fs.list(&directory);
-        for (name, number) in
-            list.with_context(|| format!("listing {}", String::from_utf8_lossy(&path)))?
-        {
-            let path = [&path[..], b"/", &name[..]].concat();
-            let inode = fs.inode(number)?;
+/// A directory that one side or both have.
+struct Open {
+    path: Vec<u8>,
+    a: Option<Inode>,
+    b: Option<Inode>,
+}
+
+/// Two trees, walked together.
+struct Walk<'a> {
+    pair: Pair<'a>,
+    /// Stands before paths.
+    prefix: String,
+    /// Directories that were met. Each one is at one place only.
+    seen: (HashSet<u32>, HashSet<u32>),
+    open: Vec<Open>,
+    /// Bytes of all paths so far.
+    bytes: usize,
+    found: Found,
+}
+
+impl Walk<'_> {
+    fn all(&mut self) -> Result<()> {
+        let (a, b) = (self.pair.a.inode(ROOT)?, self.pair.b.inode(ROOT)?);
+        self.both(b"/", &a, &b)?;
+        self.enter(Vec::new(), Some(a), Some(b))?;
+        while let Some(open) = self.open.pop() {
+            if let Err(error) = self.directory(&open) {
+                self.note(&open.path, &error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what two directories list, or takes all of one.
+    fn directory(&mut self, open: &Open) -> Result<()> {
+        let list = |fs: &Ext4, directory: &Option<Inode>| match directory {
+            Some(directory) => fs.list(directory),
+            None => Ok(BTreeMap::new()),
+        };
+        let before = list(self.pair.a, &open.a)?;
+        let mut after = list(self.pair.b, &open.b)?;
+        let pairs: Vec<_> = before
+            .into_iter()
+            .map(|(name, number)| {
+                let other = after.remove(&name);
+                (name, Some(number), other)
+            })
+            .collect();
+        let added = after
+            .into_iter()
+            .map(|(name, number)| (name, None, Some(number)));
+        for (name, a, b) in pairs.into_iter().chain(added) {
+            let path = [&open.path[..], b"/", &name[..]].concat();
             // mke2fs makes it for e2fsck; it is no part of the tree.
             if path == b"/lost+found" {
                 continue;
             }
-            if inode.kind == Kind::Directory {
-                open.push((path.clone(), inode.clone()));
+            if let Err(error) = self.name(path.clone(), a, b) {
+                self.note(&path, &error)?;
             }
-            found.insert(path, inode);
         }
+        Ok(())
     }
-    Ok(found)
+
+    /// Compares one path, whose inodes' numbers are `a` and `b`.
+    fn name(&mut self, path: Vec<u8>, a: Option<u32>, b: Option<u32>) -> Result<()> {
+        let a = a.map(|number| self.pair.a.inode(number)).transpose()?;
+        let b = b.map(|number| self.pair.b.inode(number)).transpose()?;
+        match (&a, &b) {
+            (Some(a), Some(b)) => self.both(&path, a, b)?,
+            (Some(a), None) => {
+                let entry = entry(self.shown(&path)?, a);
+                self.found.changes.removed.push(entry);
+            }
+            (None, Some(b)) => {
+                let entry = entry(self.shown(&path)?, b);
+                self.found.changes.added.push(entry);
+            }
+            (None, None) => {}
+        }
+        let directory = |inode: &Inode| inode.kind == Kind::Directory;
+        self.enter(path, a.filter(directory), b.filter(directory))
+    }
+
+    /// Puts a directory onto the list of those that are still to be compared.
+    fn enter(&mut self, path: Vec<u8>, a: Option<Inode>, b: Option<Inode>) -> Result<()> {
+        if a.is_none() && b.is_none() {
+            return Ok(());
+        }
+        self.shown(&path)?;
+        let first = |inode: &Option<Inode>, seen: &mut HashSet<u32>| {
+            inode.as_ref().is_none_or(|inode| seen.insert(inode.number))
+        };
+        let (in_a, in_b) = (first(&a, &mut self.seen.0), first(&b, &mut self.seen.1));
+        ensure!(in_a && in_b, "the directory is at another place as well");
+        self.open.push(Open { path, a, b });
+        Ok(())
+    }
+
+    fn both(&mut self, path: &[u8], a: &Inode, b: &Inode) -> Result<()> {
+        let what = self.pair.differences(a, b)?;
+        if !what.is_empty() {
+            let path = self.shown(path)?;
+            self.found.changes.changed.push(Change { path, what });
+        }
+        Ok(())
+    }
+
+    /// A path as it is shown.
+    fn shown(&mut self, path: &[u8]) -> Result<String> {
+        self.bytes += path.len() + BESIDES;
+        if self.bytes > LONGEST_PATHS {
+            bail!(TooMany);
+        }
+        Ok(format!("{}{}", self.prefix, String::from_utf8_lossy(path)))
+    }
+
+    /// Notes what is wrong at a path; an error when it is time to give up.
+    fn note(&mut self, path: &[u8], error: &anyhow::Error) -> Result<()> {
+        if error.is::<TooMany>() {
+            bail!(TooMany);
+        }
+        let path = String::from_utf8_lossy(path);
+        let path: String = path.chars().take(200).collect();
+        let note = format!("comparing {}{path}: {error:#}", self.prefix);
+        self.found.notes.push(note);
+        ensure!(
+            self.found.notes.len() < MOST_NOTES,
+            "the rest is not compared: too much is wrong"
+        );
+        Ok(())
+    }
 }
+
+/// The trees differ in more than can be listed.
+#[derive(Debug)]
+struct TooMany;
+
+impl std::fmt::Display for TooMany {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the trees are larger than can be compared; the rest is left out"
+        )
+    }
+}
+
+impl std::error::Error for TooMany {}
 
 struct Pair<'a> {
     a: &'a Ext4,
@@ -157,13 +290,13 @@ impl Pair<'_> {
             }
             (Kind::Symlink, Kind::Symlink) => {
                 let target = |fs: &Ext4, inode| -> Result<String> {
-                    Ok(String::from_utf8_lossy(&fs.read(inode)?).into_owned())
+                    Ok(String::from_utf8_lossy(&fs.target(inode)?).into_owned())
                 };
                 note("target", target(self.a, a)?, target(self.b, b)?);
             }
             (Kind::CharDevice, Kind::CharDevice) | (Kind::BlockDevice, Kind::BlockDevice) => {
-                let number = |inode| {
-                    let (major, minor) = Ext4::device(inode);
+                let number = |inode: &Inode| {
+                    let (major, minor) = inode.device();
                     format!("{major}:{minor}")
                 };
                 note("device", number(a), number(b));

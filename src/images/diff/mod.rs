@@ -2,15 +2,16 @@
 
 pub mod args;
 mod boot;
+mod bytes;
 mod files;
 mod packages;
 mod partitions;
 mod show;
 
 use crate::images::image::Image;
-use crate::images::image::ext4::Ext4;
 use crate::images::image::fat::Fat;
-use crate::images::image::probe::{FileSystem, probe};
+use crate::images::image::probe::{FileSystem, Files};
+use crate::images::image::table::Partition;
 use anyhow::{Context, Result};
 use args::DiffArgs;
 use serde::Serialize;
@@ -65,33 +66,31 @@ impl Report {
 /// The parts of an image that are compared.
 struct Side {
     image: Image,
-    systems: Vec<FileSystem>,
+    /// In the order of the table.
+    systems: Vec<(FileSystem, Files)>,
 }
 
 impl Side {
     fn open(path: &Path) -> Result<Self> {
         let image = Image::open(path)?;
-        let systems = image
-            .table
-            .partitions
-            .iter()
-            .map(|p| probe(image.slice(p)?));
-        let systems = systems
-            .collect::<Result<_>>()
-            .with_context(|| format!("reading {}", path.display()))?;
+        let partitions = image.table.partitions.iter();
+        let systems = partitions.map(|partition| image.probe(partition)).collect();
         Ok(Self { image, systems })
     }
 
-    /// Index of the first partition that holds a file system of this kind.
-    fn first(&self, kind: &str) -> Option<usize> {
-        self.systems
-            .iter()
-            .position(|fs| fs.kind == kind && fs.note.is_none())
+    /// The partition `number`, and what it holds.
+    fn partition(&self, number: u32) -> Option<(&Partition, &FileSystem, &Files)> {
+        let mut all = self.image.table.partitions.iter().zip(&self.systems);
+        let (partition, (facts, files)) = all.find(|(partition, _)| partition.number == number)?;
+        Some((partition, facts, files))
     }
+}
 
-    fn slice(&self, index: usize) -> Result<crate::images::image::disk::Slice> {
-        self.image.slice(&self.image.table.partitions[index])
-    }
+/// What has been compared so far.
+#[derive(Default)]
+struct Done {
+    roots: u32,
+    boots: u32,
 }
 
 fn compare(a: &Path, b: &Path) -> Result<Report> {
@@ -100,53 +99,105 @@ fn compare(a: &Path, b: &Path) -> Result<Report> {
         partitions: partitions::compare(&a, &b),
         ..Report::default()
     };
-    let fat = |side: &Side| {
-        side.first("vfat")
-            .map(|at| Fat::open(side.slice(at)?))
-            .transpose()
-    };
-    match (fat(&a)?, fat(&b)?) {
-        (None, None) => {}
-        (Some(a), Some(b)) => report.boot = boot::compare(&a, &b)?,
-        _ => report
-            .notes
-            .push("only one of the images has a boot partition".to_owned()),
+    for side in [&a, &b] {
+        report.notes.extend(side.image.table.note.clone());
     }
-    // Every ext4 with the same number on both sides; the first one is the root.
-    let mut compared = 0;
-    for (index, (fs_a, fs_b)) in a.systems.iter().zip(&b.systems).enumerate() {
-        let number = a.image.table.partitions[index].number;
-        match (fs_a.kind, fs_b.kind) {
-            ("ext4", "ext4") if fs_a.note.is_none() && fs_b.note.is_none() => {
-                let roots = (Ext4::open(a.slice(index)?)?, Ext4::open(b.slice(index)?)?);
-                if compared == 0 {
-                    report.packages = packages::compare(&roots.0, &roots.1)?;
-                }
-                report.files.add(files::compare(
-                    &roots.0,
-                    &roots.1,
-                    (compared > 0).then_some(number),
-                )?);
-                compared += 1;
-            }
-            ("vfat" | "swap", _) => {}
-            _ => report.notes.push(format!(
-                "the files of partition {number} are not compared: {}",
-                reason(fs_a, fs_b)
-            )),
+    report.notes.dedup();
+    let mut done = Done::default();
+    for partition in &a.image.table.partitions {
+        let number = partition.number;
+        if let Err(error) = compare_partition(&mut report, &mut done, &a, &b, number) {
+            report.notes.push(format!("partition {number}: {error:#}"));
         }
     }
     report.same = report.nothing_found() && report.notes.is_empty();
     Ok(report)
 }
 
+/// Compares what the partitions `number` of both sides hold.
+fn compare_partition(
+    report: &mut Report,
+    done: &mut Done,
+    a: &Side,
+    b: &Side,
+    number: u32,
+) -> Result<()> {
+    let (Some(one), Some(two)) = (a.partition(number), b.partition(number)) else {
+        // One has it only, as the tables say.
+        return Ok(());
+    };
+    let same = || bytes::same((&a.image, one.0), (&b.image, two.0));
+    match (one.2, two.2) {
+        (Files::Ext(root), Files::Ext(root2)) => {
+            // The first one is the root.
+            if done.roots == 0 {
+                report.packages = packages::compare(root, root2).or_else(|error| {
+                    report.notes.push(format!("partition {number}: {error:#}"));
+                    Ok::<_, anyhow::Error>(packages::Changes::default())
+                })?;
+            }
+            let prefix = (done.roots > 0).then_some(number);
+            done.roots += 1;
+            let found = files::compare(root, root2, prefix);
+            report.files.add(found.changes);
+            // What cannot be read may be the same for all that.
+            if !found.notes.is_empty() && !same()? {
+                report.notes.extend(found.notes);
+            }
+        }
+        (Files::Fat(fat), Files::Fat(fat2)) if done.boots == 0 => {
+            done.boots += 1;
+            report.boot = compare_boot(fat, fat2, same)?;
+        }
+        _ => other(report, (one.1, two.1), number, same)?,
+    }
+    Ok(())
+}
+
+/// Compares two FATs; if one cannot be listed, at least their bytes.
+fn compare_boot(a: &Fat, b: &Fat, same: impl Fn() -> Result<bool>) -> Result<boot::Changes> {
+    match boot::compare(a, b) {
+        Err(_) if same()? => Ok(boot::Changes::default()),
+        compared => compared,
+    }
+}
+
+/// Compares what only bytes can be said of.
+fn other(
+    report: &mut Report,
+    facts: (&FileSystem, &FileSystem),
+    number: u32,
+    same: impl Fn() -> Result<bool>,
+) -> Result<()> {
+    let kinds = (facts.0.kind, facts.1.kind);
+    // Room for others, and what no start of the system reads again.
+    if matches!(kinds, ("extended", "extended") | ("swap", "swap")) || same()? {
+        return Ok(());
+    }
+    if kinds.0 == kinds.1 {
+        report.partitions.push(partitions::Change {
+            partition: number,
+            what: "content",
+            a: None,
+            b: None,
+        });
+    }
+    report.notes.push(format!(
+        "the files of partition {number} are not compared: {}",
+        reason(facts.0, facts.1)
+    ));
+    Ok(())
+}
+
 /// Why two file systems cannot be compared.
 fn reason(a: &FileSystem, b: &FileSystem) -> String {
     if let Some(note) = a.note.as_ref().or(b.note.as_ref()) {
         note.clone()
-    } else if a.kind == b.kind {
-        format!("this command cannot read {}", a.kind)
-    } else {
+    } else if a.kind != b.kind {
         format!("one is {}, the other {}", a.kind, b.kind)
+    } else if a.kind == "vfat" {
+        "only those of the first boot partition are".to_owned()
+    } else {
+        format!("this command cannot read {}", a.kind)
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub(crate) struct Change {
     /// Number of the partition, or 0 for the whole disk.
     pub(crate) partition: u32,
-    /// What differs, such as `size` or `label`.
+    /// What differs, such as `size` or `label`; `content` has no values.
     pub(crate) what: &'static str,
     /// Values; absent where that side has none.
     pub(crate) a: Option<String>,
@@ -50,7 +50,7 @@ fn facts(side: &Side) -> Vec<Fact> {
         ((0, 1, "id"), table.id.clone()),
         ((0, 2, "size"), Some(size(side.image.size))),
     ];
-    for (p, fs) in table.partitions.iter().zip(&side.systems) {
+    for (p, (fs, _)) in table.partitions.iter().zip(&side.systems) {
         let values = [
             ("start", Some(size(p.start))),
             ("size", Some(size(p.size))),

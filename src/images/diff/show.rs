@@ -3,6 +3,8 @@
 use super::Report;
 use super::files::Entry;
 use crate::base::size::size;
+use crate::images::printable::printable;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 /// The whole text; empty if nothing differs.
@@ -16,12 +18,16 @@ pub(super) fn show(report: &Report) -> String {
                 number => number.to_string(),
             };
             let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+            if change.a.is_none() && change.b.is_none() {
+                let _ = writeln!(text, "  ~ {place}  {}", change.what);
+                continue;
+            }
             let _ = writeln!(
                 text,
                 "  ~ {place}  {} {} -> {}",
                 change.what,
-                value(&change.a),
-                value(&change.b)
+                printable(&value(&change.a)),
+                printable(&value(&change.b))
             );
         }
     }
@@ -42,13 +48,13 @@ pub(super) fn show(report: &Report) -> String {
             let what: Vec<String> = change
                 .what
                 .iter()
-                .map(super::files::Difference::words)
+                .map(|what| printable(&what.words()))
                 .collect();
-            let _ = writeln!(text, "  ~ {}  {}", change.path, what.join(", "));
+            let _ = writeln!(text, "  ~ {}  {}", printable(&change.path), what.join(", "));
         }
     }
     for note in &report.notes {
-        let _ = writeln!(text, "note: {note}");
+        let _ = writeln!(text, "note: {}", printable(note));
     }
     text
 }
@@ -71,14 +77,14 @@ fn boot(report: &Report, text: &mut String) {
         ('~', &boot.changed),
     ] {
         for path in paths {
-            let _ = writeln!(text, "  {sign} {path}");
+            let _ = writeln!(text, "  {sign} {}", printable(path));
             let lines = boot
                 .configuration
                 .iter()
                 .filter(|text| sign == '~' && text.file == *path);
             for line in lines.flat_map(|text| &text.lines) {
                 let sign = if line.only_in == 'a' { '-' } else { '+' };
-                let _ = writeln!(text, "      {sign}{}", line.text);
+                let _ = writeln!(text, "      {sign}{}", printable(&line.text));
             }
         }
     }
@@ -101,14 +107,20 @@ fn packages(report: &Report, text: &mut String) {
             let _ = writeln!(
                 text,
                 "  {sign} {} {} ({})",
-                p.name,
-                p.version,
+                printable(&p.name),
+                printable(&p.version),
                 size(p.installed_size)
             );
         }
     }
     for change in &packages.changed {
-        let _ = writeln!(text, "  ~ {} {} -> {}", change.name, change.a, change.b);
+        let _ = writeln!(
+            text,
+            "  ~ {} {} -> {}",
+            printable(&change.name),
+            printable(&change.a),
+            printable(&change.b)
+        );
     }
 }
 
@@ -121,30 +133,31 @@ fn heading(text: &mut String, what: &str, added: usize, removed: usize, changed:
 
 /// Paths; a whole directory on one line.
 fn paths(text: &mut String, sign: char, entries: &[Entry]) {
-    let mut covered: Vec<String> = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        if covered
-            .iter()
-            .any(|dir| entry.path.starts_with(dir.as_str()))
-        {
-            continue;
+    let directories: HashSet<&str> = entries
+        .iter()
+        .filter(|entry| entry.kind == "directory")
+        .map(|entry| entry.path.as_str())
+        .collect();
+    // The first directory on the way to a path that is listed itself.
+    let above = |path: &'_ str| -> Option<usize> {
+        let mut ends = path.match_indices('/').map(|(at, _)| at);
+        ends.find(|end| directories.contains(&path[..*end]))
+    };
+    let mut below: HashMap<&str, (usize, u64)> = HashMap::new();
+    for entry in entries {
+        if let Some(end) = above(&entry.path) {
+            let (number, bytes) = below.entry(&entry.path[..end]).or_default();
+            *number += 1;
+            *bytes = bytes.saturating_add(entry.size);
         }
+    }
+    for entry in entries.iter().filter(|entry| above(&entry.path).is_none()) {
+        let path = printable(&entry.path);
         if entry.kind == "directory" {
-            let dir = format!("{}/", entry.path);
-            let below: Vec<&Entry> = entries[index..]
-                .iter()
-                .filter(|e| e.path.starts_with(&dir))
-                .collect();
-            let bytes = below.iter().map(|e| e.size).sum();
-            let _ = writeln!(
-                text,
-                "  {sign} {dir}  {} entries, {}",
-                below.len(),
-                size(bytes)
-            );
-            covered.push(dir);
+            let (number, bytes) = below.get(&*entry.path).copied().unwrap_or_default();
+            let _ = writeln!(text, "  {sign} {path}/  {number} entries, {}", size(bytes));
         } else {
-            let _ = writeln!(text, "  {sign} {}  {}", entry.path, size(entry.size));
+            let _ = writeln!(text, "  {sign} {path}  {}", size(entry.size));
         }
     }
 }

@@ -12,12 +12,15 @@ pub struct FlashArgs {
     /// Do not ask before overwriting
     #[arg(short, long)]
     pub yes: bool,
-    /// Also write to a disk that is not removable, if it is this one (such as nvme0n1)
+    /// Allow writing to a disk that is not removable: its name again, such as nvme0n1
     #[arg(long, value_name = "NAME")]
     pub fixed_disk: Option<String>,
-    /// Make the file this large (for a file that is not there yet)
+    /// Make a new file of this size, instead of writing to a disk
     #[arg(long, value_name = "SIZE")]
     pub size: Option<String>,
+    /// Write what the file holds even if it is no image that can be recognised
+    #[arg(long)]
+    pub force_raw: bool,
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
@@ -38,15 +41,18 @@ pub struct SettingsArgs {
     /// Read the user's password from a file's first line
     #[arg(long, value_name = "FILE", requires = "user")]
     pub password_file: Option<PathBuf>,
-    /// Public key(s) for the first user; SSH is enabled, for keys only
+    /// Public keys for the first user, with or without options; SSH is enabled, for keys only
     #[arg(long, value_name = "FILE")]
     pub ssh_key: Option<PathBuf>,
     /// Wi-Fi network; its password is asked for
-    #[arg(long, value_name = "SSID")]
+    #[arg(long, value_name = "SSID", allow_hyphen_values = true)]
     pub wifi: Option<String>,
     /// Read the Wi-Fi password from a file's first line; empty: an open network
     #[arg(long, value_name = "FILE", requires = "wifi")]
     pub wifi_password_file: Option<PathBuf>,
+    /// The Wi-Fi network does not send its name
+    #[arg(long, requires = "wifi")]
+    pub wifi_hidden: bool,
     /// Country whose rules Wi-Fi follows, such as GB
     #[arg(long, value_name = "CC")]
     pub country: Option<String>,

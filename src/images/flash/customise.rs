@@ -1,5 +1,6 @@
 //! Settings for the first boot, on a card's boot partition.
 
+use super::accounts;
 use super::firstrun::{Settings, command_line};
 use super::sink::Sink;
 use super::write::HEAD;
@@ -7,53 +8,137 @@ use crate::base::problem::{Problem, Problems};
 use crate::images::image::disk::Slice;
 use crate::images::image::ext4::Ext4;
 use crate::images::image::fat::Fat;
-use crate::images::image::probe::probe;
+use crate::images::image::probe::Files;
 use crate::images::image::table::Partition;
 use crate::images::image::{IMAGER_COMMANDS, Image, stem};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::Path;
 
-/// The boot partition of an image that takes settings at its first boot.
+/// Bytes of a command line or a script.
+const LARGEST: u64 = 1 << 20;
+
+/// Where an image takes settings.
+pub(super) struct Place {
+    /// The partition with `cmdline.txt`.
+    pub(super) boot: Partition,
+    pub(super) notes: Vec<String>,
+}
+
+/// Judges whether an image takes the settings at its first boot.
 ///
 /// # Errors
-/// [`Problems`] if the image does not, or would not know the time zone.
-pub(super) fn boot_partition(image: &Image, path: &Path, settings: &Settings) -> Result<Partition> {
-    let refuse = |what: &str, remedy: &str| -> anyhow::Error {
-        Problems(vec![Problem::new(what, remedy).at(path)]).into()
-    };
-    let mut boot = None;
-    let mut takes = manifest_says_systemd(path);
+/// [`Problems`] with everything that it does not take.
+pub(super) fn judge(
+    image: &Image,
+    path: &Path,
+    settings: &Settings,
+    by_key: bool,
+) -> Result<Place> {
+    let mut found = Found::default();
+    let (mut boot, mut takes) = (None, manifest_says_systemd(path));
+    let mut sudo = None;
     for partition in &image.table.partitions {
-        let kind = probe(image.slice(partition)?)?.kind;
-        if kind == "vfat" && boot.is_none() {
-            boot = Some(partition.clone());
-        } else if kind == "ext4" {
-            let Ok(root) = Ext4::open(image.slice(partition)?) else {
-                continue;
-            };
-            if root.lookup(IMAGER_COMMANDS)?.is_none() {
-                continue;
-            }
-            takes = true;
-            if let Some(zone) = &settings.timezone {
-                if root
-                    .lookup(&format!("/usr/share/zoneinfo/{zone}"))?
-                    .is_none()
+        match image.probe(partition).1 {
+            Files::Fat(fat) if boot.is_none() => {
+                if fat
+                    .read("cmdline.txt", LARGEST)
+                    .is_ok_and(|line| line.is_some())
                 {
-                    let what = format!("the image has no time zone {zone}");
-                    return Err(refuse(&what, "use a name such as Europe/London"));
+                    boot = Some(partition.clone());
                 }
             }
+            Files::Ext(root) if root.lookup(IMAGER_COMMANDS).is_ok_and(|it| it.is_some()) => {
+                takes = true;
+                found.root(&root, settings)?;
+                sudo = Some(accounts::has_sudo_without_password(&root)?);
+            }
+            _ => {}
         }
     }
-    let boot = boot.filter(|boot| boot.start >= HEAD as u64);
-    match boot {
-        Some(boot) if takes => Ok(boot),
-        _ => Err(refuse(
+    if !takes {
+        found.say(
             "the image does not take settings at its first boot: it has no firstrun.sh mechanism of Raspberry Pi Imager",
-            "build it with one, or leave out --hostname, --user, --ssh-key, --wifi, --country and --timezone",
-        )),
+            "build it with one, or leave out the settings for the first boot",
+        );
+    }
+    match &boot {
+        None => found.say(
+            "the image has no boot partition with a cmdline.txt, which starts the settings' script",
+            "leave out the settings for the first boot",
+        ),
+        Some(boot) if boot.start < HEAD as u64 => found.say(
+            "the image's boot partition begins in its first mebibyte, where settings cannot be put",
+            "leave out the settings for the first boot",
+        ),
+        Some(_) => {}
+    }
+    let problems = found
+        .0
+        .into_iter()
+        .map(|problem| problem.at(path))
+        .collect();
+    Problems(problems).into_result()?;
+    let mut notes = Vec::new();
+    if let (Some((name, _)), true, Some(false)) = (&settings.user, by_key, sudo) {
+        notes.push(format!(
+            "{name} can log in with the key, and has no password for sudo; add --password or --password-file if that is needed"
+        ));
+    }
+    Ok(Place {
+        boot: boot.context("finding the boot partition")?,
+        notes,
+    })
+}
+
+#[derive(Default)]
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn say(&mut self, what: impl Into<String>, remedy: &str) {
+        self.0.push(Problem::new(what, remedy));
+    }
+
+    /// What the root file system has to have.
+    fn root(&mut self, root: &Ext4, settings: &Settings) -> Result<()> {
+        if let Some(zone) = &settings.timezone {
+            let file = format!("/usr/share/zoneinfo/{zone}");
+            if root.lookup(&file)?.is_none() {
+                self.say(
+                    format!("the image has no time zone {zone}"),
+                    "use a name such as Europe/London",
+                );
+            }
+        }
+        if let Some((name, _)) = &settings.user {
+            if accounts::is_taken(root, name)? {
+                self.say(
+                    format!("the image has an account or a group {name} already"),
+                    "give the user another name",
+                );
+            }
+        }
+        if let Some(wifi) = settings
+            .wifi
+            .as_ref()
+            .filter(|wifi| wifi.is_like_an_option())
+        {
+            let commands = root.file(IMAGER_COMMANDS, LARGEST)?.unwrap_or_default();
+            let commands = String::from_utf8_lossy(&commands);
+            if !commands
+                .lines()
+                .any(|line| line.trim_start().starts_with("--)"))
+            {
+                self.say(
+                    format!(
+                        "the image's first boot takes the network's name {} for an option",
+                        wifi.name
+                    ),
+                    "set up this network later, on the device",
+                );
+            }
+        }
+        Ok(())
     }
 }
 
@@ -70,7 +155,7 @@ pub(super) fn apply(settings: &Settings, boot: &Partition, sink: &Sink) -> Resul
     let open = || Fat::open(Slice::new(&sink.file, boot.start, boot.size)?);
     let fat = open()?;
     let old = fat
-        .read("cmdline.txt")?
+        .read("cmdline.txt", LARGEST)?
         .context("looking for cmdline.txt on the boot partition")?;
     let line = command_line(&String::from_utf8_lossy(&old));
     let script = settings.script();
@@ -86,7 +171,7 @@ pub(super) fn apply(settings: &Settings, boot: &Partition, sink: &Sink) -> Resul
     let fat = open()?;
     for (name, bytes) in files {
         ensure!(
-            fat.read(name)?.as_deref() == Some(bytes),
+            fat.read(name, LARGEST)?.as_deref() == Some(bytes),
             "the target did not keep {name}; it is worn out or a fake, use another one"
         );
     }

@@ -27,6 +27,8 @@ pub(crate) struct Disk {
     /// Whether the medium or the device is meant to be taken out.
     pub(crate) removable: bool,
     pub(crate) read_only: bool,
+    /// Bytes of a sector as the disk is addressed.
+    pub(crate) sector: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +117,7 @@ impl Machine {
             bus,
             removable: text("removable") == "1" || matches!(bus, Bus::Usb | Bus::Sd),
             read_only: text("ro") == "1",
+            sector: text("queue/logical_block_size").parse().unwrap_or(512),
         }
     }
 

@@ -13,10 +13,26 @@ pub(crate) struct Settings {
     pub(crate) user: Option<(String, String)>,
     /// Lines of authorized_keys.
     pub(crate) ssh_keys: Vec<String>,
-    /// Name, and derived key in hex; an empty key is an open network.
-    pub(crate) wifi: Option<(String, String)>,
+    pub(crate) wifi: Option<Wifi>,
     pub(crate) country: Option<String>,
     pub(crate) timezone: Option<String>,
+}
+
+/// A Wi-Fi network.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Wifi {
+    pub(crate) name: String,
+    /// Derived key in hex; empty for an open network.
+    pub(crate) key: String,
+    /// Whether it does not send its name.
+    pub(crate) hidden: bool,
+}
+
+impl Wifi {
+    /// Whether `set_wlan` would take the name for one of its options.
+    pub(crate) fn is_like_an_option(&self) -> bool {
+        ["-h", "--hidden", "-p", "--plain", "--"].contains(&self.name.as_str())
+    }
 }
 
 /// What is appended to the kernel's command line, with a space before it.
@@ -47,8 +63,16 @@ impl Settings {
             call("/usr/lib/userconf-pi/userconf", &[name, hash]);
         }
         let country = self.country.as_deref().unwrap_or_default();
-        if let Some((name, key)) = &self.wifi {
-            call(IMAGER_COMMANDS, &["set_wlan", name, key, country]);
+        if let Some(wifi) = &self.wifi {
+            let mut words = vec!["set_wlan"];
+            if wifi.hidden {
+                words.push("-h");
+            }
+            if wifi.is_like_an_option() {
+                words.push("--");
+            }
+            words.extend([wifi.name.as_str(), &wifi.key, country]);
+            call(IMAGER_COMMANDS, &words);
         } else if !country.is_empty() {
             call(IMAGER_COMMANDS, &["set_wlan_country", country]);
         }
@@ -84,7 +108,10 @@ mod tests {
     fn every_value_reaches_the_programs_as_one_word() {
         let evil = "a'b $(touch x) `y` \\ \"z\" ; | * ü";
         let settings = Settings {
-            wifi: Some((evil.to_owned(), String::new())),
+            wifi: Some(Wifi {
+                name: evil.to_owned(),
+                ..Wifi::default()
+            }),
             country: Some("GB".to_owned()),
             ..Settings::default()
         };
@@ -105,6 +132,26 @@ mod tests {
         let said = String::from_utf8(out.stdout).unwrap();
         assert_eq!(said, format!("<set_wlan>\n<{evil}>\n<>\n<GB>\n"));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_hidden_network_is_said_to_be_one_whatever_its_name() {
+        let script = |name: &str, hidden| {
+            let wifi = Some(Wifi {
+                name: name.to_owned(),
+                key: "k".to_owned(),
+                hidden,
+            });
+            let settings = Settings {
+                wifi,
+                ..Settings::default()
+            };
+            settings.script()
+        };
+        assert!(script("home", true).contains("'set_wlan' '-h' 'home' 'k'"));
+        assert!(script("home", false).contains("'set_wlan' 'home' 'k'"));
+        assert!(script("-h", false).contains("'set_wlan' '--' '-h' 'k'"));
+        assert!(script("-p", true).contains("'set_wlan' '-h' '--' '-p' 'k'"));
     }
 
     #[test]

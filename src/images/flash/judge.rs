@@ -5,7 +5,7 @@ use crate::base::problem::{Problem, Problems};
 use crate::base::size::size;
 use anyhow::{Context, Result};
 use nix::sys::stat::{major, minor};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -66,45 +66,50 @@ pub(crate) fn judge(machine: &Machine, wanted: &Wanted<'_>) -> Result<Target> {
             "leave it out",
         );
     }
-    let kind = facts.file_type();
-    if kind.is_block_device() {
-        let number = |device| format!("{}:{}", major(device), minor(device));
-        let image = fs::metadata(wanted.image)
-            .map(|image| number(image.dev()))
-            .ok();
-        let Some((disk, partition)) = machine.find(&number(facts.rdev())) else {
-            return refuse(
-                path,
-                "the kernel lists no such disk",
-                "name a disk as lsblk shows it",
-            );
-        };
-        let problems = disk_problems(
-            machine,
-            &disk,
-            partition.as_deref(),
-            image.as_deref(),
-            wanted,
-        )?;
-        Problems(
-            problems
-                .into_iter()
-                .map(|problem| problem.at(path))
-                .collect(),
-        )
-        .into_result()?;
-        return Ok(Target::Disk {
-            disk,
-            path: path.to_owned(),
-        });
-    }
-    if !kind.is_file() {
-        return refuse(
+    if facts.file_type().is_block_device() {
+        disk(machine, wanted, &facts)
+    } else if facts.file_type().is_file() {
+        file(wanted, &facts)
+    } else {
+        refuse(
             path,
             "it is neither a disk nor a file",
             "name a disk such as /dev/sdb, or a file",
-        );
+        )
     }
+}
+
+/// A disk, if nothing speaks against it.
+fn disk(machine: &Machine, wanted: &Wanted<'_>, facts: &Metadata) -> Result<Target> {
+    let path = wanted.target;
+    let number = |device| format!("{}:{}", major(device), minor(device));
+    let image = fs::metadata(wanted.image).ok();
+    let image = image.map(|image| number(image.dev()));
+    let Some((disk, partition)) = machine.find(&number(facts.rdev())) else {
+        return refuse(
+            path,
+            "the kernel lists no such disk",
+            "name a disk as lsblk shows it",
+        );
+    };
+    let problems = disk_problems(
+        machine,
+        &disk,
+        partition.as_deref(),
+        image.as_deref(),
+        wanted,
+    )?;
+    let problems = problems.into_iter().map(|problem| problem.at(path));
+    Problems(problems.collect()).into_result()?;
+    Ok(Target::Disk {
+        disk,
+        path: path.to_owned(),
+    })
+}
+
+/// A file that is there, if it may be overwritten.
+fn file(wanted: &Wanted<'_>, facts: &Metadata) -> Result<Target> {
+    let path = wanted.target;
     let image = fs::metadata(wanted.image).ok();
     if image.is_some_and(|image| (image.dev(), image.ino()) == (facts.dev(), facts.ino())) {
         return refuse(path, "it is the image itself", "name another target");
@@ -196,28 +201,8 @@ fn disk_problems(
         }
     }
     for use_ in machine.uses(name)? {
-        match use_ {
-            Use::Mounted { device, at } if is_system(&at) => say(
-                format!("{device} is this machine's {at}"),
-                "choose another disk".to_owned(),
-            ),
-            Use::Mounted { device, at } => {
-                say(
-                    format!("{device} is mounted at {at}"),
-                    format!("umount '{at}'"),
-                );
-            }
-            Use::Swap { device } => {
-                say(
-                    format!("{device} is swap space in use"),
-                    format!("swapoff {device}"),
-                );
-            }
-            Use::Part { device, of } => say(
-                format!("{device} is part of {of}"),
-                format!("take {of} apart first, if that is what you want"),
-            ),
-        }
+        let (what, remedy) = use_problem(use_);
+        say(what, remedy);
     }
     if !disk.removable && disk.bus != Bus::Loop && wanted.fixed_disk != Some(name) {
         say(
@@ -226,6 +211,28 @@ fn disk_problems(
         );
     }
     Ok(problems)
+}
+
+/// What speaks against overwriting something in use, and what to do.
+fn use_problem(use_: Use) -> (String, String) {
+    match use_ {
+        Use::Mounted { device, at } if is_system(&at) => (
+            format!("{device} is this machine's {at}"),
+            "choose another disk".to_owned(),
+        ),
+        Use::Mounted { device, at } => (
+            format!("{device} is mounted at {at}"),
+            format!("umount '{at}'"),
+        ),
+        Use::Swap { device } => (
+            format!("{device} is swap space in use"),
+            format!("swapoff {device}"),
+        ),
+        Use::Part { device, of } => (
+            format!("{device} is part of {of}"),
+            format!("take {of} apart first, if that is what you want"),
+        ),
+    }
 }
 
 /// Mount points without which the machine does not go on or start again.

@@ -1,25 +1,32 @@
 //! `westwork-gen flash`: an image onto a card, read back, with settings for its first boot.
 
+mod accounts;
 pub mod args;
 mod bmap;
 mod customise;
 mod disks;
 mod firstrun;
+mod holds;
+mod job;
 mod judge;
+mod password;
+mod preview;
 mod progress;
 mod settings;
 mod sink;
+mod sums;
 mod write;
 
 use crate::base::problem::{Problem, Problems};
 use crate::base::size::size;
-use crate::images::image::{Image, stream};
 use crate::images::inspect::table;
+use crate::images::printable::printable;
 use anyhow::{Context, Result};
 use args::FlashArgs;
 use bmap::Bmap;
 use disks::{Bus, Disk, Machine};
 use firstrun::Settings;
+use job::Job;
 use judge::{Target, Wanted};
 use nix::sys::signal::{SigSet, Signal};
 use progress::Progress;
@@ -61,9 +68,16 @@ pub fn run(args: &FlashArgs) -> Result<u8> {
     };
     let target = judge::judge(&Machine::real(), &wanted)?;
     let mut settings = settings::judge(&args.settings)?;
-    let job = Job::prepare(args, &settings)?;
+    let sector = match &target {
+        Target::Disk { disk, .. } => Some(disk.sector),
+        Target::File { .. } | Target::NewFile { .. } => None,
+    };
+    let job = Job::prepare(args, &settings, sector)?;
+    for note in &job.notes {
+        eprintln!("note: {}", printable(note));
+    }
     judge::check_fits(&target, job.size)?;
-    settings::add_secrets(&args.settings, &mut settings)?;
+    password::add_secrets(&args.settings, &mut settings)?;
     if !confirmed(&target, args, job.size)? {
         eprintln!("nothing was written");
         return Ok(1);
@@ -169,60 +183,7 @@ fn watch() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// What is to be written.
-struct Job<'a> {
-    path: &'a Path,
-    /// Bytes of the raw image.
-    size: u64,
-    bmap: Option<Bmap>,
-    /// The unpacked image and its boot partition, when there are settings.
-    custom: Option<(Image, crate::images::image::table::Partition)>,
-}
-
-impl<'a> Job<'a> {
-    fn prepare(args: &'a FlashArgs, settings: &Settings) -> Result<Self> {
-        let path = args.image.as_path();
-        let bmap = bmap::beside(path)
-            .map(|file| bmap::load(&file))
-            .transpose()?;
-        let custom = if settings.is_empty() {
-            None
-        } else {
-            // Whether it takes them can only be seen inside.
-            let image = Image::open(path)?;
-            let boot = customise::boot_partition(&image, path, settings)?;
-            Some((image, boot))
-        };
-        let known = match &custom {
-            Some((image, _)) => Some(image.size),
-            None => stream::raw_size(path)?,
-        };
-        let size = match (known, &bmap) {
-            (Some(known), Some(bmap)) if known != bmap.size => {
-                let what = format!(
-                    "the image has {known} bytes, its block map says {}",
-                    bmap.size
-                );
-                return problem(
-                    Problem::new(what, "remove the block map, it is of another image").at(path),
-                );
-            }
-            (Some(size), _) => size,
-            (None, Some(bmap)) => bmap.size,
-            (None, None) => {
-                eprintln!("measuring {}, which has no block map", path.display());
-                stream::with(path, |reader| Ok(io::copy(reader, &mut io::sink())?))
-                    .with_context(|| format!("unpacking {}", path.display()))?
-            }
-        };
-        Ok(Self {
-            path,
-            size,
-            bmap,
-            custom,
-        })
-    }
-
+impl Job {
     /// Writes, reads back, applies the settings, and makes the target valid.
     fn carry_out(&self, target: &Target, settings: &Settings, stop: &AtomicBool) -> Result<()> {
         let (mut sink, new) = open(target, self.size)?;
@@ -263,13 +224,13 @@ impl<'a> Job<'a> {
         let source = Source {
             bytes: match &self.custom {
                 Some((image, _)) => Bytes::Raw(image.file()),
-                None => Bytes::Packed(self.path),
+                None => Bytes::Packed(&self.packed),
             },
             size: self.size,
             bmap: self.bmap.as_ref(),
         };
         let written = write::write(&source, sink, &progress, stop)
-            .with_context(|| format!("writing {}", self.path.display()))?;
+            .context("writing the image; if it does not unpack, download it again")?;
         progress.done("wrote");
         Ok(written)
     }

@@ -6,13 +6,13 @@
 use super::bmap::{Bmap, Range};
 use super::progress::Progress;
 use super::sink::{Buffer, Sink};
-use crate::images::image::stream::{self, fill, is_zero};
-use anyhow::{Context, Result, bail, ensure};
+use super::sums::Checker;
+use crate::images::image::stream::{Packed, fill, is_zero};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -82,7 +82,7 @@ pub(crate) struct Source<'a> {
 /// Where the raw image comes from.
 pub(crate) enum Bytes<'a> {
     /// A file in one of the forms of an image.
-    Packed(&'a Path),
+    Packed(&'a Packed),
     /// An open file with the raw image.
     Raw(&'a File),
 }
@@ -91,7 +91,7 @@ impl Bytes<'_> {
     /// Calls `work` with a reader of the raw image.
     fn with<T>(&self, work: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         match self {
-            Self::Packed(path) => stream::with(path, work),
+            Self::Packed(packed) => packed.with(work),
             Self::Raw(file) => {
                 let mut file = *file;
                 file.rewind().context("reading the unpacked image")?;
@@ -169,7 +169,9 @@ fn invalidate(sink: &Sink) -> Result<()> {
 /// Reads the whole image and sends what has to be written. Returns the head.
 fn read_image(source: &Source<'_>, zeroed: bool, sender: SyncSender<Part>) -> Result<Vec<u8>> {
     let mut head = Vec::new();
-    let mut checker = source.bmap.map(|bmap| Checker::new(&bmap.ranges));
+    let mut checker = source
+        .bmap
+        .map(|bmap| Checker::new(&bmap.ranges, bmap.sums));
     source.bytes.with(|reader| {
         let mut chunk = vec![0; CHUNK];
         let mut at = 0;
@@ -249,44 +251,6 @@ fn data(bytes: &[u8], at: u64) -> Vec<ops::Range<u64>> {
     parts
 }
 
-/// Compares the image with the checksums of its map while it is read.
-struct Checker<'a> {
-    ranges: &'a [Range],
-    hash: Sha256,
-}
-
-impl<'a> Checker<'a> {
-    fn new(ranges: &'a [Range]) -> Self {
-        Self {
-            ranges,
-            hash: Sha256::new(),
-        }
-    }
-
-    /// Takes the image's next bytes, which begin at `at`.
-    fn feed(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
-        let end = at + bytes.len() as u64;
-        while let Some(range) = self.ranges.first().filter(|range| range.start < end) {
-            let part = usize::try_from(range.start.max(at) - at)?
-                ..usize::try_from(range.end.min(end) - at)?;
-            self.hash.update(&bytes[part]);
-            if range.end > end {
-                break;
-            }
-            let sum = hex::encode(self.hash.finalize_reset());
-            if range.sha256.as_ref().is_some_and(|wanted| *wanted != sum) {
-                bail!(
-                    "bytes {} to {} of the image are not those of its block map; one of the two is damaged or not of this build",
-                    range.start,
-                    range.end
-                );
-            }
-            self.ranges = &self.ranges[1..];
-        }
-        Ok(())
-    }
-}
-
 /// Reads everything back from the medium and compares checksums.
 pub(crate) fn verify(
     pieces: &[Piece],
@@ -334,7 +298,7 @@ mod tests {
         Range {
             start,
             end,
-            sha256: None,
+            sum: None,
         }
     }
 
@@ -353,18 +317,5 @@ mod tests {
         let parts = data(&bytes, 4096);
         assert_eq!(parts.len(), 1);
         assert_eq!(parts[0], 4096 + (64 << 10)..4096 + (192 << 10));
-    }
-
-    #[test]
-    fn a_range_over_two_chunks_is_checked_as_one() {
-        let sum = hex::encode(Sha256::digest(b"abcdef"));
-        let mut ranges = [range(2, 8)];
-        ranges[0].sha256 = Some(sum);
-        let mut checker = Checker::new(&ranges);
-        checker.feed(0, b"xxabc").unwrap();
-        checker.feed(5, b"defyy").unwrap();
-        let mut checker = Checker::new(&ranges);
-        checker.feed(0, b"xxabc").unwrap();
-        assert!(checker.feed(5, b"deeyy").is_err());
     }
 }

@@ -8,10 +8,11 @@ pub(crate) mod packages;
 pub(crate) mod probe;
 pub(crate) mod stream;
 pub(crate) mod table;
-pub(crate) mod xattr;
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::base::problem::{Problem, Problems};
+use anyhow::{Context, Result, ensure};
 use disk::Slice;
+use probe::{FileSystem, Files, probe};
 use std::fs::File;
 use std::path::Path;
 use table::{Partition, Table};
@@ -43,14 +44,22 @@ impl Image {
     /// Opens an image in any of the forms of [`stream::Form`]. A compressed one is unpacked
     /// to a nameless file with holes beside it, or in the directory for temporary files.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let form = stream::Form::of(path)?;
-        let file = match form {
+        Self::unpack(path, &stream::Packed::open(path, false)?)
+    }
+
+    /// The image at `path`, whose form is known.
+    pub(crate) fn unpack(path: &Path, packed: &stream::Packed) -> Result<Self> {
+        let file = match packed.form {
             stream::Form::Raw => {
                 File::open(path).with_context(|| format!("opening {}", path.display()))?
             }
-            _ => unpacked(path)?,
+            _ => unpacked(path, packed)?,
         };
-        Self::read(file, form).with_context(|| format!("reading {}", path.display()))
+        if disk::size(&file)? == 0 {
+            let problem = Problem::new("the image is empty", "download it again").at(path);
+            return Err(Problems(vec![problem]).into());
+        }
+        Self::read(file, packed.form).with_context(|| format!("reading {}", path.display()))
     }
 
     /// The raw image that `file` holds.
@@ -76,25 +85,63 @@ impl Image {
         &self.file
     }
 
-    /// The bytes of one partition; an error if it reaches beyond the image.
+    /// The bytes of one partition, as far as the image has them.
     pub(crate) fn slice(&self, partition: &Partition) -> Result<Slice> {
-        let end = partition.start.checked_add(partition.size);
-        if end.is_none_or(|end| end > self.size) {
-            bail!(
-                "partition {} reaches beyond the image's end; the image was cut short",
-                partition.number
-            );
+        let size = self.there(partition);
+        Slice::new(&self.file, partition.start.min(self.size), size)
+    }
+
+    /// How many bytes of a partition the image has.
+    pub(crate) fn there(&self, partition: &Partition) -> u64 {
+        partition
+            .end()
+            .min(self.size)
+            .saturating_sub(partition.start)
+    }
+
+    /// What a partition holds. Whatever is wrong with it is a note in the facts.
+    pub(crate) fn probe(&self, partition: &Partition) -> (FileSystem, Files) {
+        if partition.is_extended() {
+            let facts = FileSystem {
+                kind: "extended",
+                ..FileSystem::default()
+            };
+            return (facts, Files::None);
         }
-        Slice::new(&self.file, partition.start, partition.size)
+        let (mut facts, files) = match self.slice(partition).and_then(probe) {
+            Ok(found) => found,
+            Err(error) => {
+                let facts = FileSystem {
+                    kind: "unknown",
+                    note: Some(format!("{error:#}")),
+                    ..FileSystem::default()
+                };
+                (facts, Files::None)
+            }
+        };
+        let there = self.there(partition);
+        let whole = facts.size.is_some_and(|size| size <= there);
+        if there < partition.size && !(whole && facts.note.is_none()) {
+            facts.note = Some(if there == 0 {
+                "it begins behind the image's end".to_owned()
+            } else {
+                format!(
+                    "the image was cut short: {there} of {} bytes are there",
+                    partition.size
+                )
+            });
+            return (facts, Files::None);
+        }
+        (facts, files)
     }
 }
 
-fn unpacked(path: &Path) -> Result<File> {
+fn unpacked(path: &Path, packed: &stream::Packed) -> Result<File> {
     let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let mut file = tempfile::tempfile_in(beside.unwrap_or(Path::new(".")))
         .or_else(|_| tempfile::tempfile())
         .context("making a file for the unpacked image")?;
-    stream::with(path, |reader| stream::write_sparse(reader, &mut file))
-        .with_context(|| format!("unpacking {}", path.display()))?;
+    let written = packed.with(|reader| stream::write_sparse(reader, &mut file));
+    stream::unpacking(written, path)?;
     Ok(file)
 }

@@ -7,6 +7,10 @@ use serde::Serialize;
 /// Where the database is.
 const STATUS: &str = "/var/lib/dpkg/status";
 
+/// Bytes of it, and packages in it, that are looked at; a full desktop has a third of that.
+const LARGEST: u64 = 16 << 20;
+const MOST: usize = 50_000;
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
@@ -18,12 +22,15 @@ pub(crate) struct Package {
 
 /// The installed packages of a root file system by name; `None` without dpkg.
 pub(crate) fn read(root: &Ext4) -> Result<Option<Vec<Package>>> {
-    let status = root.file(STATUS)?;
+    let status = root.file(STATUS, LARGEST)?;
     Ok(status.map(|bytes| parse(&String::from_utf8_lossy(&bytes))))
 }
 
 fn parse(status: &str) -> Vec<Package> {
-    let mut packages: Vec<Package> = status.split("\n\n").filter_map(package).collect();
+    let mut packages: Vec<Package> = {
+        let stanzas = status.split("\n\n").filter_map(package);
+        stanzas.take(MOST).collect()
+    };
     packages.sort();
     packages
 }
@@ -47,7 +54,7 @@ fn package(stanza: &str) -> Option<Package> {
         name: field("Package")?,
         architecture: field("Architecture").unwrap_or_default(),
         version: field("Version").unwrap_or_default(),
-        installed_size: size.unwrap_or(0) * 1024,
+        installed_size: size.unwrap_or(0).saturating_mul(1024),
     })
 }
 

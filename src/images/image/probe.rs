@@ -1,10 +1,12 @@
 //! Which file system a partition holds, by its magic number.
 //!
-//! ext4: super.rst; squashfs, btrfs, erofs: the kernel's fs/squashfs/squashfs_fs.h,
-//! include/uapi/linux/btrfs_tree.h, fs/erofs/erofs_fs.h; swap: mkswap(8).
+//! ext4: super.rst; squashfs, btrfs, erofs, f2fs, xfs: the kernel's fs/squashfs/squashfs_fs.h,
+//! include/uapi/linux/btrfs_tree.h, fs/erofs/erofs_fs.h, include/linux/f2fs_fs.h,
+//! fs/xfs/libxfs/xfs_format.h; swap: mkswap(8); LUKS: its on-disk format, version 2; LVM:
+//! lib/format_text/layout.h of lvm2; NTFS and exFAT: the name in the boot sector.
 
 use super::disk::Slice;
-use super::ext4::{Ext4, text};
+use super::ext4::{self, Ext4, text};
 use super::fat::Fat;
 use super::table::uuid;
 use crate::base::bytes::{u16_at, u32_at};
@@ -14,7 +16,7 @@ use serde::Serialize;
 /// A file system's facts; sizes in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct FileSystem {
-    /// As `mount -t` calls it; `unknown` if nothing was recognised.
+    /// As `mount -t` or `blkid` calls it; `unknown` if nothing was recognised.
     pub(crate) kind: &'static str,
     pub(crate) label: Option<String>,
     pub(crate) uuid: Option<String>,
@@ -25,101 +27,143 @@ pub(crate) struct FileSystem {
     pub(crate) note: Option<String>,
 }
 
-/// Looks at the beginning of a partition.
-pub(crate) fn probe(slice: Slice) -> Result<FileSystem> {
-    let mut b = vec![0; usize::try_from(slice.size.min(68 << 10))?];
-    slice.read_at(&mut b, 0)?;
-    b.resize(68 << 10, 0);
-    let named = |label: String| Some(label).filter(|label| !label.is_empty());
-    Ok(if u16_at(&b, 0x438) == 0xef53 {
-        ext4(slice)
-    } else if &b[0..4] == b"hsqs" {
-        let used = u64_at(&b, 40);
-        FileSystem {
-            kind: "squashfs",
-            size: Some(used),
-            used: Some(used),
-            free: Some(0),
-            ..FileSystem::default()
-        }
-    } else if u32_at(&b, 1024) == 0xe0f5_e1e2 {
-        let used = u64::from(u32_at(&b, 1024 + 36)) << (b[1024 + 12] & 31);
-        FileSystem {
-            kind: "erofs",
-            label: named(text(&b[1024 + 64..1024 + 80])),
-            uuid: Some(uuid(&b[1024 + 48..])),
-            size: Some(used),
-            used: Some(used),
-            free: Some(0),
-            note: None,
-        }
-    } else if &b[0x1_0040..0x1_0048] == b"_BHRfS_M" {
-        let (size, used) = (u64_at(&b, 0x1_0070), u64_at(&b, 0x1_0078));
-        FileSystem {
-            kind: "btrfs",
-            label: named(text(&b[0x1_012b..0x1_022b])),
-            uuid: Some(uuid(&b[0x1_0020..])),
-            size: Some(size),
-            used: Some(used),
-            free: Some(size.saturating_sub(used)),
-            note: None,
-        }
-    } else if &b[4086..4096] == b"SWAPSPACE2" {
-        FileSystem {
-            kind: "swap",
-            label: named(text(&b[1052..1068])),
-            uuid: Some(uuid(&b[1036..])),
-            ..FileSystem::default()
-        }
-    } else if b[510..512] == [0x55, 0xaa] && (b[54..57] == *b"FAT" || b[82..87] == *b"FAT32") {
-        fat(slice)
-    } else {
-        FileSystem {
-            kind: "unknown",
-            ..FileSystem::default()
-        }
-    })
+/// A file system whose files can be read.
+pub(crate) enum Files {
+    Ext(Ext4),
+    Fat(Fat),
+    None,
 }
 
-fn ext4(slice: Slice) -> FileSystem {
-    match Ext4::open(slice) {
-        Ok(fs) => FileSystem {
-            kind: "ext4",
-            label: Some(fs.label.clone()).filter(|label| !label.is_empty()),
-            uuid: Some(fs.uuid.clone()),
-            size: Some(fs.size()),
-            used: Some(fs.size().saturating_sub(fs.free())),
-            free: Some(fs.free()),
-            note: None,
-        },
-        Err(error) => FileSystem {
-            kind: "ext4",
-            note: Some(format!("{error:#}")),
-            ..FileSystem::default()
-        },
+impl FileSystem {
+    fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            ..Self::default()
+        }
+    }
+
+    fn named(mut self, label: String, uuid: String) -> Self {
+        self.label = Some(label).filter(|label| !label.is_empty());
+        self.uuid = Some(uuid).filter(|uuid| !uuid.is_empty());
+        self
+    }
+
+    fn sized(mut self, size: u64, used: u64) -> Self {
+        self.size = Some(size);
+        self.used = Some(used.min(size));
+        self.free = Some(size.saturating_sub(used));
+        self
     }
 }
 
-fn fat(slice: Slice) -> FileSystem {
-    let facts = || -> Result<FileSystem> {
+/// Bytes from a partition's beginning in which its kind can be told.
+pub(crate) const LOOKED_AT: u64 = 68 << 10;
+
+/// Looks at the beginning of a partition. What is damaged is a note in the facts.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub(crate) fn probe(slice: Slice) -> Result<(FileSystem, Files)> {
+    let mut b = vec![0; usize::try_from(slice.size.min(LOOKED_AT))?];
+    slice.read_at(&mut b, 0)?;
+    b.resize(usize::try_from(LOOKED_AT)?, 0);
+    if u16_at(&b, 0x438) == 0xef53 {
+        return Ok(ext(slice));
+    }
+    if let Some(found) = by_magic(&b) {
+        return Ok((found, Files::None));
+    }
+    let name = b[54..57] == *b"FAT" || b[82..87] == *b"FAT32";
+    if name && b[510..512] == [0x55, 0xaa] {
+        return Ok(fat(slice));
+    }
+    Ok((FileSystem::new("unknown"), Files::None))
+}
+
+/// Those that are only named.
+fn by_magic(b: &[u8]) -> Option<FileSystem> {
+    Some(if &b[0..4] == b"hsqs" {
+        FileSystem::new("squashfs").sized(u64_at(b, 40), u64_at(b, 40))
+    } else if u32_at(b, 1024) == 0xe0f5_e1e2 {
+        let used = u64::from(u32_at(b, 1024 + 36)) << (b[1024 + 12] & 31);
+        FileSystem::new("erofs")
+            .named(text(&b[1024 + 64..1024 + 80]), uuid(&b[1024 + 48..]))
+            .sized(used, used)
+    } else if &b[0x1_0040..0x1_0048] == b"_BHRfS_M" {
+        FileSystem::new("btrfs")
+            .named(text(&b[0x1_012b..0x1_022b]), uuid(&b[0x1_0020..]))
+            .sized(u64_at(b, 0x1_0070), u64_at(b, 0x1_0078))
+    } else if u32_at(b, 1024) == 0xf2f5_2010 {
+        let label: Vec<u16> = (0..512).map(|n| u16_at(b, 1024 + 124 + 2 * n)).collect();
+        let label = label.split(|unit| *unit == 0).next().unwrap_or_default();
+        FileSystem::new("f2fs").named(String::from_utf16_lossy(label), uuid(&b[1024 + 108..]))
+    } else if &b[0..4] == b"XFSB" {
+        FileSystem::new("xfs").named(text(&b[108..120]), uuid(&b[32..]))
+    } else if &b[0..6] == b"LUKS\xba\xbe" {
+        let label = if b[7] == 2 {
+            text(&b[24..72])
+        } else {
+            String::new()
+        };
+        FileSystem::new("crypto_LUKS").named(label, text(&b[168..208]))
+    } else if (0..4).any(|n| {
+        &b[n * 512..n * 512 + 8] == b"LABELONE" && &b[n * 512 + 24..n * 512 + 32] == b"LVM2 001"
+    }) {
+        FileSystem::new("LVM2_member")
+    } else if &b[3..11] == b"NTFS    " {
+        FileSystem::new("ntfs")
+    } else if &b[3..11] == b"EXFAT   " {
+        FileSystem::new("exfat")
+    } else if [4 << 10, 16 << 10, 64 << 10]
+        .iter()
+        .any(|page| &b[page - 10..*page] == b"SWAPSPACE2")
+    {
+        // The mark is at the end of the first page, whose size is the machine's.
+        FileSystem::new("swap").named(text(&b[1052..1068]), uuid(&b[1036..]))
+    } else {
+        return None;
+    })
+}
+
+fn ext(slice: Slice) -> (FileSystem, Files) {
+    let sb = match ext4::superblock(&slice) {
+        Ok(sb) => sb,
+        Err(error) => return (noted("ext4", &error), Files::None),
+    };
+    let facts = FileSystem::new(sb.kind())
+        .named(sb.label.clone(), sb.uuid.clone())
+        .sized(sb.size(), sb.size().saturating_sub(sb.free()));
+    match Ext4::new(slice, sb) {
+        Ok(files) => (facts, Files::Ext(files)),
+        Err(error) => {
+            let note = Some(format!("{error:#}"));
+            (FileSystem { note, ..facts }, Files::None)
+        }
+    }
+}
+
+fn fat(slice: Slice) -> (FileSystem, Files) {
+    let facts = || -> Result<(FileSystem, Fat)> {
         let fat = Fat::open(slice)?;
         let (size, free) = fat.space()?;
         let (label, serial) = fat.identity();
-        Ok(FileSystem {
-            kind: "vfat",
-            label: Some(label.trim().to_owned()).filter(|label| !label.is_empty()),
-            uuid: Some(serial),
-            size: Some(size),
-            used: Some(size - free),
-            free: Some(free),
-            note: None,
-        })
+        let mut facts = FileSystem::new("vfat").named(label.trim().to_owned(), serial);
+        facts.size = Some(size);
+        facts.free = free;
+        facts.used = free.map(|free| size - free);
+        Ok((facts, fat))
     };
-    facts().unwrap_or_else(|error| FileSystem {
-        kind: "vfat",
+    match facts() {
+        Ok((facts, fat)) => (facts, Files::Fat(fat)),
+        Err(error) => (noted("vfat", &error), Files::None),
+    }
+}
+
+fn noted(kind: &'static str, error: &anyhow::Error) -> FileSystem {
+    FileSystem {
         note: Some(format!("{error:#}")),
-        ..FileSystem::default()
-    })
+        ..FileSystem::new(kind)
+    }
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {

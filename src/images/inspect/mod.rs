@@ -6,10 +6,11 @@ mod show;
 mod sums;
 mod system;
 
-use crate::images::image::probe::{FileSystem, probe};
+use crate::images::image::Image;
+use crate::images::image::ext4::Ext4;
+use crate::images::image::probe::{FileSystem, Files};
 use crate::images::image::stream::Form;
 use crate::images::image::table::Partition;
-use crate::images::image::{Image, ext4::Ext4, fat::Fat};
 use anyhow::{Context, Result};
 use args::InspectArgs;
 use serde::Serialize;
@@ -89,11 +90,14 @@ fn inspect(path: &Path, with_packages: bool) -> Result<Report> {
         first_boot: None,
         notes: Vec::new(),
     };
+    report.notes.extend(image.table.note.clone());
     for partition in &image.table.partitions {
-        let file_system = probe(image.slice(partition)?)
-            .with_context(|| format!("reading partition {}", partition.number))?;
-        look_into(&mut report, &image, partition, &file_system, with_packages)
-            .with_context(|| format!("reading partition {}", partition.number))?;
+        let (file_system, files) = image.probe(partition);
+        if let Err(error) = look_into(&mut report, partition.number, files, with_packages) {
+            let number = partition.number;
+            report.notes.push(format!("partition {number}: {error:#}"));
+        }
+        report.notes.extend(unread(partition.number, &file_system));
         report.table.partitions.push(PartitionReport {
             partition: partition.clone(),
             file_system,
@@ -108,38 +112,38 @@ fn inspect(path: &Path, with_packages: bool) -> Result<Report> {
     Ok(report)
 }
 
-/// Adds what the files of one partition say.
-fn look_into(
-    report: &mut Report,
-    image: &Image,
-    partition: &Partition,
-    file_system: &FileSystem,
-    with_packages: bool,
-) -> Result<()> {
-    let number = partition.number;
-    match (file_system.kind, &file_system.note) {
-        (kind, Some(note)) => report.notes.push(format!(
-            "partition {number} ({kind}) cannot be read: {note}"
-        )),
-        ("vfat", None) if report.boot.is_none() => {
-            report.boot = boot::read(&Fat::open(image.slice(partition)?)?, number)?;
+/// Adds what the files of partition `number` say.
+fn look_into(report: &mut Report, number: u32, files: Files, with_packages: bool) -> Result<()> {
+    match files {
+        Files::Fat(fat) if report.boot.is_none() => {
+            report.boot = boot::read(&fat, number, &mut report.notes)?;
         }
-        ("ext4", None) if report.system.is_none() => {
-            let root = Ext4::open(image.slice(partition)?)?;
+        Files::Ext(root) if report.system.is_none() => {
             report.system = system::system(&root, number, with_packages)?;
             if report.system.is_some() {
-                let cmdline = report
-                    .boot
-                    .as_ref()
-                    .and_then(|boot| boot.cmdline_txt.clone());
-                report.first_boot = Some(system::first_boot(&root, &cmdline.unwrap_or_default())?);
+                report.first_boot = Some(first_boot(report, &root)?);
             }
         }
-        ("btrfs" | "squashfs" | "erofs", None) => report.notes.push(format!(
-            "partition {number} is {}, whose files this command cannot read",
-            file_system.kind
-        )),
         _ => {}
     }
     Ok(())
+}
+
+fn first_boot(report: &Report, root: &Ext4) -> Result<system::FirstBoot> {
+    let boot = report.boot.as_ref();
+    let cmdline = boot.and_then(|boot| boot.cmdline_txt.as_deref());
+    system::first_boot(root, cmdline.unwrap_or_default())
+}
+
+/// Why the files of partition `number` are not shown; `None` if it has none.
+fn unread(number: u32, file_system: &FileSystem) -> Option<String> {
+    match (file_system.kind, &file_system.note) {
+        (kind, Some(note)) => Some(format!(
+            "partition {number} ({kind}) cannot be read: {note}"
+        )),
+        ("vfat" | "ext2" | "ext3" | "ext4" | "swap" | "extended" | "unknown", None) => None,
+        (kind, None) => Some(format!(
+            "partition {number} is {kind}, whose files this command cannot read"
+        )),
+    }
 }

@@ -4,37 +4,14 @@ use super::boot::{Boot, BootFile};
 use super::system::{FirstBoot, System};
 use super::{PartitionReport, Report};
 use crate::base::size::size;
+use crate::images::image::packages::Package;
+use crate::images::image::stream::Form;
+use crate::images::printable::printable;
 use std::fmt::Write as _;
 
 /// The whole text, ending with a newline.
 pub(super) fn show(report: &Report, with_packages: bool) -> String {
-    let mut lines = vec![
-        ("image", report.image.clone()),
-        (
-            "size",
-            match report.form {
-                crate::images::image::stream::Form::Raw => size(report.raw_size),
-                form => format!(
-                    "{} raw, {} as {}",
-                    size(report.raw_size),
-                    size(report.file_size),
-                    format!("{form:?}").to_lowercase()
-                ),
-            },
-        ),
-    ];
-    for sum in &report.recorded_sums {
-        lines.push((
-            "sha256",
-            format!("{} ({}, in {})", sum.sha256, sum.of, sum.recorded_in),
-        ));
-    }
-    let id = report.table.id.as_deref().unwrap_or_default();
-    lines.push((
-        "table",
-        format!("{} {id}", report.table.kind).trim().to_owned(),
-    ));
-    let mut text = pairs(&lines);
+    let mut text = show_image(report);
     text.push('\n');
     text.push_str(&partitions(&report.table.partitions));
     if let Some(boot) = &report.boot {
@@ -47,31 +24,48 @@ pub(super) fn show(report: &Report, with_packages: bool) -> String {
         text.push_str(&show_first_boot(first_boot));
     }
     for note in &report.notes {
-        let _ = writeln!(text, "\nnote: {note}");
+        let _ = writeln!(text, "\nnote: {}", printable(note));
     }
-    let list = report
-        .system
-        .as_ref()
-        .and_then(|system| system.packages.as_ref());
-    if let (true, Some(list)) = (
-        with_packages,
-        list.and_then(|packages| packages.list.as_ref()),
-    ) {
-        let rows = list.iter().map(|p| {
-            [
-                p.name.clone(),
-                p.version.clone(),
-                p.architecture.clone(),
-                size(p.installed_size),
-            ]
-        });
+    let packages = report.system.as_ref().and_then(|s| s.packages.as_ref());
+    let list = packages.and_then(|packages| packages.list.as_ref());
+    if let (true, Some(list)) = (with_packages, list) {
         text.push('\n');
-        text.push_str(&table(
-            &["package", "version", "arch", "size"],
-            rows.collect(),
-        ));
+        text.push_str(&show_packages(list));
     }
     text
+}
+
+fn show_image(report: &Report) -> String {
+    let bytes = match report.form {
+        Form::Raw => size(report.raw_size),
+        form => format!(
+            "{} raw, {} as {}",
+            size(report.raw_size),
+            size(report.file_size),
+            format!("{form:?}").to_lowercase()
+        ),
+    };
+    let mut lines = vec![("image", report.image.clone()), ("size", bytes)];
+    for sum in &report.recorded_sums {
+        let value = format!("{} ({}, in {})", sum.sha256, sum.of, sum.recorded_in);
+        lines.push(("sha256", value));
+    }
+    let id = report.table.id.as_deref().unwrap_or_default();
+    let table = format!("{} {id}", report.table.kind);
+    lines.push(("table", table.trim().to_owned()));
+    pairs(&lines)
+}
+
+fn show_packages(list: &[Package]) -> String {
+    let rows = list.iter().map(|p| {
+        [
+            p.name.clone(),
+            p.version.clone(),
+            p.architecture.clone(),
+            size(p.installed_size),
+        ]
+    });
+    table(&["package", "version", "arch", "size"], rows.collect())
 }
 
 fn partitions(partitions: &[PartitionReport]) -> String {
@@ -125,7 +119,7 @@ fn show_boot(boot: &Boot) -> String {
         let _ = writeln!(text, "  {name}");
         for line in content.as_deref().unwrap_or_default().lines() {
             if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
-                let _ = writeln!(text, "    {}", line.trim_end());
+                let _ = writeln!(text, "    {}", printable(line.trim_end()));
             }
         }
     }
@@ -199,7 +193,7 @@ fn pairs(lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = writeln!(text, "{name:width$}  {value}");
+        let _ = writeln!(text, "{name:width$}  {}", printable(value));
     }
     text
 }
@@ -207,7 +201,7 @@ fn pairs(lines: &[(&str, String)]) -> String {
 /// A table with aligned columns.
 pub(crate) fn table<const N: usize>(head: &[&str; N], rows: Vec<[String; N]>) -> String {
     let mut all = vec![head.map(str::to_owned)];
-    all.extend(rows);
+    all.extend(rows.into_iter().map(|row| row.map(|cell| printable(&cell))));
     let widths: Vec<usize> = (0..N)
         .map(|column| {
             all.iter()
@@ -227,6 +221,3 @@ pub(crate) fn table<const N: usize>(head: &[&str; N], rows: Vec<[String; N]>) ->
     }
     text
 }
-
-#[cfg(test)]
-mod tests {}

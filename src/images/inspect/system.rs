@@ -4,7 +4,7 @@ use crate::images::image::ext4::{Ext4, Kind};
 use crate::images::image::packages::{self, Package};
 use anyhow::Result;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct System {
@@ -56,6 +56,10 @@ pub(crate) struct User {
     pub(crate) authorized_keys: bool,
 }
 
+/// Bytes of a text that is looked at, and users that are listed.
+const LARGEST_TEXT: u64 = 1 << 20;
+const MOST_USERS: usize = 1000;
+
 /// Facts of the system in partition `number`; `None` if it has no os-release.
 pub(super) fn system(root: &Ext4, number: u32, with_packages: bool) -> Result<Option<System>> {
     let Some(release) = text(root, "/etc/os-release")? else {
@@ -74,7 +78,9 @@ pub(super) fn system(root: &Ext4, number: u32, with_packages: bool) -> Result<Op
         kernels: names(root, "/usr/lib/modules")?,
         packages: packages.map(|list| Packages {
             count: list.len(),
-            installed_size: list.iter().map(|package| package.installed_size).sum(),
+            installed_size: list
+                .iter()
+                .fold(0, |sum, package| sum.saturating_add(package.installed_size)),
             list: with_packages.then_some(list),
         }),
     }))
@@ -119,6 +125,14 @@ pub(super) fn first_boot(root: &Ext4, cmdline: &str) -> Result<FirstBoot> {
 
 fn users(root: &Ext4) -> Result<Vec<User>> {
     let shadow = text(root, "/etc/shadow")?.unwrap_or_default();
+    let hashes: HashMap<&str, &str> = shadow
+        .lines()
+        .rev()
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(':')?;
+            Some((name, rest.split(':').next().unwrap_or("*")))
+        })
+        .collect();
     let mut users = Vec::new();
     for line in text(root, "/etc/passwd")?.unwrap_or_default().lines() {
         let fields: Vec<&str> = line.split(':').collect();
@@ -128,15 +142,12 @@ fn users(root: &Ext4) -> Result<Vec<User>> {
         let Ok(uid) = uid.parse::<u32>() else {
             continue;
         };
-        if uid != 0 && !(1000..60_000).contains(&uid) {
+        let ordinary = uid == 0 || (1000..60_000).contains(&uid);
+        if !ordinary || users.len() >= MOST_USERS {
             continue;
         }
-        let of_user = |line: &str| -> Option<String> {
-            let mut fields = line.split(':');
-            (fields.next() == Some(name)).then(|| fields.next().unwrap_or("*").to_owned())
-        };
-        let password = match shadow.lines().find_map(of_user).as_deref() {
-            Some("") => "empty",
+        let password = match hashes.get(name) {
+            Some(&"") => "empty",
             Some(hash) if !hash.starts_with(['!', '*']) => "set",
             _ => "locked",
         };
@@ -180,7 +191,7 @@ fn names(root: &Ext4, path: &str) -> Result<Vec<String>> {
 
 fn text(root: &Ext4, path: &str) -> Result<Option<String>> {
     Ok(root
-        .file(path)?
+        .file(path, LARGEST_TEXT)?
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 

@@ -13,29 +13,34 @@
 //!
 //! A cache that cannot be reached is told of, and then left alone.
 
+mod blob;
 mod pack;
 mod place;
 #[cfg(feature = "remote-cache")]
 mod remote;
+mod upload;
 
 use crate::archives::lockfile::Package;
 use crate::archives::pool::Archives;
 use crate::config::{Address, Config};
 use crate::layers::store::{Key, Record, Store};
 use anyhow::{Context, Result};
+use blob::{Blob, LAYER, Shape, TOOLS, checksum};
 use place::Place;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use upload::{Gift, Uploads, give_all};
 
 /// Objects fetched at the same time: enough to keep a network busy while others unpack.
 const AT_ONCE: usize = 4;
+
+/// An object that names a blob is a shorter line, in bytes.
+const LINE: u64 = 200;
 
 /// After so many failures a cache is left out.
 const PATIENCE: usize = 3;
@@ -51,49 +56,6 @@ pub struct Share {
     damaged: Mutex<BTreeSet<String>>,
     /// Bytes fetched.
     fetched: AtomicU64,
-}
-
-/// An archive or package by its checksum.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Blob {
-    sha256: String,
-    /// Bytes.
-    size: u64,
-}
-
-impl Blob {
-    fn name(&self) -> String {
-        format!("blobs/{}", self.sha256)
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        let (sha256, size) = line.trim_end().split_once(' ')?;
-        let is_hash = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit());
-        is_hash.then_some(Self {
-            sha256: sha256.to_owned(),
-            size: size.parse().ok()?,
-        })
-    }
-}
-
-/// What the other thread is to give away.
-enum Gift {
-    Directory {
-        name: String,
-        dir: PathBuf,
-        parts: Vec<String>,
-        /// Even if there is one of this name.
-        replace: bool,
-    },
-    File {
-        path: PathBuf,
-        sha256: String,
-    },
-}
-
-struct Uploads {
-    queue: Sender<Gift>,
-    thread: JoinHandle<()>,
 }
 
 impl Share {
@@ -138,7 +100,7 @@ impl Share {
         let count = AtomicUsize::new(0);
         self.each(wanted, |from, record| {
             let name = layer_name(&record.key);
-            let fetched = store.receive(record, |dir| self.directory(from, &name, dir))?;
+            let fetched = store.receive(record, |dir| self.directory(from, &name, dir, LAYER))?;
             count.fetch_add(usize::from(fetched), Ordering::Relaxed);
             Ok(())
         });
@@ -149,11 +111,19 @@ impl Share {
     pub fn fetch_tools(&self, name: &str, dir: &Path) -> bool {
         let found = AtomicBool::new(false);
         self.each(&[name], |from, name| {
-            let fetched = self.directory(from, &format!("tools/{name}"), dir)?;
+            let fetched = self.directory(from, &format!("tools/{name}"), dir, TOOLS)?;
             found.store(fetched, Ordering::Relaxed);
             Ok(())
         });
-        found.into_inner()
+        let found = found.into_inner();
+        if !found {
+            // What was unpacked of it is in nobody's way.
+            for part in TOOLS.parts() {
+                let path = dir.join(part);
+                let _ = std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path));
+            }
+        }
+        found
     }
 
     /// Fetches those of `packages` that `archives` does not have. Their number.
@@ -195,21 +165,20 @@ impl Share {
 
     /// Gives the committed layer `key` in `dir` to the cache that is filled, if there is one.
     pub fn give_layer(&self, key: &Key, dir: PathBuf) {
-        let parts = vec!["layer.json".to_owned(), "upper".to_owned()];
-        self.give_directory(layer_name(key), dir, parts);
+        self.give_directory(layer_name(key), dir, LAYER);
     }
 
     /// Gives a tools root.
     pub fn give_tools(&self, name: &str, dir: PathBuf) {
-        self.give_directory(format!("tools/{name}"), dir, vec![".".to_owned()]);
+        self.give_directory(format!("tools/{name}"), dir, TOOLS);
     }
 
-    fn give_directory(&self, name: String, dir: PathBuf, parts: Vec<String>) {
+    fn give_directory(&self, name: String, dir: PathBuf, shape: Shape) {
         let replace = locked(&self.damaged).contains(&name);
         self.give(Gift::Directory {
             name,
             dir,
-            parts,
+            shape,
             replace,
         });
     }
@@ -273,16 +242,17 @@ impl Share {
         });
     }
 
-    /// Unpacks what `name` stands for into `dir`. False when it is not there or is damaged.
-    fn directory(&self, from: &dyn Place, name: &str, dir: &Path) -> Result<bool> {
+    /// Unpacks what `name` stands for, which is of this `shape`, into `dir`. False when it is not
+    /// there or is damaged.
+    fn directory(&self, from: &dyn Place, name: &str, dir: &Path, shape: Shape) -> Result<bool> {
         let mut line = tempfile::tempfile_in(dir).context("making a file")?;
-        if !from.get(name, &mut line)? {
+        if !from.get(name, LINE, &mut line)? {
             return Ok(false);
         }
         let mut text = String::new();
         line.rewind()?;
         let blob = line
-            .take(200)
+            .take(LINE)
             .read_to_string(&mut text)
             .ok()
             .and_then(|_| Blob::parse(&text));
@@ -293,8 +263,11 @@ impl Share {
         };
         let whole = sound && {
             archive.rewind()?;
-            // A full disk is the build's own trouble, and turns up again.
-            pack::unpack(archive, dir).is_ok()
+            match pack::unpack(archive, dir) {
+                // Not the archive's fault, so it is not replaced.
+                Err(error) if error.downcast_ref::<pack::Full>().is_some() => return Err(error),
+                unpacked => unpacked.is_ok() && shape.is_of(dir),
+            }
         };
         if !whole {
             locked(&self.notes).push(format!(
@@ -307,7 +280,7 @@ impl Share {
 
     /// Fetches `blob` to `to`. False when it is not there or is not what it is called.
     fn blob(&self, from: &dyn Place, blob: &Blob, to: &mut File) -> Result<bool> {
-        if !from.get(&blob.name(), to)? {
+        if !from.get(&blob.name(), blob.size, to)? {
             return Ok(false);
         }
         let found = checksum(to)?;
@@ -318,70 +291,6 @@ impl Share {
 
 fn layer_name(key: &Key) -> String {
     format!("layers/{}", key.hash())
-}
-
-/// Gives everything in the queue; after the first failure nothing more.
-fn give_all(to: &dyn Place, gifts: &Receiver<Gift>, work_dir: &Path, notes: &Mutex<Vec<String>>) {
-    for gift in gifts {
-        if let Err(error) = give(to, &gift, work_dir) {
-            locked(notes).push(format!(
-                "the shared cache is not filled any further: {error:#}"
-            ));
-            return;
-        }
-    }
-}
-
-fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<()> {
-    match gift {
-        Gift::File { path, sha256 } => {
-            let mut file =
-                File::open(path).with_context(|| format!("opening {}", path.display()))?;
-            let blob = checksum(&mut file)?;
-            // Somebody else's package by now.
-            if blob.sha256 != *sha256 || to.has(&blob.name())? {
-                return Ok(());
-            }
-            file.rewind()?;
-            to.put(&blob.name(), &mut file)
-        }
-        Gift::Directory {
-            name,
-            dir,
-            parts,
-            replace,
-        } => {
-            if !replace && to.has(name)? {
-                return Ok(());
-            }
-            let mut archive = tempfile::tempfile_in(work_dir).context("making a file")?;
-            pack::pack(dir, parts, &mut archive)?;
-            archive.rewind()?;
-            let blob = checksum(&mut archive)?;
-            archive.rewind()?;
-            to.put(&blob.name(), &mut archive)?;
-            // Last, so that it never stands for what is not there.
-            let mut line = tempfile::tempfile_in(work_dir).context("making a file")?;
-            writeln!(line, "{} {}", blob.sha256, blob.size)?;
-            line.rewind()?;
-            to.put(name, &mut line)
-        }
-    }
-}
-
-/// Of the whole file; leaves its position at the end.
-fn checksum(file: &mut File) -> Result<Blob> {
-    file.rewind()?;
-    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
-    loop {
-        let n = file.read(&mut buffer).context("reading a file again")?;
-        if n == 0 {
-            let sha256 = hex::encode(hash.finalize());
-            return Ok(Blob { sha256, size });
-        }
-        hash.update(&buffer[..n]);
-        size += n as u64;
-    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,14 +1,17 @@
 //! Where a shared cache is: a folder here, an object store elsewhere.
 
 use anyhow::{Context, Result};
+use nix::libc;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 /// Objects by name.
 pub(super) trait Place: Send + Sync {
-    /// Writes the object to `to`. False when there is none of this name.
-    fn get(&self, name: &str, to: &mut File) -> Result<bool>;
+    /// Writes the object to `to`; of one with more than `limit` bytes some more than these. False
+    /// when there is none of this name.
+    fn get(&self, name: &str, limit: u64, to: &mut File) -> Result<bool>;
     /// Stores the rest of `from`, all of it or nothing, whatever was there before.
     fn put(&self, name: &str, from: &mut File) -> Result<()>;
     fn has(&self, name: &str) -> Result<bool>;
@@ -18,11 +21,17 @@ pub(super) trait Place: Send + Sync {
 pub(super) struct Folder(pub(super) PathBuf);
 
 impl Place for Folder {
-    fn get(&self, name: &str, to: &mut File) -> Result<bool> {
+    fn get(&self, name: &str, limit: u64, to: &mut File) -> Result<bool> {
         let path = self.0.join(name);
-        match File::open(&path) {
-            Ok(mut file) => {
-                io::copy(&mut file, to).with_context(|| format!("reading {}", path.display()))?;
+        // A FIFO in its place must not be waited for.
+        let open = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&path);
+        match open {
+            Ok(file) => {
+                io::copy(&mut file.take(limit.saturating_add(1)), to)
+                    .with_context(|| format!("reading {}", path.display()))?;
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

@@ -60,8 +60,9 @@ impl Remote {
                     .build()?,
             ),
             ObjectStoreScheme::Http => {
+                // Whether plain HTTP is wanted was decided where the address was read.
                 let options = object_store::ClientOptions::new()
-                    .with_allow_http(true)
+                    .with_allow_http(url.scheme() == "http")
                     .with_timeout(Duration::from_secs(300));
                 Box::new(
                     HttpBuilder::new()
@@ -120,7 +121,7 @@ impl Remote {
 }
 
 impl Place for Remote {
-    fn get(&self, name: &str, to: &mut File) -> Result<bool> {
+    fn get(&self, name: &str, limit: u64, to: &mut File) -> Result<bool> {
         let name = self.name(name);
         let fetch = async {
             let object = match self.store.get(&name).await {
@@ -128,9 +129,14 @@ impl Place for Remote {
                 Err(Error::NotFound { .. }) => return Ok(false),
                 Err(error) => return Err(error.into()),
             };
-            let mut chunks = object.into_stream();
+            let (mut chunks, mut size) = (object.into_stream(), 0);
             while let Some(chunk) = chunks.next().await {
-                to.write_all(&chunk?)?;
+                let chunk = chunk?;
+                to.write_all(&chunk)?;
+                size += chunk.len() as u64;
+                if size > limit {
+                    break;
+                }
             }
             Ok(true)
         };

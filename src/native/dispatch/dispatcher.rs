@@ -74,7 +74,10 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
         let args = core::slice::from_raw_parts(argv, argc as usize);
         if let Some(table) = map_table() {
             let mut buffer = [0u8; PATH_MAX * 2];
-            if let Some(line) = twin(table, args, &mut buffer) {
+            // A library of the target's that is to be loaded first (fakeroot) fits no twin.
+            let preload = getenv(c"LD_PRELOAD".as_ptr());
+            let plain = preload == null() || *preload == 0;
+            if let Some(line) = if plain { twin(table, args, &mut buffer) } else { None } {
                 start(line, args);
             }
             if let Some(line) = find(table, b"!") {

@@ -15,6 +15,7 @@
 pub mod native;
 pub mod table;
 
+use crate::base::inside::Root;
 use crate::config::{Arch, Config};
 use crate::sandbox::binfmt;
 use crate::sandbox::mounts::bind;
@@ -108,7 +109,8 @@ impl Dispatch {
             return Ok(Vec::new());
         };
         let offered = self.offered.as_ref();
-        let table = table::Table::new(self.arch, tools, &self.dir, rootfs, offered)?;
+        let root = Root::find(rootfs)?;
+        let table = table::Table::new(self.arch, tools, &self.dir, root.as_ref(), offered)?;
         self.write_table(&table)?;
         Ok(table.left_out)
     }

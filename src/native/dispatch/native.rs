@@ -5,6 +5,7 @@ use crate::archives::lockfile::{self, Package, Use, Which, collect, repository};
 use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
 use crate::base::command::Command;
+use crate::base::inside;
 use crate::base::tool::Tool;
 use crate::base::work;
 use crate::config::{Arch, proxy};
@@ -92,8 +93,12 @@ pub fn tools_root(
             packages
         }
     };
+    if dir.exists() && work::load::<Vec<Package>>(&dir.join("packages.json"))?.is_none() {
+        // Its list was damaged.
+        fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
     let made = making.keep();
-    if fs::rename(&made, &dir).is_err() {
+    if !work::put_in_place(&made, &dir)? {
         // Another build was faster; one of them is enough.
         fs::remove_dir_all(&made).with_context(|| format!("removing {}", made.display()))?;
     }
@@ -166,7 +171,12 @@ fn unpack(
         None => {
             // No script of a tree or a package has run in there.
             archives.adopt_downloads(&debs)?;
-            collect::files(&debs, &root, &archives.known(dir)?, mirrors)?
+            collect::files(
+                &debs,
+                &inside::Root::open(&root)?,
+                &archives.known(dir)?,
+                mirrors,
+            )?
         }
     };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;

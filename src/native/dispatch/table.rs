@@ -4,6 +4,8 @@
 use super::native::{ToolsRoot, rename_architecture};
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Program};
+use crate::base::dpkg;
+use crate::base::inside::Root;
 use crate::base::tool::Tool;
 use crate::config::Arch;
 use crate::sandbox::rootfs::TOOLS_DIR;
@@ -75,8 +77,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes the table for the target at `rootfs`, which may be empty still. `dir` is the
-    /// dispatch directory.
+    /// Makes the table for the target in `rootfs`, which may be empty or missing still. `dir` is
+    /// the dispatch directory.
     ///
     /// What is not installed yet comes from the same archive state as the tools. Where the
     /// target takes packages from archives that the tools do not come from, `offered` has the
@@ -86,10 +88,11 @@ impl Table {
         arch: Arch,
         tools: &ToolsRoot,
         dir: &Path,
-        rootfs: &Path,
+        rootfs: Option<&Root>,
         offered: Option<&Versions>,
     ) -> Result<Self> {
-        let installed = installed_versions(rootfs);
+        let status = rootfs.map(|root| root.read_text(dpkg::STATUS, dpkg::LONGEST));
+        let installed = installed_versions(&status.transpose()?.flatten().unwrap_or_default());
         let twins = Twins::new(arch, tools, dir)?;
         let mut lines = BTreeMap::new();
         let mut left_out = Vec::new();
@@ -338,17 +341,12 @@ impl<'a> Twins<'a> {
     }
 }
 
-/// Installed packages of the target and their versions, from its dpkg status file.
-fn installed_versions(rootfs: &Path) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(rootfs.join("var/lib/dpkg/status")).unwrap_or_default();
-    text.split("\n\n")
-        .filter_map(|stanza| {
-            let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name));
-            field("Status: ")?.ends_with(" installed").then_some(())?;
-            Some((
-                field("Package: ")?.to_owned(),
-                field("Version: ")?.to_owned(),
-            ))
+/// Installed packages and their versions, from dpkg's `status` file.
+fn installed_versions(status: &str) -> Versions {
+    dpkg::installed(status)
+        .filter_map(|package| {
+            let field = |name| package.field(name).map(str::to_owned);
+            Some((field("Package")?, field("Version")?))
         })
         .collect()
 }
@@ -418,12 +416,9 @@ mod tests {
 
     #[test]
     fn versions_are_those_of_installed_packages() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
         let status = "Package: sed\nStatus: install ok installed\nVersion: 4.9-2\n\nPackage: old\nStatus: deinstall ok config-files\nVersion: 1\n";
-        fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
         assert_eq!(
-            installed_versions(dir.path()),
+            installed_versions(status),
             BTreeMap::from([("sed".to_owned(), "4.9-2".to_owned())])
         );
     }
