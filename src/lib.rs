@@ -5,6 +5,8 @@
 
 #![warn(missing_docs)]
 
+// Its `println!` is everybody's.
+#[macro_use]
 pub mod base;
 
 pub mod config;

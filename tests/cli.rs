@@ -181,3 +181,114 @@ fn stages_of_an_installed_package_stand_in_for_missing_ones() {
     assert!(both.contains("stage0/00-packaged"), "{both}");
     assert!(both.contains("mine/00-own"), "{both}");
 }
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_westwork-gen"))
+}
+
+/// `westwork-gen … | true`: no message, and the exit code of a program that SIGPIPE ended.
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let (reader, writer) = os_pipe::pipe().unwrap();
+    drop(reader);
+    let out = program().arg("schema").stdout(writer).output().unwrap();
+    assert_eq!(out.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&out.stderr), "");
+}
+
+#[test]
+fn a_full_disk_is_told_and_no_fault_of_the_program() {
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let out = program().arg("schema").stdout(full()).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let told = "westwork-gen: writing to standard output: No space left on device";
+    assert!(said.starts_with(told), "{said}");
+    // With nowhere to tell it the exit code still says what it was.
+    let dir = tempfile::tempdir().unwrap();
+    let mut check = program();
+    check
+        .args(["check", "--set", "ARCH=none"])
+        .current_dir(dir.path());
+    assert_eq!(check.stderr(full()).status().unwrap().code(), Some(2));
+}
+
+#[test]
+fn an_environment_that_is_no_text_is_no_fault_of_the_program() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let raw = OsStr::from_bytes(b"\xff");
+    let dir = tempfile::tempdir().unwrap();
+    let check = |name: &str| {
+        let mut check = program();
+        check.args(["plan", "--set", "ARCH=none"]).env(name, raw);
+        let out = check.current_dir(dir.path()).output().unwrap();
+        (
+            out.status.code(),
+            String::from_utf8_lossy(&out.stderr).into_owned(),
+        )
+    };
+    let (code, said) = check("HARMLESS");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("ARCH"), "{said}");
+    let (code, said) = check("FIRST_USER_PASS");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.starts_with("FIRST_USER_PASS of the environment is not UTF-8; unset"),
+        "{said}"
+    );
+}
+
+/// A machine without QEMU is no word on the image.
+#[test]
+fn boot_without_its_tools_names_their_packages() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut boot = program();
+    boot.args(["boot", "--test", "x.img"])
+        .env("PATH", dir.path());
+    let out = boot.current_dir(dir.path()).output().unwrap();
+    let said = text(&out);
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("qemu-system-aarch64"), "{said}");
+    assert!(
+        said.contains("needed to boot the image on this machine; apt install qemu-system-arm\n"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("did not pass") && !said.contains("--install-deps"),
+        "{said}"
+    );
+}
+
+/// A command asks for what it needs itself, and for nothing that only a build needs.
+#[test]
+fn each_command_asks_for_its_own_tools() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = |args: &[&str]| {
+        let mut command = program();
+        command.args(args).env("PATH", dir.path());
+        text(&command.current_dir(dir.path()).output().unwrap())
+    };
+    let update = missing(&["lock", "--update"]);
+    assert!(
+        update.contains("apt-get and apt-cache are not installed"),
+        "{update}"
+    );
+    assert!(!update.contains("mmdebstrap"), "{update}");
+    let shell = missing(&["shell"]);
+    assert!(
+        shell.contains("bash is not installed, but needed to read the config"),
+        "{shell}"
+    );
+    assert!(
+        !shell.contains("mke2fs") && !shell.contains("apt-helper"),
+        "{shell}"
+    );
+    let inspect = missing(&["inspect", "x.img"]);
+    assert!(!inspect.contains("not installed"), "{inspect}");
+}

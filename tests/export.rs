@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use westwork_gen::base::inside::Root;
+use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{
     Arch, Compression, Disk, Distro, Extra, ExtraFormat, RootKind, TableKind,
 };
@@ -71,8 +72,8 @@ fn make(root: &Path, out: &Path, margin: u64) -> Exported {
 fn make_with(root: &Path, out: &Path, margin: u64, disk: Disk) -> anyhow::Result<Exported> {
     let mkfs_root = match disk.root {
         RootKind::Ext4 => None,
-        RootKind::Squashfs => Some("mksquashfs".to_owned()),
-        RootKind::Erofs => Some("mkfs.erofs".to_owned()),
+        RootKind::Squashfs => Some(Tool::Mksquashfs.into()),
+        RootKind::Erofs => Some(Tool::MkfsErofs.into()),
     };
     let scratch = tempfile::tempdir().unwrap();
     let request = ExportRequest {
@@ -96,7 +97,7 @@ fn make_with(root: &Path, out: &Path, margin: u64, disk: Disk) -> anyhow::Result
         signer: None,
         record: serde_json::Value::Null,
         beside: Vec::new(),
-        mke2fs: "mke2fs".into(),
+        mke2fs: Tool::Mke2fs.into(),
         mkfs_root,
     };
     export(&request, &mut |line| println!("{line}"))

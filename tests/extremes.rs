@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 use westwork_gen::base::inside::Root;
+use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Arch, Compression, Disk, Distro};
 use westwork_gen::export::{ExportRequest, export};
 
@@ -203,7 +204,7 @@ fn every_attribute_comes_through() {
         release: "trixie".into(),
         source_date_epoch: EPOCH,
         info_lines: vec![],
-        mke2fs: "mke2fs".into(),
+        mke2fs: Tool::Mke2fs.into(),
         mkfs_root: None,
     };
     export(&request, &mut |line| println!("{line}")).unwrap();

@@ -1,7 +1,8 @@
 //! Downloads by apt's own helper.
 
 use crate::base::command::Command;
-use crate::config::Config;
+use crate::base::tool::Tool;
+use crate::config::{Config, proxy};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
@@ -26,15 +27,12 @@ pub(crate) fn fetch_to(url: &str, to: &Path, config: &Config) -> Result<()> {
 /// Fetches by apt's own downloader, so that its proxies and certificates are in force.
 fn helper(url: &str, to: &Path, config: &Config, seconds: u32) -> Result<()> {
     let timeout = config.apt_timeout.min(15);
-    let mut command = Command::new("timeout")
-        .args([&seconds.to_string(), "/usr/lib/apt/apt-helper"])
+    let mut command = Command::new(Tool::AptHelper)
+        .through(Tool::Timeout, [seconds.to_string()])
         .args(["-oAcquire::Retries=1"])
         .arg(format!("-oAcquire::http::Timeout={timeout}"))
         .arg(format!("-oAcquire::https::Timeout={timeout}"));
-    if let Some(proxy) = &config.apt_proxy {
-        command = command.arg(format!("-oAcquire::http::Proxy={proxy}"));
-        command = command.arg(format!("-oAcquire::https::Proxy={proxy}"));
-    }
+    command = command.args(proxy::apt_options(config.apt_proxy.as_deref()));
     command.arg("download-file").arg(url).arg(to).read()?;
     Ok(())
 }

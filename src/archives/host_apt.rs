@@ -1,7 +1,8 @@
 //! apt of the build machine, with directories of its own and for any architecture.
 
 use crate::base::command::Command;
-use crate::config::Config;
+use crate::base::tool::Tool;
+use crate::config::{Config, proxy};
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -73,19 +74,18 @@ impl Apt {
             format!("-oAcquire::http::Timeout={}", config.apt_timeout),
             format!("-oAcquire::https::Timeout={}", config.apt_timeout),
         ]);
-        if let Some(proxy) = &config.apt_proxy {
-            self.options.push(format!("-oAcquire::http::Proxy={proxy}"));
-        }
+        let proxy = proxy::apt_options(config.apt_proxy.as_deref());
+        self.options.extend(proxy);
         self
     }
 
     /// apt-get, or another program of apt, with what it prints.
-    pub(crate) fn run(&self, program: &str, args: &[String]) -> Result<String> {
+    pub(crate) fn run(&self, program: Tool, args: &[String]) -> Result<String> {
         self.command(program, args).read()
     }
 
     /// The same, not started yet.
-    pub(crate) fn command(&self, program: &str, args: &[String]) -> Command {
+    pub(crate) fn command(&self, program: Tool, args: &[String]) -> Command {
         Command::new(program).args(&self.options).args(args)
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::base::command::Command;
 use crate::base::problem::Problem;
+use crate::base::tool::Tool;
 use crate::base::work;
 use crate::config::{Base, Config, Distro};
 use anyhow::{Context, Result, bail};
@@ -245,7 +246,7 @@ impl Home {
     }
 
     fn gpg(&self) -> Command {
-        Command::new("gpg")
+        Command::new(Tool::ArchiveKeys)
             .arg("--homedir")
             .arg(self.0.path())
             .args(["--batch", "--quiet", "--no-tty"])

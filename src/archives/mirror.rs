@@ -1,6 +1,7 @@
 //! Where packages come from: the config, else the host's own apt sources.
 
 use crate::base::command::Command;
+use crate::base::tool::Tool;
 use crate::config::{Base, Config, Distro};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -89,7 +90,7 @@ impl Mirrors {
 
     fn of_host() -> Self {
         // A host without apt has no sources to offer; that is an answer, not an error.
-        let targets = Command::new("apt-get")
+        let targets = Command::new(Tool::AptGet)
             .args([
                 "indextargets",
                 "--format",

@@ -1,7 +1,7 @@
 //! File systems: how much room they have, and what they are called.
 
+use crate::base::mountinfo::mounts;
 use nix::sys::statvfs::statvfs;
-use std::fs;
 use std::path::Path;
 
 /// With less than this free a file system counts as full, bytes: programs that fail for want
@@ -47,20 +47,16 @@ pub(crate) fn full(places: &[(&str, &Path)], certain: bool) -> Vec<String> {
 
 /// Where the file system of `place` is mounted, and its type.
 fn mount_point(place: &Path) -> String {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let place = place.canonicalize().unwrap_or_else(|_| place.to_owned());
-    // proc_pid_mountinfo(5): mount point is the fifth field, the type follows a lone dash.
-    table
-        .lines()
-        .filter_map(|line| {
-            let at = line.split(' ').nth(4)?.replace("\\040", " ");
-            let kind = line.split(" - ").nth(1)?.split(' ').next()?;
-            place
-                .starts_with(&at)
-                .then(|| (at.len(), format!("{at} ({kind})")))
-        })
-        .max_by_key(|(length, _)| *length)
-        .map_or_else(|| "/".to_owned(), |(_, name)| name)
+    mounts(Path::new("/"))
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|mount| place.starts_with(&mount.at))
+        .max_by_key(|mount| mount.at.len())
+        .map_or_else(
+            || "/".to_owned(),
+            |mount| format!("{} ({})", mount.at, mount.kind),
+        )
 }
 
 #[cfg(test)]

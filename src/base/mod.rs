@@ -2,15 +2,23 @@
 //!
 //! Imports nothing of ours.
 
+// Before the others, which use its macros.
+#[macro_use]
+pub mod print;
+
 pub mod arch;
 pub(crate) mod bytes;
 pub mod command;
 pub mod digest;
 pub mod disk;
 pub mod dpkg;
+mod elf;
 pub mod inside;
 pub mod lock;
+pub(crate) mod mountinfo;
+pub(crate) mod names;
 pub mod output;
+pub(crate) mod percent;
 pub mod problem;
 pub mod run;
 pub mod size;

@@ -1,15 +1,36 @@
 //! Programs of the build machine: what each is for, which package has it, where it is.
 
 use crate::base::arch::Arch;
+use crate::base::elf::is_static;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+/// What somebody wants the program to do, as far as it calls for other tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    Build,
+    /// Look at config and plan: `plan`, `why`.
+    Plan,
+    Clean,
+    Shell,
+    Lock,
+    /// `lock --update`.
+    Update,
+    Boot,
+    Flash,
+    Inspect,
+    Diff,
+    /// `--install-deps`.
+    Install,
+}
 
 /// Something that must be installed on the build machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     Bash,
     Mount,
+    Unshare,
     Mmdebstrap,
     Debootstrap,
     /// Not a program but the file with Debian's signing keys.
@@ -20,88 +41,219 @@ pub enum Tool {
     Mksquashfs,
     MkfsErofs,
     MkfsFat,
+    Mmd,
     Mcopy,
     Newuidmap,
     Newgidmap,
     Quilt,
     AptHelper,
+    AptGet,
+    AptCache,
+    DpkgDeb,
+    Timeout,
+    Tar,
+    /// Tells a pi-gen tree's revision, where it is there.
+    Git,
     Gpg,
     /// gpg again, for another reason.
     ArchiveKeys,
     Minisign,
+    Sudo,
+    /// Starts the tools root's programs, each with its libraries. Only ever the tools root's own.
+    Loader,
+    /// Ends an emulated machine with this program.
+    Setpriv,
     /// A whole emulated machine, for trying an image out.
     QemuSystem(Arch),
 }
 
-impl Tool {
+/// What is known of a tool.
+struct Row {
     /// File name of the program, or the absolute path of what is not in PATH.
-    pub fn program(self) -> String {
-        let fixed = match self {
-            Self::Bash => "bash",
-            Self::Mount => "mount",
-            Self::Mmdebstrap => "mmdebstrap",
-            Self::Debootstrap => "debootstrap",
-            Self::DebianKeyring => "/usr/share/keyrings/debian-archive-keyring.gpg",
-            Self::Emulator(arch) => return format!("qemu-{}-static", arch.qemu()),
-            Self::Mke2fs => "mke2fs",
-            Self::Mksquashfs => "mksquashfs",
-            Self::MkfsErofs => "mkfs.erofs",
-            Self::MkfsFat => "mkfs.fat",
-            Self::Mcopy => "mcopy",
-            Self::Newuidmap => "newuidmap",
-            Self::Newgidmap => "newgidmap",
-            Self::Quilt => "quilt",
-            Self::Gpg | Self::ArchiveKeys => "gpg",
-            Self::Minisign => "minisign",
-            Self::AptHelper => "/usr/lib/apt/apt-helper",
-            Self::QemuSystem(arch) => return format!("qemu-system-{}", arch.qemu()),
+    program: &'static str,
+    package: &'static str,
+    /// Ends the sentence "it is needed to …".
+    reason: &'static str,
+    tasks: &'static [Task],
+}
+
+/// Everything for which scripts run or a config is read.
+const EVERY_CONFIG: &[Task] = &[
+    Task::Build,
+    Task::Plan,
+    Task::Clean,
+    Task::Shell,
+    Task::Lock,
+    Task::Update,
+];
+/// Everything that goes on in the sandbox.
+const SANDBOX: &[Task] = &[Task::Build, Task::Clean, Task::Shell, Task::Lock];
+const BUILD: &[Task] = &[Task::Build];
+
+impl Tool {
+    /// All of them, in the order in which a build uses them.
+    pub const ALL: [Self; 31] = [
+        Self::Bash,
+        Self::Mount,
+        Self::Unshare,
+        Self::Newuidmap,
+        Self::Newgidmap,
+        Self::Timeout,
+        Self::AptHelper,
+        Self::AptGet,
+        Self::AptCache,
+        Self::DpkgDeb,
+        Self::Tar,
+        Self::Loader,
+        Self::Mke2fs,
+        Self::MkfsFat,
+        Self::Mmd,
+        Self::Mcopy,
+        Self::Mmdebstrap,
+        Self::Debootstrap,
+        Self::DebianKeyring,
+        Self::Emulator(Arch::Arm64),
+        Self::Emulator(Arch::Armhf),
+        Self::Mksquashfs,
+        Self::MkfsErofs,
+        Self::Quilt,
+        Self::ArchiveKeys,
+        Self::Gpg,
+        Self::Minisign,
+        Self::Sudo,
+        Self::Setpriv,
+        Self::QemuSystem(Arch::Arm64),
+        Self::QemuSystem(Arch::Armhf),
+    ];
+
+    fn row(self) -> Row {
+        let row = |program, package, reason, tasks| Row {
+            program,
+            package,
+            reason,
+            tasks,
         };
-        fixed.to_owned()
+        let root = "make the root file system of the image";
+        let boot = "fill the boot file system of the image";
+        let first = "make the first root file system";
+        let emulate = "run the image's programs on this machine";
+        let rootless = "work without being root";
+        let machine = "boot the image on this machine";
+        match self {
+            Self::Bash => row(
+                "bash",
+                "bash",
+                "read the config and run the stages' scripts",
+                EVERY_CONFIG,
+            ),
+            Self::Mount => {
+                let reason = "show the package cache to the bootstrap tool";
+                row("mount", "mount", reason, BUILD)
+            }
+            Self::Unshare => {
+                let reason = "try out whether a sandbox can be made here";
+                row("unshare", "util-linux", reason, BUILD)
+            }
+            Self::Mmdebstrap => row("mmdebstrap", "mmdebstrap", first, BUILD),
+            Self::Debootstrap => row("debootstrap", "debootstrap", first, BUILD),
+            Self::DebianKeyring => row(
+                "/usr/share/keyrings/debian-archive-keyring.gpg",
+                "debian-archive-keyring",
+                "verify Debian's signatures",
+                BUILD,
+            ),
+            Self::Emulator(Arch::Arm64) => row(
+                "qemu-aarch64-static",
+                "qemu-user-static",
+                emulate,
+                &[Task::Build, Task::Shell],
+            ),
+            Self::Emulator(Arch::Armhf) => row(
+                "qemu-arm-static",
+                "qemu-user-static",
+                emulate,
+                &[Task::Build, Task::Shell],
+            ),
+            Self::Mke2fs => row("mke2fs", "e2fsprogs", root, BUILD),
+            Self::Mksquashfs => row("mksquashfs", "squashfs-tools", root, BUILD),
+            Self::MkfsErofs => row("mkfs.erofs", "erofs-utils", root, BUILD),
+            Self::MkfsFat => {
+                let reason = "make the boot file system of the image";
+                row("mkfs.fat", "dosfstools", reason, BUILD)
+            }
+            Self::Mmd => row("mmd", "mtools", boot, BUILD),
+            Self::Mcopy => row("mcopy", "mtools", boot, BUILD),
+            Self::Newuidmap => row("newuidmap", "uidmap", rootless, SANDBOX),
+            Self::Newgidmap => row("newgidmap", "uidmap", rootless, SANDBOX),
+            Self::Quilt => row("quilt", "quilt", "apply the stages' patches", BUILD),
+            Self::AptHelper => {
+                let reason = "fetch packages for the build";
+                row("/usr/lib/apt/apt-helper", "apt", reason, BUILD)
+            }
+            Self::AptGet => {
+                let reason = "see what the archive has";
+                row("apt-get", "apt", reason, &[Task::Update, Task::Install])
+            }
+            Self::AptCache => {
+                let reason = "see what the archive has";
+                row("apt-cache", "apt", reason, &[Task::Update])
+            }
+            Self::DpkgDeb => row("dpkg-deb", "dpkg", "read packages", BUILD),
+            Self::Timeout => {
+                let reason = "give up on an archive that does not answer";
+                row("timeout", "coreutils", reason, BUILD)
+            }
+            Self::Tar => row("tar", "tar", "pack layers for the shared cache", BUILD),
+            Self::Git => row("git", "git", "tell a tree's revision", &[]),
+            Self::Gpg => row("gpg", "gpg", "sign the checksums", BUILD),
+            Self::Minisign => row("minisign", "minisign", "sign the checksums", BUILD),
+            Self::ArchiveKeys => {
+                let reason = "verify the Raspberry Pi archive's signatures";
+                row("gpg", "gpg", reason, BUILD)
+            }
+            Self::Sudo => row("sudo", "sudo", "install packages", &[Task::Install]),
+            Self::Loader => row("ld.so", "libc6", "run the native tools", BUILD),
+            Self::Setpriv => row("setpriv", "util-linux", machine, &[Task::Boot]),
+            Self::QemuSystem(Arch::Arm64) => row(
+                "qemu-system-aarch64",
+                "qemu-system-arm",
+                machine,
+                &[Task::Boot],
+            ),
+            Self::QemuSystem(Arch::Armhf) => {
+                row("qemu-system-arm", "qemu-system-arm", machine, &[Task::Boot])
+            }
+        }
+    }
+
+    /// File name of the program, or the absolute path of what is not in PATH.
+    pub fn program(self) -> &'static str {
+        self.row().program
     }
 
     /// Debian package that has it.
     pub fn package(self) -> &'static str {
-        match self {
-            Self::Bash => "bash",
-            Self::Mount => "mount",
-            Self::Mmdebstrap => "mmdebstrap",
-            Self::Debootstrap => "debootstrap",
-            Self::DebianKeyring => "debian-archive-keyring",
-            Self::Emulator(_) => "qemu-user-static",
-            Self::Mke2fs => "e2fsprogs",
-            Self::Mksquashfs => "squashfs-tools",
-            Self::MkfsErofs => "erofs-utils",
-            Self::MkfsFat => "dosfstools",
-            Self::Mcopy => "mtools",
-            Self::Newuidmap | Self::Newgidmap => "uidmap",
-            Self::Quilt => "quilt",
-            Self::Gpg | Self::ArchiveKeys => "gpg",
-            Self::Minisign => "minisign",
-            Self::AptHelper => "apt",
-            Self::QemuSystem(_) => "qemu-system-arm",
-        }
+        self.row().package
     }
 
     /// What it is for: ends the sentence "it is needed to …".
     pub fn reason(self) -> &'static str {
-        match self {
-            Self::Bash => "run the stages' scripts",
-            Self::Mount => "show the package cache to the bootstrap tool",
-            Self::Mmdebstrap | Self::Debootstrap => "make the first root file system",
-            Self::DebianKeyring => "verify Debian's signatures",
-            Self::Emulator(_) => "run the image's programs on this machine",
-            Self::Mke2fs | Self::Mksquashfs | Self::MkfsErofs => {
-                "make the root file system of the image"
-            }
-            Self::MkfsFat => "make the boot file system of the image",
-            Self::Mcopy => "fill the boot file system of the image",
-            Self::Newuidmap | Self::Newgidmap => "build without being root",
-            Self::Quilt => "apply the stages' patches",
-            Self::Gpg | Self::Minisign => "sign the checksums",
-            Self::ArchiveKeys => "verify the Raspberry Pi archive's signatures",
-            Self::AptHelper => "fetch packages for the build",
-            Self::QemuSystem(_) => "boot the image on this machine",
-        }
+        self.row().reason
+    }
+
+    /// What it is needed for, always or with some settings.
+    pub fn tasks(self) -> &'static [Task] {
+        self.row().tasks
+    }
+
+    /// What is said when it is not there: why that is bad, and what to do.
+    pub fn lacking(self) -> String {
+        format!(
+            "{} is not installed, but needed to {}; apt install {}",
+            self.program(),
+            self.reason(),
+            self.package()
+        )
     }
 
     /// Where it is, if it is installed.
@@ -116,7 +268,7 @@ impl Tool {
             Self::DebianKeyring => {
                 Some(PathBuf::from(self.program())).filter(|path| path.is_file())
             }
-            _ => lookup(&self.program(), dirs),
+            _ => lookup(self.program(), dirs),
         }
     }
 }
@@ -155,40 +307,9 @@ pub fn lookup(program: &str, dirs: &[PathBuf]) -> Option<PathBuf> {
     dirs.iter().map(|dir| dir.join(program)).find(executable)
 }
 
-/// Whether a file is an ELF program that asks for no loader (has no `PT_INTERP`).
-fn is_static(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| asks_for_loader(&bytes) == Some(false))
-}
-
-/// `None` when `elf` is not a little-endian ELF file.
-fn asks_for_loader(elf: &[u8]) -> Option<bool> {
-    const PT_INTERP: u64 = 3;
-    let number = |at: usize, len: usize| -> Option<u64> {
-        let bytes = elf.get(at..at.checked_add(len)?)?;
-        Some(
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-        )
-    };
-    let (offset, size, count) = match elf.get(..6)? {
-        [0x7f, b'E', b'L', b'F', 2, 1] => (number(32, 8)?, number(54, 2)?, number(56, 2)?),
-        [0x7f, b'E', b'L', b'F', 1, 1] => (number(28, 4)?, number(42, 2)?, number(44, 2)?),
-        _ => return None,
-    };
-    for index in 0..count {
-        let at = offset.checked_add(index * size)?;
-        if number(usize::try_from(at).ok()?, 4)? == PT_INTERP {
-            return Some(true);
-        }
-    }
-    Some(false)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{Tool, asks_for_loader};
+pub(super) mod tests {
+    use super::Tool;
     use crate::base::arch::Arch;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
@@ -200,20 +321,11 @@ mod tests {
     }
 
     /// An ELF header with one program header of type `kind`.
-    fn elf(kind: u8) -> Vec<u8> {
+    pub(in crate::base) fn elf(kind: u8) -> Vec<u8> {
         let mut bytes = vec![0; 64 + 56];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         (bytes[32], bytes[54], bytes[56], bytes[64]) = (64, 56, 1, kind);
         bytes
-    }
-
-    #[test]
-    fn a_static_program_asks_for_no_loader() {
-        assert_eq!(asks_for_loader(&elf(1)), Some(false));
-        assert_eq!(asks_for_loader(&elf(3)), Some(true));
-        assert_eq!(asks_for_loader(&elf(3)[..70]), Some(true));
-        assert_eq!(asks_for_loader(&elf(3)[..64]), None);
-        assert_eq!(asks_for_loader(b"#!/bin/sh\n"), None);
     }
 
     #[test]
@@ -238,5 +350,15 @@ mod tests {
         assert_eq!(Tool::Quilt.find_in(&dirs), None);
         program(&dir.path().join("quilt"), b"");
         assert_eq!(Tool::Quilt.find_in(&dirs), Some(dir.path().join("quilt")));
+    }
+
+    /// A tool that is in no list would never be asked for.
+    #[test]
+    fn every_tool_is_listed_once() {
+        for (index, tool) in Tool::ALL.iter().enumerate() {
+            let same = |other: &Tool| other == tool;
+            assert_eq!(Tool::ALL.iter().position(same), Some(index), "{tool:?}");
+            assert!(!tool.tasks().is_empty(), "{tool:?}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Whether the emulator really runs a program of the target architecture: tried out with the
 //! smallest one there is.
 
-use crate::base::command::Command;
+use crate::base::command::{Command, Program};
 use crate::base::problem::Problem;
+use crate::base::tool::Tool;
 use crate::config::Arch;
 use anyhow::{Context, Result};
 use std::fs;
@@ -46,14 +47,14 @@ fn try_out((arch, cpu): (Arch, &str), emulator: &Path, place: &Path, sandbox: bo
         fs::copy(emulator, &copy).context("copying the emulator")?;
         executable(&copy)?;
         let inside = ["--user", "--map-root-user", "--root"];
-        Command::new("unshare").args(inside).arg(dir.path()).args([
-            "/emulator",
-            "-cpu",
-            cpu,
-            "/program",
-        ])
+        Command::new(Tool::Unshare)
+            .args(inside)
+            .arg(dir.path())
+            .args(["/emulator", "-cpu", cpu, "/program"])
     } else {
-        Command::new(emulator).args(["-cpu", cpu]).arg(&program)
+        Command::new(Program::At(emulator.to_owned(), Tool::Emulator(arch)))
+            .args(["-cpu", cpu])
+            .arg(&program)
     };
     command.read().map(drop)
 }

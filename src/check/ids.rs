@@ -3,12 +3,11 @@
 use super::first_line;
 use crate::base::command::Command;
 use crate::base::problem::Problem;
-use nix::unistd::{User, getgid, getuid};
+use crate::base::tool::Tool;
+use crate::sandbox::ids::{IDS, range_of};
+use nix::unistd::{User, getuid};
 use std::fs;
 use std::path::Path;
-
-/// Ids 1 to 65535 of the image; id 0 is the user's own.
-const IDS: u64 = 65_535;
 
 /// Switches that forbid user namespaces: file, forbidding value, name for sysctl, allowing value.
 const SWITCHES: [(&str, &str, &str, &str); 3] = [
@@ -36,7 +35,7 @@ const SWITCHES: [(&str, &str, &str, &str); 3] = [
 /// the namespace, but nothing in it.
 pub(super) fn namespaces() -> Option<Problem> {
     let mount = ["mount", "-t", "tmpfs", "tmpfs", "/tmp"];
-    let tried = Command::new("unshare")
+    let tried = Command::new(Tool::Unshare)
         .args(["--user", "--map-root-user", "--mount"])
         .args(mount)
         .read();
@@ -68,34 +67,21 @@ pub(super) fn ranges() -> Vec<Problem> {
         .ok()
         .flatten()
         .map_or_else(|| getuid().to_string(), |user| user.name);
-    let files = [
-        ("/etc/subuid", getuid().as_raw()),
-        ("/etc/subgid", getgid().as_raw()),
-    ];
-    files
+    ["/etc/subuid", "/etc/subgid"]
         .into_iter()
-        .filter_map(|(file, own)| range(Path::new(file), &user, own))
+        .filter_map(|file| range(Path::new(file), &user, getuid().as_raw()))
         .collect()
 }
 
-fn range(file: &Path, user: &str, own: u32) -> Option<Problem> {
+/// Judged as the build does it, which goes by the user's own name and id in both files.
+fn range(file: &Path, user: &str, id: u32) -> Option<Problem> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let sufficient = text.lines().any(|line| {
-        let mut fields = line.trim().split(':');
-        let owner = fields
-            .next()
-            .is_some_and(|owner| owner == user || owner == own.to_string());
-        let count: u64 = fields
-            .nth(1)
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(0);
-        owner && count >= IDS
-    });
-    (!sufficient).then(|| {
-        let what = format!("{user} has no range of {IDS} ids here");
-        let ranges = "--add-subuids 100000-165535 --add-subgids 100000-165535";
-        Problem::new(what, format!("sudo usermod {ranges} {user}")).at(file)
-    })
+    if range_of(&text, user, id).is_some() {
+        return None;
+    }
+    let what = format!("{user} has no range of {} ids here", IDS - 1);
+    let ranges = "--add-subuids 100000-165535 --add-subgids 100000-165535";
+    Some(Problem::new(what, format!("sudo usermod {ranges} {user}")).at(file))
 }
 
 #[cfg(test)]

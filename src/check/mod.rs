@@ -12,7 +12,7 @@ use crate::archives::keyring::Signed;
 use crate::base::arch::is_foreign;
 use crate::base::command::Command;
 use crate::base::problem::{Problem, Problems};
-use crate::base::tool::{self, Tool};
+use crate::base::tool::{self, Task, Tool};
 use crate::config::Signer;
 use crate::config::{Arch, Config, Loaded, Settings};
 use crate::plan::Plan;
@@ -35,6 +35,25 @@ pub fn plan(settings: &Settings) -> Result<(Config, Plan)> {
 /// [`Problems`] with everything that stands in the way of the build.
 pub fn everything(settings: &Settings) -> Result<(Config, Plan)> {
     all(settings.judge(), &tool::search_path())
+}
+
+/// Settings, stage tree, and the programs that `task` calls for.
+///
+/// # Errors
+/// [`Problems`] with all that is wrong or missing.
+pub fn ready_for(task: Task, settings: &Settings) -> Result<(Config, Plan)> {
+    let (input, mut problems) = understand(settings.judge());
+    problems.extend(missing_tools(task, input.as_ref(), &tool::search_path()));
+    judged(input, problems)
+}
+
+/// The programs that `task` calls for, which needs no config.
+///
+/// # Errors
+/// [`Problems`] with those that are missing.
+pub fn tools_for(task: Task) -> Result<()> {
+    let problems = missing_tools(task, None, &tool::search_path());
+    Ok(Problems(problems).into_result()?)
 }
 
 fn all(loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
@@ -119,13 +138,13 @@ fn without_wheels(stage: &Path, arch: Arch) -> Vec<String> {
 pub fn install_missing(settings: &Settings) -> Result<()> {
     // Wrong settings are reported by the check that follows.
     let (input, _) = understand(settings.judge());
-    let packages: Vec<_> = missing(&needed(input.as_ref()), &tool::search_path())
-        .into_keys()
-        .collect();
+    let input = input.as_ref().map(|(config, plan)| (config, plan));
+    let tools = needs::needed(Task::Build, input);
+    let packages: Vec<_> = missing(&tools, &tool::search_path()).into_keys().collect();
     if packages.is_empty() {
         return Ok(());
     }
-    if lookup("apt-get").is_none() {
+    if Tool::AptGet.find().is_none() {
         bail!(
             "there is no apt-get on this machine; install the equivalents of: {}",
             packages.join(" ")
@@ -141,9 +160,10 @@ pub fn install_missing(settings: &Settings) -> Result<()> {
 /// Runs apt-get as root.
 fn apt_get(args: &[&str]) -> Result<()> {
     let command = if nix::unistd::getuid().is_root() {
-        Command::new("apt-get")
-    } else if lookup("sudo").is_some() {
-        Command::new("sudo").arg("apt-get")
+        Command::new(Tool::AptGet)
+    } else if Tool::Sudo.find().is_some() {
+        // sudo asks for a password at the terminal itself.
+        Command::new(Tool::AptGet).through(Tool::Sudo, ["--"])
     } else {
         bail!(
             "only root may install packages, and there is no sudo; run as root: apt-get {}",
@@ -151,10 +171,6 @@ fn apt_get(args: &[&str]) -> Result<()> {
         );
     };
     command.args(args).stream(&mut |line| eprintln!("{line}"))
-}
-
-fn lookup(program: &str) -> Option<PathBuf> {
-    tool::lookup(program, &tool::search_path())
 }
 
 /// Goes on from the settings, if they could be read, to the stage tree.
@@ -175,7 +191,7 @@ fn judged(input: Option<(Config, Plan)>, problems: Vec<Problem>) -> Result<(Conf
 
 /// What is wrong with the build machine, as far as the settings are known.
 fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
-    let mut problems = missing_tools(&needed(input), dirs);
+    let mut problems = missing_tools(Task::Build, input, dirs);
     problems.extend(kernel::judge());
     // A missing mount has been told of, and is no word on namespaces.
     let can_try = Tool::Mount.find_in(dirs).is_some();
@@ -219,18 +235,6 @@ fn signing(config: &Config, dirs: &[PathBuf]) -> Option<Problem> {
     Some(Problem::new(format!("SIGN_WITH: {error:#}"), remedy))
 }
 
-/// Without settings the architecture is not known, but one package has every emulator.
-fn needed(input: Option<&(Config, Plan)>) -> Vec<Tool> {
-    if let Some((config, plan)) = input {
-        return needs::needed_to_build(config, plan);
-    }
-    let mut tools = needs::needed_by_all();
-    if is_foreign(Arch::Arm64) {
-        tools.push(Tool::Emulator(Arch::Arm64));
-    }
-    tools
-}
-
 /// The tools that are not there, by package.
 fn missing(tools: &[Tool], dirs: &[PathBuf]) -> BTreeMap<&'static str, Vec<Tool>> {
     let mut packages: BTreeMap<_, Vec<Tool>> = BTreeMap::new();
@@ -240,19 +244,26 @@ fn missing(tools: &[Tool], dirs: &[PathBuf]) -> BTreeMap<&'static str, Vec<Tool>
     packages
 }
 
-fn missing_tools(tools: &[Tool], dirs: &[PathBuf]) -> Vec<Problem> {
+fn missing_tools(task: Task, input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
+    let input = input.map(|(config, plan)| (config, plan));
+    problems_of(task, &needs::needed(task, input), dirs)
+}
+
+fn problems_of(task: Task, tools: &[Tool], dirs: &[PathBuf]) -> Vec<Problem> {
     let problem = |(package, tools): (&str, Vec<Tool>)| {
-        let names: Vec<_> = tools.iter().map(|tool| tool.program()).collect();
+        let mut names: Vec<_> = tools.iter().map(|tool| tool.program()).collect();
+        names.dedup();
         let verb = if names.len() == 1 { "is" } else { "are" };
         let what = format!(
             "{} {verb} not installed, but needed to {}",
             names.join(" and "),
             tools[0].reason()
         );
-        Problem::new(
-            what,
-            format!("apt install {package}, or build --install-deps"),
-        )
+        let remedy = match task {
+            Task::Build => format!("apt install {package}, or build --install-deps"),
+            _ => format!("apt install {package}"),
+        };
+        Problem::new(what, remedy)
     };
     missing(tools, dirs).into_iter().map(problem).collect()
 }

@@ -1,9 +1,9 @@
 //! The build machine, with a search path of the test's own.
 
-use super::{all, missing, missing_tools};
+use super::{all, missing, problems_of};
 use crate::base::arch::is_foreign;
 use crate::base::problem::{Problem, Problems};
-use crate::base::tool::{Tool, search_path};
+use crate::base::tool::{Task, Tool, search_path};
 use crate::config::{Arch, Loaded};
 use crate::plan::fixture::{config, tree};
 
@@ -16,14 +16,14 @@ fn a_hidden_emulator_is_reported_with_its_package() {
         Tool::Newuidmap,
         Tool::Newgidmap,
     ];
-    let problems = missing_tools(&tools, &dirs);
+    let problems = problems_of(Task::Build, &tools, &dirs);
     let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
         [
             "qemu-aarch64-static is not installed, but needed to run the image's programs on this machine; \
              apt install qemu-user-static, or build --install-deps",
-            "newuidmap and newgidmap are not installed, but needed to build without being root; \
+            "newuidmap and newgidmap are not installed, but needed to work without being root; \
              apt install uidmap, or build --install-deps",
         ]
     );

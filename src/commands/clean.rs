@@ -1,6 +1,7 @@
 //! `clean`: removes layers.
 
 use super::{in_sandbox, in_sandbox_of, request, variants};
+use crate::base::tool::Task;
 use crate::base::work;
 use crate::check;
 use crate::cli::ConfigArgs;
@@ -27,7 +28,7 @@ pub(super) fn empty(work_dir: &Path) -> Result<u8> {
 }
 
 pub(super) fn clean(args: &ConfigArgs, what: What) -> Result<u8> {
-    let (config, plan) = check::plan(&variants::only(&request(args)?, "clean")?)?;
+    let (config, plan) = check::ready_for(Task::Clean, &variants::only(&request(args)?, "clean")?)?;
     let _held = work::hold(&config.work_dir, "clean")?;
     in_sandbox(&config, &plan, Terminal::Detached, |_| {
         clean::clean(&config.work_dir, what).map(|sound| u8::from(!sound))

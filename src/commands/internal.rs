@@ -3,6 +3,7 @@
 use super::{clean, request};
 use crate::base::inside::Root;
 use crate::base::problem;
+use crate::base::tool::Tool;
 use crate::cli::{ExportArgs, Internal};
 use crate::config::{self, Config};
 use crate::export;
@@ -86,11 +87,11 @@ fn export_tree(args: &ExportArgs) -> Result<()> {
             record: serde_json::Value::Null,
             beside: Vec::new(),
             disk: config.disk.clone(),
-            mke2fs: "mke2fs".to_owned(),
+            mke2fs: Tool::Mke2fs.into(),
             mkfs_root: match config.disk.root {
                 config::RootKind::Ext4 => None,
-                config::RootKind::Squashfs => Some("mksquashfs".to_owned()),
-                config::RootKind::Erofs => Some("mkfs.erofs".to_owned()),
+                config::RootKind::Squashfs => Some(Tool::Mksquashfs.into()),
+                config::RootKind::Erofs => Some(Tool::MkfsErofs.into()),
             },
         },
         &mut |line| eprintln!("{line}"),

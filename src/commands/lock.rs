@@ -4,6 +4,7 @@ use super::{in_sandbox, request, variants};
 use crate::archives::lockfile;
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
+use crate::base::tool::Task;
 use crate::base::work;
 use crate::check;
 use crate::cli::ConfigArgs;
@@ -16,7 +17,12 @@ use anyhow::Result;
 
 /// Writes the lock file from the last build, or with `update` shows and takes what is new.
 pub(super) fn lock(args: &ConfigArgs, update: Option<Option<String>>) -> Result<u8> {
-    let (config, plan) = check::everything(&variants::only(&request(args)?, "lock")?)?;
+    let task = if update.is_some() {
+        Task::Update
+    } else {
+        Task::Lock
+    };
+    let (config, plan) = check::ready_for(task, &variants::only(&request(args)?, "lock")?)?;
     let mirrors = Mirrors::resolve(&config);
     if let Some(package) = update {
         lockfile::update::update(&config, &mirrors, package.as_deref())?;

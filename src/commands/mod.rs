@@ -12,13 +12,18 @@ mod shell;
 mod variants;
 mod wall;
 
+use crate::base::problem::{Problem, Problems};
+use crate::base::tool::Task;
+use crate::check::tools_for;
 use crate::cli::{Cli, Command, ConfigArgs};
-use crate::config::{Config, ConfigRequest};
+use crate::config::{self, Config, ConfigRequest};
 use crate::images::{boot, diff, flash, inspect};
 use crate::plan::Plan;
 use crate::sandbox::view::View;
 use crate::sandbox::{self, Role, Terminal, Wall};
 use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 /// Carries out one command. Returns the process's exit code.
 ///
@@ -38,10 +43,22 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Clean { config, what } => clean::clean(&config, what),
         Command::Shell { config, at, keep } => shell::shell(&config, at.as_deref(), keep),
         Command::Lock { config, update } => lock::lock(&config, update),
-        Command::Boot(args) => boot::run(&args),
-        Command::Diff(args) => Ok(diff::run(&args)),
-        Command::Flash(args) => flash::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
+        Command::Boot(args) => {
+            tools_for(Task::Boot)?;
+            boot::run(&args)
+        }
+        Command::Diff(args) => {
+            tools_for(Task::Diff)?;
+            Ok(diff::run(&args))
+        }
+        Command::Flash(args) => {
+            tools_for(Task::Flash)?;
+            flash::run(&args)
+        }
+        Command::Inspect(args) => {
+            tools_for(Task::Inspect)?;
+            inspect::run(&args)
+        }
         Command::Schema => {
             println!("{:#}", crate::config::describe::schema());
             Ok(0)
@@ -98,9 +115,55 @@ fn request(args: &ConfigArgs) -> Result<ConfigRequest> {
         cwd: std::env::current_dir().context("finding the working directory")?,
         files: args.files.clone(),
         set: args.set.clone(),
-        // A name or value that is not UTF-8 is none of ours.
-        env: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        env: environment(std::env::vars_os())?,
     })
+}
+
+/// The environment as text. What is none is of no use to a config, unless it is a key's value.
+fn environment(
+    vars: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, Problems> {
+    let (mut env, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, value) in vars {
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) => {
+                env.insert(name, value);
+            }
+            Err(_) if config::is_key(&name) => problems.push(Problem::new(
+                format!("{name} of the environment is not UTF-8"),
+                format!("unset {name}, or write it in UTF-8"),
+            )),
+            Err(_) => {}
+        }
+    }
+    Problems(problems).into_result()?;
+    Ok(env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::environment;
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn only_a_key_must_be_text() {
+        let raw = |name: &[u8]| (OsStr::from_bytes(name).to_owned(), OsString::from("x"));
+        let bad = |name: &str| (name.into(), OsStr::from_bytes(b"\xff").to_owned());
+        let env = environment([raw(b"A"), raw(b"\xff"), bad("HOME")].into_iter()).unwrap();
+        assert_eq!(
+            env.into_iter().collect::<Vec<_>>(),
+            [("A".into(), "x".into())]
+        );
+        let said = environment([bad("IMG_NAME"), bad("ARCH")].into_iter()).unwrap_err();
+        let said = said.to_string();
+        assert!(
+            said.contains("IMG_NAME of the environment is not UTF-8"),
+            "{said}"
+        );
+        assert!(said.contains("unset ARCH"), "{said}");
+    }
 }

@@ -3,6 +3,7 @@
 use super::{request, variants, wall};
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
+use crate::base::tool::Task;
 use crate::check;
 use crate::cli::ConfigArgs;
 use crate::layers::job::Job;
@@ -19,7 +20,7 @@ pub(super) fn show_schedules(
 ) -> Result<u8> {
     let variants = variants::of(&request(args)?);
     for variant in &variants {
-        let (config, plan) = check::plan(variant)?;
+        let (config, plan) = check::ready_for(Task::Plan, variant)?;
         if variants.len() > 1 {
             println!("{} ({})", config.img_name, config.arch.debian());
         }

@@ -6,7 +6,7 @@ use crate::archives::mirror::Mirrors;
 use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::is_foreign;
 use crate::base::command::Env;
-use crate::base::tool;
+use crate::base::tool::{self, Task};
 use crate::base::work;
 use crate::check;
 use crate::cli::ConfigArgs;
@@ -26,7 +26,7 @@ use std::path::Path;
 
 /// `shell`: opens one in what the last build made, or where it failed.
 pub(super) fn shell(args: &ConfigArgs, at: Option<&str>, keep: bool) -> Result<u8> {
-    let (config, plan) = check::plan(&variants::only(&request(args)?, "shell")?)?;
+    let (config, plan) = check::ready_for(Task::Shell, &variants::only(&request(args)?, "shell")?)?;
     // Nothing is made where nothing was built.
     Progress::load(&config)?;
     let _held = work::hold(&config.work_dir, "shell")?;
@@ -75,9 +75,10 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool, ids: &str) -
         img_suffix: "",
     };
     let mut env = crate::layers::variables::of(config, &Mirrors::resolve(config), &place);
+    let terminal = std::env::var_os("TERM").and_then(|name| name.into_string().ok());
     env.insert(
         "TERM".to_owned(),
-        std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
+        terminal.unwrap_or_else(|| "dumb".to_owned()),
     );
     env.insert("debian_chroot".to_owned(), name);
     let mut note = |text: &str| println!("note: {text}");
@@ -94,7 +95,7 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool, ids: &str) -
     std::fs::write(context, told.text()?).context("writing what the shell is told")?;
     let setting = Setting { env: &env, context };
     let root = mount_point.join("rootfs");
-    let code = script::chroot_program(&root, &["bash", "--login"], &setting)?.interactive()?;
+    let code = script::chroot_program(&root, &["bash", "--login"], &setting).interactive()?;
     drop(staging);
     if let Some(kept) = kept {
         println!("The changes lie in {}.", kept.display());

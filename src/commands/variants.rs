@@ -3,6 +3,7 @@
 //! A variant is a build in a process of its own. They share layers through the store: of two
 //! that come to the same step, one makes its layer and the other waits for it.
 
+use crate::base::command::{Command, Program};
 use crate::base::work::{self, Held};
 use crate::check;
 use crate::cli;
@@ -10,9 +11,7 @@ use crate::cli::BuildArgs;
 use crate::config::{ConfigRequest, Settings};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 /// The variants that `request` asks for, at least one: for every file and every architecture.
@@ -98,23 +97,24 @@ pub(super) fn build(variants: &[Settings], args: &BuildArgs) -> Result<u8> {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let queue = Mutex::new(jobs);
     let failed = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((name, variant)) = take(&queue) {
+            let prefix = format!("{name:width$} | ");
+            let code = run(variant, args, &prefix).unwrap_or_else(|error| {
+                eprintln!("{prefix}{error:#}");
+                1
+            });
+            if code != 0 {
+                failed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((name, code));
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..count {
-            scope.spawn(|| {
-                while let Some((name, variant)) = take(&queue) {
-                    let prefix = format!("{name:width$} | ");
-                    let code = run(variant, args, &prefix).unwrap_or_else(|error| {
-                        eprintln!("{prefix}{error:#}");
-                        1
-                    });
-                    if code != 0 {
-                        failed
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((name, code));
-                    }
-                }
-            });
+            scope.spawn(work);
         }
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -133,15 +133,11 @@ fn hold(work_dirs: BTreeMap<PathBuf, bool>) -> Result<Vec<Held>> {
     let mut held = Vec::new();
     for (dir, clean) in work_dirs {
         if clean {
-            let own = std::env::current_exe().context("finding the program itself")?;
-            let status = Command::new(own)
+            Command::new(Program::Own)
                 .args(["internal", "empty"])
                 .arg(&dir)
-                .status()
-                .context("emptying the work directory")?;
-            if !status.success() {
-                bail!("the work directory {} cannot be emptied", dir.display());
-            }
+                .run()
+                .with_context(|| format!("emptying the work directory {}", dir.display()))?;
         }
         held.push(work::hold(&dir, "build of several variants")?);
     }
@@ -150,9 +146,9 @@ fn hold(work_dirs: BTreeMap<PathBuf, bool>) -> Result<Vec<Held>> {
 
 /// Builds one variant in a process of its own, its output passed on with `prefix`.
 fn run(variant: &Settings, args: &BuildArgs, prefix: &str) -> Result<u8> {
-    let own = std::env::current_exe().context("finding the program itself")?;
-    let mut command = Command::new(own);
-    command.arg("build").arg(cli::ONE_OF_SEVERAL);
+    let mut command = Command::new(Program::Own)
+        .arg("build")
+        .arg(cli::ONE_OF_SEVERAL);
     for (flag, given) in [
         ("--emulate", args.emulate),
         ("--timings", args.timings),
@@ -160,40 +156,19 @@ fn run(variant: &Settings, args: &BuildArgs, prefix: &str) -> Result<u8> {
         ("--offline", args.offline),
     ] {
         if given {
-            command.arg(flag);
+            command = command.arg(flag);
         }
     }
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting a variant's build")?;
     // Emptied already, and for all. Secrets among the settings are seen by nobody on this way.
     let settings = variant.clone().with("CLEAN", "0");
     let settings = serde_json::to_vec(&settings).context("writing the settings")?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin
-            .write_all(&settings)
-            .context("handing the settings to a variant's build")?;
-    }
-    pass_on(&mut child, prefix);
-    let status = child.wait().context("waiting for a variant's build")?;
+    let status = command
+        .input(settings)
+        .lines(&mut |line| println!("{prefix}{line}"), &mut |line| {
+            eprintln!("{prefix}{line}")
+        })
+        .context("running a variant's build")?;
     Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
-}
-
-fn pass_on(child: &mut Child, prefix: &str) {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        scope.spawn(|| lines_of(stderr).for_each(|line| eprintln!("{prefix}{line}")));
-        lines_of(stdout).for_each(|line| println!("{prefix}{line}"));
-    });
-}
-
-fn lines_of(stream: Option<impl Read>) -> impl Iterator<Item = String> {
-    stream
-        .into_iter()
-        .flat_map(|stream| BufReader::new(stream).lines().map_while(Result::ok))
 }
 
 #[cfg(test)]
@@ -228,5 +203,31 @@ mod tests {
         );
         assert!(only(&request(&["a"]), "shell").is_err());
         assert!(only(&request(&["b"]), "shell").is_ok());
+    }
+
+    #[test]
+    fn a_variant_is_a_build_of_its_own() {
+        use crate::base::command::record::{Answer, Recorder};
+        use clap::Parser;
+        let words = ["westwork-gen", "build", "--locked", "--timings", "-c", "a"];
+        let cli::Command::Build(args) = cli::Cli::parse_from(words).command else {
+            panic!("not a build");
+        };
+        let variant = ConfigRequest {
+            files: vec!["a".into()],
+            set: vec!["ARCH=armhf".to_owned()],
+            ..ConfigRequest::default()
+        };
+        let recorder = Recorder::answering(|_| Answer {
+            code: 3,
+            ..Answer::default()
+        });
+        assert_eq!(recorder.during(|| run(&variant, &args, "a | ")).unwrap(), 3);
+        let said: Vec<_> = recorder.calls().iter().map(|call| call.text()).collect();
+        let build = "westwork-gen build --one-of-several --timings --locked";
+        assert_eq!(
+            said,
+            [format!("{build} -c a --set ARCH=armhf --set CLEAN=0")]
+        );
     }
 }

@@ -4,6 +4,7 @@ use super::ConfigRequest;
 use super::setting::{Setting, assignment};
 use crate::base::command::Command;
 use crate::base::problem::Problem;
+use crate::base::tool::Tool;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -134,18 +135,24 @@ pub(super) fn source(
     if let Some(home) = request.env.get("HOME") {
         env.insert("HOME".to_owned(), home.clone());
     }
-    let command = Command::new("bash")
+    let command = Command::new(Tool::Bash)
         .args(["--noprofile", "--norc", "-c", READER, "westwork-gen"])
         .args(fragments.iter().map(|(path, _)| path))
         .env(env)
         .dir(&request.cwd);
-    let output = match command.read() {
-        Ok(output) => output,
+    let output = match command.output() {
+        Ok(output) if output.status.success() => output.stdout,
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            problems.push(sourcing_problem(&said, fragments));
+            return settings;
+        }
         Err(error) => {
-            problems.push(sourcing_problem(&error.to_string(), fragments));
+            problems.push(sourcing_problem(&format!("{error:#}"), fragments));
             return settings;
         }
     };
+    let output = String::from_utf8_lossy(&output);
     if !output.ends_with("\0end\0\0") {
         let problem = Problem::new(
             "ends bash before its last line",
@@ -181,12 +188,10 @@ pub(super) fn source(
 
 /// Finds file and line in what bash said: our own mark, or `FILE: line N: message`.
 fn sourcing_problem(said: &str, fragments: &[(PathBuf, String)]) -> Problem {
-    // After `bash ended with exit status: 1: `.
-    let text = said.splitn(3, ": ").nth(2).unwrap_or_default();
     let mark = said
         .lines()
         .find_map(|line| line.split_once('\u{1}')?.1.rsplit_once(':'));
-    let message = text
+    let message = said
         .lines()
         .map(|line| line.split('\u{1}').next().unwrap_or_default())
         .find(|line| !line.trim().is_empty());

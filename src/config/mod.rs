@@ -14,6 +14,7 @@ mod names;
 mod nearest;
 mod people;
 mod pigen;
+pub mod proxy;
 mod reader;
 pub mod row;
 mod secrecy;
@@ -259,4 +260,9 @@ impl Compression {
         let words: Vec<&str> = all.iter().map(|one| one.word()).collect();
         words.join(" ")
     }
+}
+
+/// Whether `name` is a key, of this program's or one of pi-gen's.
+pub fn is_key(name: &str) -> bool {
+    table::is_known(name)
 }

@@ -2,16 +2,11 @@
 
 use super::lists::is_account;
 use super::values::{Fault, fault};
+use crate::base::names;
 
 /// adduser's NAME_REGEX of Debian, and not root.
 pub(super) fn user_name(text: &str) -> Result<(), Fault> {
-    let letters = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
-    };
-    let good = text.len() <= 32
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(letters);
-    match (good, text) {
+    match (names::is_user(text, 32), text) {
         (_, "root") => Err(fault(
             "the first user cannot be root",
             "choose another name",
@@ -30,16 +25,7 @@ pub(super) fn user_name(text: &str) -> Result<(), Fault> {
 
 /// Labels of RFC 1123 with dots between them.
 pub(super) fn host_name(text: &str) -> Result<(), Fault> {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if text.len() <= 253 && text.split('.').all(label) {
+    if names::is_host(text) {
         return Ok(());
     }
     Err(fault(

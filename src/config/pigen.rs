@@ -4,6 +4,7 @@
 use super::setting::{Raw, Setting, assignment, outside};
 use super::tree;
 use crate::base::command::Command;
+use crate::base::tool::Tool;
 use std::fs;
 use std::path::Path;
 
@@ -74,9 +75,9 @@ pub(super) fn fill(raw: &mut Raw, base: &Path) {
     let archive = format!("image_{day}-{}", of(raw, "IMG_NAME", &name));
     set(raw, "ARCHIVE_FILENAME", Some(outside(&archive)));
     if !raw.settings.contains_key("GIT_HASH") {
-        let head = Command::new("git")
+        let head = Command::new(Tool::Git)
             .args(["rev-parse", "HEAD"])
-            .env([("PATH".to_owned(), crate::base::command::PATH.to_owned())].into())
+            .env([("PATH", crate::base::command::PATH)])
             .dir(base)
             .read();
         let head = head.ok().map(|text| outside(text.trim()));

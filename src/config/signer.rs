@@ -52,7 +52,7 @@ impl Signer {
                     ["SHA256SUMS", "signature"].map(|name| dir.path().join(name));
                 fs::write(&file, text).context("writing what is to be signed")?;
                 // Standard input is empty: a key with a pass phrase fails, and does not wait.
-                Command::new("minisign")
+                Command::new(self.tool())
                     .args(["-S", "-t", &format!("timestamp:{epoch}\tfile:SHA256SUMS")])
                     .arg("-s")
                     .arg(key)
@@ -64,7 +64,7 @@ impl Signer {
                 fs::read_to_string(&signature).context("reading minisign's signature")
             }
             Self::Gpg(key) => {
-                let signature = Command::new("gpg")
+                let signature = Command::new(self.tool())
                     .args(["--batch", "--no-tty", "--armor", "--local-user", key])
                     .args(["--detach-sign", "--output", "-"])
                     .input(text)

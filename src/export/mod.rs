@@ -9,6 +9,7 @@ pub mod finalise;
 pub mod publish;
 pub mod traces;
 
+use crate::base::command::Program;
 use crate::base::inside::{Dir, Kind, Root};
 use crate::base::run::Log;
 use crate::base::sparse;
@@ -64,10 +65,10 @@ pub struct ExportRequest<'a> {
     pub record: serde_json::Value,
     /// Files that are published with the artefacts, under their own names.
     pub beside: Vec<PathBuf>,
-    /// The mke2fs program: `mke2fs`, or a path.
-    pub mke2fs: String,
+    /// The mke2fs program.
+    pub mke2fs: Program,
     /// The program that makes a read-only root, if `disk` has one.
-    pub mkfs_root: Option<String>,
+    pub mkfs_root: Option<Program>,
 }
 
 /// What an export made.
@@ -176,7 +177,8 @@ fn make_read_only(
         .tempfile_in(request.scratch)
         .context("making a file for the root file system")?
         .into_temp_path();
-    let program = request.mkfs_root.as_deref().unwrap_or_default();
+    let program = request.mkfs_root.clone();
+    let program = program.context("making a read-only root without its program")?;
     let left_out: Vec<_> = left_out.iter().map(|path| path.to_string_lossy()).collect();
     let left_out: Vec<&str> = left_out.iter().map(AsRef::as_ref).collect();
     let (format, epoch) = (&partition.file_system, request.source_date_epoch);
@@ -230,7 +232,7 @@ fn fill(
             fat::make(image, partition, dir, &contents, epoch, log)
         }
         FileSystem::Ext4 { .. } => ext4::make(
-            &request.mke2fs,
+            request.mke2fs.clone(),
             image,
             partition,
             dir,

@@ -9,7 +9,7 @@ use super::finalise::temp_repo;
 use crate::base::inside::{Dir, Entry, Kind, Root};
 use crate::base::sparse::{self, CHUNK};
 use crate::config::{Address, Config};
-use crate::sandbox::rootfs::{POLICY, TOOLS_DIR};
+use crate::sandbox::stand_ins::{POLICY, TOOLS_DIR};
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;

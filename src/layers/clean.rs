@@ -1,5 +1,6 @@
 //! Removing layers that no build needs any more.
 
+use crate::base::mountinfo::mounts;
 use crate::base::timings::disk_usage;
 use crate::layers::progress::Progress;
 use crate::layers::sound;
@@ -173,10 +174,7 @@ fn refuse_mounts(work_dir: &Path) -> Result<()> {
     let dir = work_dir
         .canonicalize()
         .with_context(|| format!("finding {}", work_dir.display()))?;
-    let table = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
-    // proc_pid_mountinfo(5): the fifth field, blanks as octal escapes.
-    let mounts = table.lines().filter_map(|line| line.split(' ').nth(4));
-    for mount in mounts.map(|mount| mount.replace("\\040", " ").replace("\\011", "\t")) {
+    for mount in mounts(Path::new("/"))?.into_iter().map(|mount| mount.at) {
         if mount != dir.to_string_lossy() && Path::new(&mount).starts_with(&dir) {
             bail!("{mount} is a mount below the work directory; unmount it first");
         }

@@ -6,9 +6,10 @@
 //! on every machine, so the same sources give the same program.
 
 use crate::base::arch::debian_arch;
-use crate::base::command::{Command, Env, own_program};
+use crate::base::command::{Command, Env, Program};
+use crate::base::tool::Tool;
 use crate::base::work;
-use crate::config::{Arch, Distro};
+use crate::config::{Arch, Distro, proxy};
 use crate::layers::context::Context;
 use crate::sandbox::mounts::{Tree, bind};
 use crate::sandbox::rootfs::Furniture;
@@ -171,7 +172,7 @@ fn cargo(root: &Workshop, target: &Target, request: &Request, told: &Context) ->
         ),
     ];
     let mut env: Env = settings.into_iter().collect();
-    env.extend(proxies(told));
+    env.extend(proxy::variables(told.proxy.as_deref()));
     if let Ok(offline) = env::var("CARGO_NET_OFFLINE") {
         env.insert("CARGO_NET_OFFLINE".to_owned(), offline);
     }
@@ -187,22 +188,7 @@ fn cargo(root: &Workshop, target: &Target, request: &Request, told: &Context) ->
         "--target",
         target.rust,
     ];
-    let code = root
-        .command(&words)?
-        .args(&request.options)
-        .env(env)
-        .interactive()?;
-    ensure!(code == 0, "cargo ended with {code}");
-    Ok(())
-}
-
-/// The proxy for programs that go by the usual variables.
-pub(crate) fn proxies(told: &Context) -> Env {
-    let names = ["http_proxy", "https_proxy"].into_iter();
-    let own = |name: &str| told.proxy.clone().or_else(|| env::var(name).ok());
-    names
-        .filter_map(|name| Some((name.to_owned(), own(name)?)))
-        .collect()
+    root.command(&words).args(&request.options).env(env).run()
 }
 
 /// Whom downloads trust: whom the host trusts, else Debian's list.
@@ -269,12 +255,8 @@ impl Unpacked {
         let mirrors = told.mirrors.debian();
         let suites: Vec<&str> = told.debian_suites.iter().map(String::as_str).collect();
         sink(&format!("unpacking {}", self.packages));
-        let mut env: Env = env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        env.extend(proxies(told));
-        let mut command = Command::new("mmdebstrap")
-            .env(env)
+        let mut command = Command::new(Tool::Mmdebstrap)
+            .sets(proxy::variables(told.proxy.as_deref()))
             .args(["--mode=root", "--variant=extract", "--format=directory"])
             .arg("--skip=check/qemu,essential/unlink")
             .arg(format!("--architectures={}", self.architectures))
@@ -342,12 +324,14 @@ impl Workshop {
     }
 
     /// A program of it.
-    pub(crate) fn command(&self, argv: &[&str]) -> Result<Command> {
-        Ok(Command::new(own_program()?)
+    pub(crate) fn command(&self, argv: &[&str]) -> Command {
+        let program = argv.first().copied().unwrap_or_default();
+        Command::new(Program::Own)
             .args(["internal", "chroot", "--context"])
             .arg(&self.context)
             .arg(&self.root)
             .arg("--")
-            .args(argv))
+            .args(argv)
+            .told_as(program)
     }
 }

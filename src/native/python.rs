@@ -7,10 +7,10 @@
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Env};
 use crate::base::work;
-use crate::config::Arch;
+use crate::config::{Arch, proxy};
 use crate::layers::context::Context;
-use crate::native::cross::{Unpacked, Workshop, proxies};
-use anyhow::{Context as _, Result, ensure};
+use crate::native::cross::{Unpacked, Workshop};
+use anyhow::{Context as _, Result};
 use sha2::{Digest, Sha256};
 use std::env;
 use std::fs;
@@ -80,7 +80,9 @@ pub fn environment(request: &Request, told: &Context) -> Result<()> {
     let python = Python {
         workshop: &workshop,
         platforms: platforms(machine),
-        proxies: proxies(told),
+        proxies: proxy::variables(told.proxy.as_deref())
+            .into_iter()
+            .collect(),
     };
     python.workshop.see(work.path(), "work")?;
     if !wheels.is_dir() {
@@ -142,16 +144,16 @@ struct Python<'a> {
 impl Python<'_> {
     fn fetch(&self) -> Result<()> {
         let pip = self
-            .pip()?
+            .pip()
             .args(["download", "--dest=/work/wheels", "--no-cache-dir"]);
-        run(&self.only_locked(pip), "fetching wheels")
+        self.only_locked(pip).run().context("fetching wheels")
     }
 
     /// Unpacks the wheels to where `/made` is `path` of the target.
     fn install(&self, path: &Path, packages: &str) -> Result<()> {
         let target = format!("/made/{packages}");
         let pip = self
-            .pip()?
+            .pip()
             .args([
                 "install",
                 "--no-compile",
@@ -159,16 +161,16 @@ impl Python<'_> {
                 "--find-links=/wheels",
             ])
             .args(["--target", &target]);
-        run(&self.only_locked(pip), "installing wheels")?;
+        self.only_locked(pip).run().context("installing wheels")?;
         // By the contents, not by the time of a file: times differ between builds.
         let compile = self
-            .python()?
+            .python()
             .args(["-m", "compileall", "-q", "-f"])
             .arg("--invalidation-mode=unchecked-hash")
             .args(["-s", "/made", "-p"])
             .arg(path)
             .arg(target);
-        run(&compile, "compiling Python code")
+        compile.run().context("compiling Python code")
     }
 
     fn only_locked(&self, pip: Command) -> Command {
@@ -180,16 +182,16 @@ impl Python<'_> {
             .args(&self.platforms)
     }
 
-    fn pip(&self) -> Result<Command> {
+    fn pip(&self) -> Command {
         // The wheel's name has its version in it.
         let start = "import glob, runpy, sys; \
             sys.path.insert(0, glob.glob('/usr/share/python-wheels/pip-*.whl')[0]); \
             runpy.run_module('pip', run_name='__main__', alter_sys=True)";
-        let python = self.python()?;
-        Ok(python.args(["-c", start, "--disable-pip-version-check", "--no-input"]))
+        let python = self.python();
+        python.args(["-c", start, "--disable-pip-version-check", "--no-input"])
     }
 
-    fn python(&self) -> Result<Command> {
+    fn python(&self) -> Command {
         let mut env = self.proxies.clone();
         for (name, value) in [
             ("HOME", "/tmp"),
@@ -204,14 +206,8 @@ impl Python<'_> {
         for name in ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"] {
             env.extend(env::var(name).ok().map(|value| (name.to_owned(), value)));
         }
-        Ok(self.workshop.command(&["python3"])?.env(env))
+        self.workshop.command(&["python3"]).env(env)
     }
-}
-
-fn run(command: &Command, what: &'static str) -> Result<()> {
-    let code = command.interactive().context(what)?;
-    ensure!(code == 0, "{what}: python3 ended with {code}");
-    Ok(())
 }
 
 #[cfg(test)]

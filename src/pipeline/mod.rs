@@ -7,9 +7,12 @@ mod native;
 mod shared;
 mod step;
 mod view;
+mod walk;
 
 pub use failure::StepFailure;
 pub use locked::lock;
+pub use step::carry_out;
+pub use walk::{Walk, walk};
 
 use crate::archives::lockfile::{Package, repository};
 use crate::archives::pool::{Archives, Keys};
@@ -22,7 +25,7 @@ use crate::layers::deployed::{self, Deployed};
 use crate::layers::durable::Durable;
 use crate::layers::job::{At, Job};
 use crate::layers::progress::Progress;
-use crate::layers::schedule::{Entry, Schedule, Verdict};
+use crate::layers::schedule::{Entry, Image, Schedule, Verdict};
 use crate::layers::share::Share;
 use crate::layers::store::{Key, Store, remove};
 use crate::layers::variables::stage_work_dir;
@@ -41,7 +44,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use step::carry_out;
 use walkdir::WalkDir;
 
 /// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
@@ -123,6 +125,22 @@ struct Build<'a> {
     /// Directories of the step's root file system at which the stage's own are mounted.
     shared: BTreeSet<PathBuf>,
     timings: Timings,
+    /// An image was made, and not only found.
+    exported: bool,
+    /// Of the machine, which must not be in an image.
+    host_name: String,
+}
+
+impl Walk for Build<'_> {
+    fn step(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
+        self.make_layer(schedule, index)
+    }
+
+    fn image(&mut self, schedule: &Schedule<'_>, image: &Image<'_>) -> Result<()> {
+        let host_name = self.host_name.clone();
+        self.exported |= self.export(&schedule.stack(image.tip), image.export, &host_name)?;
+        Ok(())
+    }
 }
 
 impl<'a> Build<'a> {
@@ -152,6 +170,8 @@ impl<'a> Build<'a> {
             locked: None,
             shared: BTreeSet::new(),
             timings: Timings::new(),
+            exported: false,
+            host_name: String::new(),
         })
     }
 
@@ -179,19 +199,13 @@ impl<'a> Build<'a> {
                 offline,
             )?);
         }
-        let mut exported = false;
-        for index in 0..schedule.entries.len() {
-            self.step(schedule, index)?;
-            for image in schedule.images_of(index) {
-                exported |=
-                    self.export(&schedule.stack(index), image.export, &options.host_name)?;
-            }
-        }
+        self.host_name.clone_from(&options.host_name);
+        walk(schedule, self)?;
         self.lock_packages(false)?;
         self.give_packages()?;
         self.progress.complete = true;
         self.progress.save(&self.work)?;
-        self.postrun(schedule, exported)
+        self.postrun(schedule, self.exported)
     }
 
     /// The variables of a step, with the emulator for who changes the root by itself.
@@ -205,7 +219,7 @@ impl<'a> Build<'a> {
     }
 
     /// Runs one step on a layer of its own, unless that layer is there.
-    fn step(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
+    fn make_layer(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
         let entry = &schedule.entries[index];
         let (name, key) = (&entry.record.name, &entry.record.key);
         let at = stage_work_dir(&self.work, entry.at.stage);

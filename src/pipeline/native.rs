@@ -3,6 +3,7 @@
 use super::Build;
 use crate::archives::lockfile;
 use crate::base::arch::is_foreign;
+use crate::base::command::Program;
 use crate::base::tool::{self, Tool};
 use crate::base::work;
 use crate::config::{Distro, RootKind};
@@ -90,14 +91,11 @@ impl Build<'_> {
     }
 
     /// The target suite's own `tool`, at `path` of the tools root; else the host's.
-    pub(super) fn suites_own(&self, tool: Tool, path: &str) -> Result<String> {
+    pub(super) fn suites_own(&self, tool: Tool, path: &str) -> Result<Program> {
         let found = match &self.dispatch {
             Some(dispatch) => dispatch.host_tool(path)?,
             None => None,
         };
-        Ok(found.map_or_else(
-            || tool.program(),
-            |path| path.to_string_lossy().into_owned(),
-        ))
+        Ok(found.map_or(tool.into(), |path| Program::At(path, tool)))
     }
 }

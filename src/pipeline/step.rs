@@ -10,7 +10,10 @@ use std::fs;
 use std::path::Path;
 
 /// Does what the step's kind says, in the mounted work directory of its stage.
-pub(super) fn carry_out(
+///
+/// # Errors
+/// When the step's files cannot be read, or what it starts does not end well.
+pub fn carry_out(
     step: &Step,
     stage_work: &Path,
     setting: &Setting<'_>,
@@ -22,10 +25,10 @@ pub(super) fn carry_out(
     let narrow = &setting.with(&env);
     match step.kind {
         StepKind::Prerun | StepKind::RunHost => script::host(&step.path, setting)?.stream(sink),
-        StepKind::RunChroot => script::chroot(&root, &read(&step.path)?, setting)?.stream(sink),
+        StepKind::RunChroot => script::chroot(&root, &step.path, setting)?.stream(sink),
         StepKind::Debconf => {
             let answers = apt::expand(&read(&step.path)?, setting.env);
-            script::chroot_program(&root, &["debconf-set-selections"], narrow)?
+            script::chroot_program(&root, &["debconf-set-selections"], narrow)
                 .input(answers)
                 .stream(sink)
         }
@@ -53,7 +56,7 @@ fn install(
     }
     let argv = apt::install(&packages, recommends);
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    script::chroot_program(root, &argv, setting)?.stream(sink)
+    script::chroot_program(root, &argv, setting).stream(sink)
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -2,6 +2,7 @@
 
 use crate::base::command::{Command, PATH};
 use crate::base::problem::Problem;
+use crate::base::tool::Tool;
 use crate::config::Config;
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,10 +49,11 @@ fn is_shell(line: &str) -> bool {
 
 fn evaluate(config: &Config, file: &Path) -> Result<String, Problem> {
     let bash = |args: &[&str]| {
-        Command::new("bash")
+        Command::new(Tool::Bash)
             .args(args)
             .arg(file)
             .env(variables(config))
+            .told_as("bash")
             .read()
     };
     bash(&["-n"])

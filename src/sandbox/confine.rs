@@ -68,8 +68,8 @@ const REFUSED: &[libc::c_long] = &[
 ///
 /// # Errors
 /// When the kernel refuses.
-pub(super) fn confine_in_image() -> Result<()> {
-    confine()?;
+pub(super) fn confine_in_image(report: Option<u32>) -> Result<()> {
+    confine(report)?;
     let kept: CapsHashSet = KEPT.iter().copied().collect();
     for capability in caps::all() {
         if !kept.contains(&capability) {
@@ -97,11 +97,11 @@ pub(super) fn confine_in_image() -> Result<()> {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub(super) fn confine() -> Result<()> {
+pub(super) fn confine(report: Option<u32>) -> Result<()> {
     new_session_keyring();
     scope_sockets()?;
     refuse_system_calls()?;
-    close_descriptors()
+    close_descriptors(report)
 }
 
 /// A keyring of its own: the caller's may hold keys. Kernels without keyrings have none to leak.
@@ -159,18 +159,22 @@ fn refuse_system_calls() -> Result<()> {
     Ok(())
 }
 
-/// Nothing but the standard streams is handed on.
-fn close_descriptors() -> Result<()> {
-    // SAFETY: marks descriptors only; this program opens with O_CLOEXEC anyway.
-    #[allow(unsafe_code)]
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
+/// Nothing but the standard streams is handed on, and `report`, a file in memory.
+fn close_descriptors(report: Option<u32>) -> Result<()> {
+    let close = |from: u32, to: u32| {
+        // SAFETY: marks descriptors only; this program opens with O_CLOEXEC anyway.
+        #[allow(unsafe_code)]
+        let result =
+            unsafe { libc::syscall(libc::SYS_close_range, from, to, libc::CLOSE_RANGE_CLOEXEC) };
+        Errno::result(result)
+            .map(drop)
+            .context("closing descriptors")
     };
-    Errno::result(result).context("closing descriptors")?;
-    Ok(())
+    match report {
+        Some(report @ 4..) => {
+            close(3, report - 1)?;
+            close(report + 1, u32::MAX)
+        }
+        _ => close(3, u32::MAX),
+    }
 }

@@ -6,10 +6,11 @@
 //! shown with ids shifted by the same amount (id-mapped mounts, mount_setattr(2)), so that it is
 //! root's inside and the caller's outside, in both cases.
 
+use crate::base::command::Command;
+use crate::base::tool::Tool;
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Pid, getgid, getuid};
 use std::fs;
-use std::process::Command;
 
 /// Ids a Debian root file system may use: 0 to 65534, and one to spare.
 pub const IDS: u64 = 65536;
@@ -98,8 +99,20 @@ impl Ids {
                 let user = nix::unistd::User::from_uid(getuid())
                     .context("looking up the user")?
                     .map_or_else(|| getuid().to_string(), |user| user.name);
-                delegate(child, "newuidmap", "/etc/subuid", &user, getuid().as_raw())?;
-                delegate(child, "newgidmap", "/etc/subgid", &user, getgid().as_raw())
+                delegate(
+                    child,
+                    Tool::Newuidmap,
+                    "/etc/subuid",
+                    &user,
+                    getuid().as_raw(),
+                )?;
+                delegate(
+                    child,
+                    Tool::Newgidmap,
+                    "/etc/subgid",
+                    &user,
+                    getgid().as_raw(),
+                )
             }
             Self::All => write_same(child),
             _ => ["uid_map", "gid_map"].into_iter().try_for_each(|name| {
@@ -166,25 +179,17 @@ fn write_same(child: Pid) -> Result<()> {
 }
 
 /// Has the set-id helper `program` (package uidmap) map the caller's own id and its range.
-fn delegate(child: Pid, program: &str, ranges: &str, user: &str, own: u32) -> Result<()> {
+fn delegate(child: Pid, program: Tool, ranges: &str, user: &str, own: u32) -> Result<()> {
     let text = fs::read_to_string(ranges).with_context(|| format!("reading {ranges}"))?;
     let Some((start, count)) = range_of(&text, user, getuid().as_raw()) else {
         bail!("{ranges} has no range of {} ids for {user}", IDS - 1);
     };
-    // Set-id programs must be started as the caller, so not by the runner of confined ones.
-    let output = Command::new(program)
+    Command::new(program)
         .arg(child.to_string())
         .args(["0", &own.to_string(), "1"])
         .args(["1", &start.to_string(), &count.min(IDS - 1).to_string()])
-        .output()
-        .with_context(|| format!("starting {program}"))?;
-    if !output.status.success() {
-        bail!(
-            "{program}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(())
+        .read()
+        .map(drop)
 }
 
 /// First range of at least [`IDS`] − 1 ids in a subuid(5) or subgid(5) file for a user by name or

@@ -10,6 +10,7 @@ use super::mounts::{self, Tree, make_private, point_inside};
 use super::rootfs::{CONF_PATH, Furniture, INIT_PATH, PRIVATE_DIR};
 use super::view::View;
 use super::{die_with_parent, ids, pipe};
+use crate::base::command::{Command, Program};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -19,9 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Entries of /proc that tell of the machine or reach it, as container engines mask them.
 const MASKED: [&str; 8] = [
@@ -34,6 +33,11 @@ const MASKED: [&str; 8] = [
     "timer_list",
     "vmallocinfo",
 ];
+
+/// Names the descriptor to which a script's end is reported.
+pub const REPORT_VAR: &str = "WESTWORK_GEN_REPORT";
+/// `FILE:LINE` of a script that called another, for the chroot.
+pub const AT_VAR: &str = "WESTWORK_GEN_AT";
 
 /// Where a command runs.
 pub enum Where<'a> {
@@ -180,30 +184,32 @@ fn mask(proc: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// The descriptor of a script's report, which is handed on. Any that this program has opened for
+/// itself ends with the exec all the same, whatever a script writes into the variable.
+fn report() -> Option<u32> {
+    std::env::var_os(REPORT_VAR)?.to_str()?.parse().ok()
+}
+
 /// Becomes the command; in the image, a process 1 of its own that starts it.
 fn exec(what: &Isolation<'_>) -> Result<i32> {
     let program = what.argv.first().context("no command given")?;
-    let mut command = match &what.place {
+    let command = match &what.place {
         Where::Host(_) => {
-            confine()?;
-            let mut command = Command::new(program);
-            command.args(&what.argv[1..]);
-            command
+            confine(report())?;
+            Command::new(Program::Inside(program.clone())).args(&what.argv[1..])
         }
         Where::Image { .. } => {
-            confine_in_image()?;
-            let mut command = Command::new(INIT_PATH);
-            command.args(what.argv);
-            command.env("APT_CONFIG", CONF_PATH);
-            command.env_remove("WESTWORK_GEN");
+            confine_in_image(report())?;
+            let init = Program::Inside(INIT_PATH.into());
+            let mut command = Command::new(init).args(what.argv);
+            command = command.set("APT_CONFIG", CONF_PATH);
+            for internal in ["WESTWORK_GEN", AT_VAR, REPORT_VAR] {
+                command = command.unset(internal);
+            }
             command
         }
     };
-    let error = command.exec();
-    eprintln!(
-        "westwork-gen: starting {}: {error}",
-        program.to_string_lossy()
-    );
+    eprintln!("westwork-gen: {:#}", command.exec());
     Ok(127)
 }
 

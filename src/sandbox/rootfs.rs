@@ -7,6 +7,7 @@
 //! nothing of it has to be taken back.
 
 use super::mounts::{Tree, pivot_to, point, point_inside, tmpfs};
+pub use super::stand_ins::TOOLS_DIR;
 use super::stand_ins::stand_in;
 use super::view::make_dev;
 use crate::base::inside::{Entry, Kind, Root};
@@ -27,8 +28,6 @@ pub const PRIVATE_DIR: &str = "run/westwork-gen";
 pub const CONF_PATH: &str = "/run/westwork-gen/apt.conf";
 /// Process 1 of a command, inside the chroot.
 pub(super) const INIT_PATH: &str = "/run/westwork-gen/init";
-/// Mount point of the native tools inside the chroot.
-pub const TOOLS_DIR: &str = ".westwork-gen";
 /// Where the index of locked packages is inside the chroot, and outside while a bootstrap runs.
 pub const LOCKED_DIR: &str = "run/westwork-gen/locked";
 /// Names the core that qemu-user emulates.
@@ -39,8 +38,6 @@ pub const EMULATOR_VAR: &str = "WESTWORK_GEN_EMULATOR";
 /// Compiled by build.rs.
 const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 const ARCHIVES: &str = "var/cache/apt/archives";
-/// invoke-rc.d(8): 101 forbids every action.
-pub(crate) const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 /// What the program adds to a root file system while a command runs in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

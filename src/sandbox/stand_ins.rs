@@ -5,7 +5,6 @@
 //! replace or remove them like any other file, and its own layer has only what it did.
 
 use super::mounts::{path_of, point, point_inside};
-use super::rootfs::{POLICY, TOOLS_DIR};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
@@ -18,6 +17,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
+
+/// Mount point of the native tools inside the chroot.
+pub const TOOLS_DIR: &str = ".westwork-gen";
+/// invoke-rc.d(8): 101 forbids every action.
+pub(crate) const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 /// A file of ours is shorter; a longer one is not read to its end.
 const LONGEST: u64 = 1 << 16;

@@ -1,7 +1,7 @@
 //! Package steps: lists, debconf answers, and the build's own apt configuration.
 
 use crate::base::command::Env;
-use crate::config::Config;
+use crate::config::{Config, proxy};
 
 /// apt configuration that is in force during the build and is never written to the image.
 ///
@@ -26,10 +26,7 @@ pub fn build_conf(config: &Config, locked: bool) -> String {
             "Dir::Etc::SourceList \"/{dir}/locked.list\";\nDir::Etc::SourceParts \"/dev/null\";\n"
         );
     }
-    if let Some(proxy) = &config.apt_proxy {
-        conf += &format!("Acquire::http::Proxy \"{proxy}\";\nAcquire::https::Proxy \"{proxy}\";\n");
-    }
-    conf
+    conf + &proxy::apt_conf(config.apt_proxy.as_deref())
 }
 
 /// Packages and options named by a list: `#` starts a comment, several words a line.

@@ -2,9 +2,10 @@
 
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::archives_hook;
-use crate::base::command::{Command, Env};
+use crate::base::command::Command;
 use crate::base::inside::Root;
-use crate::config::Bootstrap;
+use crate::base::tool::Tool;
+use crate::config::{Bootstrap, proxy};
 use crate::layers::context::Context;
 use crate::sandbox::mounts::{self, Tree, bind};
 use crate::sandbox::rootfs::{LOCKED_DIR, TOOLS_DIR, forget_resolver, locked_source};
@@ -111,20 +112,6 @@ fn show_tools(root: &Path, told: &Context) -> Result<bool> {
     Ok(true)
 }
 
-/// The step's environment, with a proxy: by environment, not by option, since options end up in
-/// the image's apt.conf.d.
-fn environment(told: &Context) -> Env {
-    let mut env: Env = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    if let Some(proxy) = &told.proxy {
-        for name in ["http_proxy", "https_proxy"] {
-            env.insert(name.to_owned(), proxy.clone());
-        }
-    }
-    env
-}
-
 /// The key of the archive that the base system is from, where it is not Debian's. apt's lists of
 /// sources know no spaces in paths, so it gets a path without.
 struct Key {
@@ -170,8 +157,8 @@ fn mmdebstrap(
     let (dir, archives) = at;
     let timeouts = ["http", "https"]
         .map(|method| format!("--aptopt=Acquire::{method}::Timeout \"{}\"", told.timeout));
-    let mut command = Command::new("mmdebstrap")
-        .env(environment(told))
+    let mut command = Command::new(Tool::Mmdebstrap)
+        .sets(proxy::variables(told.proxy.as_deref()))
         .args(["--mode=root", "--variant=important", "--format=directory"])
         .arg(format!("--architectures={}", told.arch.debian()))
         .arg(format!(
@@ -213,11 +200,11 @@ fn debootstrap(
     key: Option<&Path>,
 ) -> Command {
     let (dir, archives) = at;
-    let mut env = environment(told);
-    // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
-    env.insert("container".to_owned(), "lxc".to_owned());
     let locked = told.furniture.locked.is_some();
-    let mut command = Command::new("debootstrap").env(env);
+    let mut command = Command::new(Tool::Debootstrap)
+        .sets(proxy::variables(told.proxy.as_deref()))
+        // In a user namespace devices are bound, not made; debootstrap knows this as lxc.
+        .set("container", "lxc");
     if let Some(key) = key {
         command = command.arg(format!("--keyring={}", key.display()));
     }

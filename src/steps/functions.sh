@@ -28,8 +28,14 @@ copy_previous() {
 
 # Arguments are bash's; without any, the script is read from standard input.
 on_chroot() {
+	# A failure is told at the line of the script that called.
+	local frame=1
+	while [ "${BASH_SOURCE[frame]-}" = environment ]; do
+		frame=$((frame + 1))
+	done
 	if [ "$#" -eq 0 ]; then
-		"$WESTWORK_GEN" internal chroot --script - "$ROOTFS_DIR"
+		WESTWORK_GEN_AT="${BASH_SOURCE[frame]-}:${BASH_LINENO[frame - 1]-}" \
+			"$WESTWORK_GEN" internal chroot --script - "$ROOTFS_DIR"
 	else
 		"$WESTWORK_GEN" internal chroot "$ROOTFS_DIR" -- bash -e "$@"
 	fi

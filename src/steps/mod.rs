@@ -6,3 +6,4 @@ pub mod apt;
 pub mod bootstrap;
 pub mod patch;
 pub mod script;
+mod trace;

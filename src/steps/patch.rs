@@ -1,10 +1,10 @@
 //! Patch steps: a quilt series applied to the stage's work directory.
 
 use super::script::{Setting, host_program};
+use crate::base::command::at_terminal;
 use crate::plan::step::{Step, StepKind};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::io::IsTerminal;
 use std::path::Path;
 
 /// Applies the series in `patches` with `stage_work_dir` as root, so that patches name
@@ -40,7 +40,7 @@ pub fn apply(
     host_program(
         &["quilt", "--quiltrc", "-", "push", "-a"],
         &setting.with(&env),
-    )?
+    )
     .dir(stage_work_dir)
     .stream(sink)
     .context("applying patches")
@@ -54,7 +54,7 @@ pub fn wants_shell(step: &Step) -> bool {
 /// Opens the shell that `EDIT` asks for, where quilt's commands work on the series.
 fn edit(patches: &Path, stage_work_dir: &Path, setting: &Setting<'_>) -> Result<()> {
     let file = patches.join("EDIT");
-    if !std::io::stdin().is_terminal() {
+    if !at_terminal() {
         bail!(
             "{} asks for an interactive shell, and there is no terminal; remove it",
             file.display()
@@ -62,15 +62,13 @@ fn edit(patches: &Path, stage_work_dir: &Path, setting: &Setting<'_>) -> Result<
     }
     println!("A shell because of {}; leave with `exit`.", file.display());
     let mut env = setting.env.clone();
+    let terminal = std::env::var_os("TERM").and_then(|name| name.into_string().ok());
     env.insert(
         "TERM".to_owned(),
-        std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
+        terminal.unwrap_or_else(|| "dumb".to_owned()),
     );
-    let code = host_program(&["bash", "--noprofile", "--norc"], &setting.with(&env))?
+    let shell = host_program(&["bash", "--noprofile", "--norc"], &setting.with(&env))
         .dir(stage_work_dir)
-        .interactive()?;
-    if code != 0 {
-        bail!("the shell for {} ended with {code}", file.display());
-    }
-    Ok(())
+        .told_as(format!("the shell for {}", file.display()));
+    shell.ended(shell.interact()?)
 }

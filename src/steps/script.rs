@@ -1,12 +1,14 @@
 //! Host and chroot scripts: how they are started and what they may call.
 
-use crate::base::command::{Command, Env, own_program};
+use super::trace::{self, Trace};
+use crate::base::command::{Command, Env, Program};
 use crate::layers::context::Context;
-use crate::sandbox::isolate::{Isolation, Where, isolate, script_path};
-use anyhow::{Context as _, Result};
+use crate::sandbox::isolate::{AT_VAR, Isolation, REPORT_VAR, Where, isolate, script_path};
+use anyhow::{Context as _, Result, anyhow};
 use std::ffi::OsString;
+use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The exported bash functions of the stage contract.
 const FUNCTIONS: &str = include_str!("functions.sh");
@@ -30,53 +32,115 @@ impl Setting<'_> {
     }
 
     /// This program again, as the one thread that makes the step's namespaces.
-    fn internal(&self, name: &str) -> Result<Command> {
-        Ok(Command::new(own_program()?)
+    fn internal(&self, name: &str) -> Command {
+        Command::new(Program::Own)
             .args(["internal", name, "--context"])
             .arg(self.context)
-            .env(self.env.clone()))
+            .env(self.env.clone())
+    }
+}
+
+/// A script ready to be run.
+pub struct Script {
+    command: Command,
+    path: PathBuf,
+    trace: Option<Trace>,
+    stage: Option<String>,
+}
+
+impl Script {
+    fn new(command: Command, path: &Path, setting: &Setting<'_>, trace: Option<Trace>) -> Self {
+        let stage = setting.env.get("STAGE_DIR").cloned();
+        let command = match &trace {
+            Some(trace) => command.set(REPORT_VAR, trace.report()),
+            None => command,
+        };
+        Self {
+            command: command.told_as(trace::name(path, stage.as_deref())),
+            path: path.to_owned(),
+            trace,
+            stage,
+        }
+    }
+
+    /// As [`Command::stream`].
+    ///
+    /// # Errors
+    /// When the script does not end well, with file, line and command if they are known.
+    pub fn stream(&self, sink: &mut dyn FnMut(&str)) -> Result<()> {
+        let status = self.command.stream_to_end(sink)?;
+        let code = status.code().filter(|code| *code != 0);
+        let place = self.trace.as_ref().zip(code);
+        match place.and_then(|(trace, code)| trace.place(&self.path, code)) {
+            Some(place) => {
+                let place = trace::name(Path::new(&place), self.stage.as_deref());
+                Err(anyhow!(place))
+            }
+            None => self.command.ended(status),
+        }
     }
 }
 
 /// A host script, run in the directory it is in, with the functions of the contract.
 ///
 /// # Errors
-/// When the script's path has no directory.
-pub fn host(script: &Path, setting: &Setting<'_>) -> Result<Command> {
+/// When the script cannot be read.
+pub fn host(script: &Path, setting: &Setting<'_>) -> Result<Script> {
     let dir = script.parent().context("finding a script's directory")?;
+    let text = fs::read(script).with_context(|| format!("reading {}", script.display()))?;
+    // Without a trace a script does the same.
+    let trace = Trace::new().ok();
+    let traceable = trace::is_for_bash(&text)
+        && !trace::would_notice(&text)
+        && !setting.env.contains_key("BASH_ENV");
+    let first = trace.as_ref().filter(|_| traceable);
+    let first = first.map_or_else(String::new, |_| format!("BASH_ENV={} ", trace::FIRST));
     let words = ["bash", "--noprofile", "--norc", "-e", "-c"];
-    Ok(host_program(&words, setting)?
-        .arg(format!("{FUNCTIONS}\nexec \"$0\""))
+    let command = host_program(&words, setting)
+        .arg(format!("{FUNCTIONS}\n{first}exec \"$0\""))
         .arg(script)
-        .dir(dir))
+        .dir(dir);
+    Ok(Script::new(command, script, setting, trace))
 }
 
 /// A program of the build machine that sees what a host script sees.
-///
-/// # Errors
-/// When this program itself is gone.
-pub fn host_program(argv: &[&str], setting: &Setting<'_>) -> Result<Command> {
-    Ok(setting.internal("host")?.arg("--").args(argv))
+pub fn host_program(argv: &[&str], setting: &Setting<'_>) -> Command {
+    setting
+        .internal("host")
+        .arg("--")
+        .args(argv)
+        .told_as(line(argv))
 }
 
-/// A script for `bash -e` inside `root`.
+/// The script in the file `script`, for `bash -e` inside `root`.
 ///
 /// # Errors
-/// As [`host_program`].
-pub fn chroot(root: &Path, script: &str, setting: &Setting<'_>) -> Result<Command> {
-    Ok(setting
-        .internal("chroot")?
+/// When the script cannot be read.
+pub fn chroot(root: &Path, script: &Path, setting: &Setting<'_>) -> Result<Script> {
+    let text = fs::read(script).with_context(|| format!("reading {}", script.display()))?;
+    let command = setting
+        .internal("chroot")
         .args(["--script", "-"])
         .arg(root)
-        .input(script))
+        .input(text);
+    Ok(Script::new(command, script, setting, Trace::new().ok()))
 }
 
 /// A program run inside `root`.
-///
-/// # Errors
-/// As [`host_program`].
-pub fn chroot_program(root: &Path, argv: &[&str], setting: &Setting<'_>) -> Result<Command> {
-    Ok(setting.internal("chroot")?.arg(root).arg("--").args(argv))
+pub fn chroot_program(root: &Path, argv: &[&str], setting: &Setting<'_>) -> Command {
+    setting
+        .internal("chroot")
+        .arg(root)
+        .arg("--")
+        .args(argv)
+        .told_as(line(argv))
+}
+
+/// What messages call the program behind `internal`.
+fn line(argv: &[&str]) -> String {
+    let program = argv.first().copied().unwrap_or_default();
+    let inside = Command::new(Program::Inside(program.into()));
+    inside.args(argv.iter().skip(1)).line()
 }
 
 /// Carries out `internal host`.
@@ -87,6 +151,10 @@ pub fn run_on_host(context: &Path, argv: &[OsString]) -> Result<i32> {
     let told = Context::load(context)?;
     let mut view = told.view.clone();
     view.file(Path::new(crate::layers::context::PATH), told.text()?);
+    let report = std::env::var_os(REPORT_VAR).and_then(|it| it.to_str()?.parse().ok());
+    if let Some(report) = report {
+        view.file(Path::new(trace::FIRST), trace::first(report));
+    }
     isolate(&Isolation {
         place: Where::Host(&view),
         argv,
@@ -117,6 +185,10 @@ pub fn run_in_chroot(
         std::io::stdin()
             .read_to_end(&mut text)
             .context("reading the script")?;
+        if let Some(report) = std::env::var_os(REPORT_VAR) {
+            let at = std::env::var_os(AT_VAR).unwrap_or_default();
+            text = trace::traced(text, &report.to_string_lossy(), &at.to_string_lossy());
+        }
         script = Some(text);
     }
     isolate(&Isolation {

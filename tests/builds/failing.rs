@@ -32,6 +32,7 @@ fn steps_that_fail_leave_daemons_or_read_input() {
         &format!("{many}set -o pipefail\nfalse | true\necho not-reached\n"),
     );
     let said = f.run(&["build"]).failed();
+    said.says("stage0/01-step/00-run-chroot.sh:42: false | true ended with 1");
     said.says("word-39");
     said.says("word-15");
     said.says_not("word-5\n");
@@ -43,6 +44,17 @@ fn steps_that_fail_leave_daemons_or_read_input() {
 
     // Once mended it goes on there.
     f.file(STEP, "echo mended\n");
+    f.script(
+        HOST_STEP,
+        "#!/bin/bash -e\necho on\non_chroot << EOF\ncd /etc\ngrep -q zebra passwd\nEOF\n",
+    );
+    let said = f.run(&["build", "--continue"]).failed();
+    said.says("stage0/01-step/00-run.sh:5: grep -q zebra passwd ended with 1");
+    let packages = f.file("stage0/01-step/00-packages", "no-such-package\n");
+    let said = f.run(&["build", "--continue"]).failed();
+    said.says("00-packages failed: apt-get install --yes no-such-package ended with 100");
+    std::fs::remove_file(packages).unwrap();
+    f.script(HOST_STEP, "#!/bin/bash -e\ntrue\n");
     let said = f.run(&["build", "--continue"]).good();
     assert!(f.read(LOG).contains("mended"));
     said.says("cached  stage0/prerun.sh");

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use westwork_gen::base::inside::Root;
+use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Arch, Compression, Disk, Distro};
 use westwork_gen::export::{ExportRequest, export};
 
@@ -141,7 +142,7 @@ pub(crate) fn image(root: &Path, dir: &Path, name: &str) -> PathBuf {
         release: "trixie".into(),
         source_date_epoch: 1_700_000_000,
         info_lines: vec![],
-        mke2fs: "mke2fs".into(),
+        mke2fs: Tool::Mke2fs.into(),
     };
     export(&request, &mut |_| {}).unwrap();
     let image = dir.join(format!("{name}.img"));

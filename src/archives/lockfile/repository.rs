@@ -5,7 +5,8 @@ use super::{Package, Root};
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::Archives;
 use crate::base::command::Command;
-use crate::config::Config;
+use crate::base::tool::Tool;
+use crate::config::{Config, proxy};
 use crate::plan::Plan;
 use crate::sandbox::overlay::overlay;
 use anyhow::{Context, Result, bail};
@@ -144,13 +145,11 @@ fn fetch(
     config: &Config,
     mirrors: &Mirrors,
 ) -> Result<()> {
-    let mut command = Command::new("/usr/lib/apt/apt-helper")
+    let mut command = Command::new(Tool::AptHelper)
         .arg("-oAcquire::Retries=3")
         .arg(format!("-oAcquire::http::Timeout={}", config.apt_timeout))
         .arg(format!("-oAcquire::https::Timeout={}", config.apt_timeout));
-    if let Some(proxy) = &config.apt_proxy {
-        command = command.arg(format!("-oAcquire::http::Proxy={proxy}"));
-    }
+    command = command.args(proxy::apt_options(config.apt_proxy.as_deref()));
     command = command.arg("download-file");
     let dir = archives.scratch()?;
     for package in packages {
@@ -237,7 +236,10 @@ fn index_of(root: &Root, archives: &Archives, mentioned: &BTreeSet<String>) -> R
 
 /// What the index says of a package: its own control file, and where it is.
 fn stanza(package: &Package, file: &Path) -> Result<String> {
-    let control = Command::new("dpkg-deb").arg("--field").arg(file).read()?;
+    let control = Command::new(Tool::DpkgDeb)
+        .arg("--field")
+        .arg(file)
+        .read()?;
     let mut text: String = control
         .lines()
         .filter(|line| package.priority.is_empty() || !line.starts_with("Priority:"))

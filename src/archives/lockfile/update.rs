@@ -7,6 +7,7 @@ use crate::archives::keyring::Signed;
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
 use crate::base::inside;
+use crate::base::tool::Tool;
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,7 +141,7 @@ fn resolve(
     let keys = keys_in(dir.path(), &all_keys())?;
     let apt = Apt::new(dir.path(), &lines, &root.architecture, &keys)?.for_network(config);
     apt.run(
-        "apt-get",
+        Tool::AptGet,
         &["update".to_owned(), "--error-on=any".to_owned()],
     )?;
     let listed = listed(&inside::Root::open(dir.path())?, mirrors)?;
@@ -168,7 +169,7 @@ fn resolve(
             eprintln!("note: the archive has no {} any more", package.name);
         }
     }
-    let text = apt.run("apt-get", &args)?;
+    let text = apt.run(Tool::AptGet, &args)?;
     let chosen = chosen(&text, &listed);
     let mut packages: Vec<Package> = chosen
         .into_iter()
@@ -258,12 +259,12 @@ pub fn offered(
     let keys = keys_in(dir.path(), &all_keys())?;
     let apt = Apt::new(dir.path(), &lines, config.arch.debian(), &keys)?.for_network(config);
     apt.run(
-        "apt-get",
+        Tool::AptGet,
         &["update".to_owned(), "--error-on=any".to_owned()],
     )?;
     let names = packages.iter().cloned();
     let args: Vec<String> = std::iter::once("policy".to_owned()).chain(names).collect();
-    Ok(candidates(&apt.run("apt-cache", &args)?))
+    Ok(candidates(&apt.run(Tool::AptCache, &args)?))
 }
 
 /// The archive keys that this machine has, wherever they lie.

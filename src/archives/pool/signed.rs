@@ -10,6 +10,7 @@
 use crate::archives::host_apt::{Apt, KEY_PLACES, keys_in, machine_keys};
 use crate::archives::keyring;
 use crate::base::inside::{Dir, Kind, Root};
+use crate::base::tool::Tool;
 use crate::config::Config;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -185,7 +186,7 @@ impl Signed {
         ];
         // Those that do not pass are not in its lists then.
         let said = apt
-            .command("apt-get", &args.map(str::to_owned))
+            .command(Tool::AptGet, &args.map(str::to_owned))
             .read_any()?;
         drop(said);
         let passed = dir.path().join(LISTS);

@@ -32,7 +32,7 @@ impl Archive {
     }
 
     fn gpg(&self) -> Command {
-        Command::new("gpg")
+        Command::new(crate::base::tool::Tool::ArchiveKeys)
             .args(["--batch", "--quiet", "--homedir"])
             .arg(self.home.path())
             .dir(self.home.path())

@@ -4,6 +4,7 @@ use super::layout::{FileSystem, Partition};
 use super::superblock::has_copy;
 use super::tree::{BLOCK, Usage};
 use super::{ext4_canonical, ext4_times, layout};
+use crate::base::command::Program;
 use crate::base::inside::Dir;
 use crate::base::run::{Log, run};
 use anyhow::{Context, Result, bail, ensure};
@@ -116,7 +117,7 @@ fn journal(bytes: u64) -> u64 {
 /// Makes the file system of `partition` at its place in `image` from the tree
 /// `source`. `mke2fs` is the program to use; `epoch` bounds every time stamp.
 pub(crate) fn make(
-    mke2fs: &str,
+    mke2fs: Program,
     image: &Path,
     partition: &Partition,
     source: &Dir,

@@ -3,6 +3,7 @@
 use super::layout::{FileSystem, Partition, SECTOR};
 use crate::base::inside::{Dir, Kind};
 use crate::base::run::{Log, run};
+use crate::base::tool::Tool;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -162,7 +163,7 @@ pub(crate) fn make(
     .into();
     args.push(image.into());
     args.push((partition.size / 1024).to_string().into());
-    run("mkfs.fat", &args, &env, log)
+    run(Tool::MkfsFat, &args, &env, log)
         .with_context(|| format!("making the file system of {}", partition.mount_point))?;
     copy(&at_offset(image, partition.start), dir, contents, &env, log)
         .with_context(|| format!("filling the partition {}", partition.name))
@@ -180,14 +181,15 @@ fn copy(
     for (directory, files) in &contents.directories {
         if !directory.is_empty() {
             let args = ["-i".into(), drive.clone(), format!("::/{directory}").into()];
-            run("mmd", &args, env, log)
+            run(Tool::Mmd, &args, env, log)
                 .with_context(|| format!("making the directory {directory}"))?;
         }
         for files in files.chunks(200) {
             let mut args: Vec<OsString> = vec!["-i".into(), drive.clone(), "-Q".into()];
             args.extend(files.iter().map(|file| lent.path().join(file).into()));
             args.push(format!("::/{directory}").into());
-            run("mcopy", &args, env, log).with_context(|| format!("copying to /{directory}"))?;
+            run(Tool::Mcopy, &args, env, log)
+                .with_context(|| format!("copying to /{directory}"))?;
         }
     }
     Ok(())

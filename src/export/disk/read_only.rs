@@ -2,6 +2,7 @@
 //! only when they are made, so they are made first and copied into the image.
 
 use super::layout::FileSystem;
+use crate::base::command::Program;
 use crate::base::inside::Dir;
 use crate::base::run::{Log, run};
 use anyhow::{Context, Result, bail};
@@ -12,7 +13,7 @@ use std::path::Path;
 /// (paths relative to the root). `program` is mksquashfs or mkfs.erofs. No time
 /// stamp is later than `epoch`, seconds; in erofs each is `epoch`.
 pub(crate) fn make(
-    program: &str,
+    program: Program,
     format: &FileSystem,
     rootfs: &Dir,
     left_out: &[&str],

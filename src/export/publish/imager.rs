@@ -1,6 +1,7 @@
 //! The manifest that Raspberry Pi Imager opens: where the image is, what it must be
 //! after unpacking, and which models it is for.
 
+use crate::base::percent;
 use crate::config::{Arch, Compression, Distro};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -139,19 +140,11 @@ impl Entry<'_> {
     /// The address of a file: where it is published, or where it lies now.
     fn place(&self, file: &str) -> String {
         match self.url {
-            Some(url) => format!("{}/{}", url.trim_end_matches('/'), encode(file)),
-            None => format!("file://{}", encode(&self.dir.join(file).to_string_lossy())),
+            Some(url) => format!("{}/{}", url.trim_end_matches('/'), percent::path(file)),
+            None => format!(
+                "file://{}",
+                percent::path(&self.dir.join(file).to_string_lossy())
+            ),
         }
     }
-}
-
-/// Percent-encoding of a path (RFC 3986, section 3.3).
-fn encode(path: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    path.bytes().map(one).collect()
 }

@@ -7,7 +7,7 @@ mod watch;
 
 use crate::base::arch::Arch;
 use crate::images::image::stream::{self, Form, Packed};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use args::BootArgs;
 use std::fmt;
 use std::fs::File;
@@ -153,12 +153,7 @@ fn start(request: &BootRequest<'_>, file: &File, image: &Path, dir: &Path) -> Re
             verdict.elapsed = begin.elapsed();
             return Ok(verdict);
         }
-        let status = duct::cmd(&command[0], &command[1..])
-            .unchecked()
-            .run()
-            .context("starting QEMU")?
-            .status;
-        ensure!(status.success(), "QEMU ended with {status}");
+        command.ended(command.interact()?)?;
         return Ok(Verdict::default());
     }
 }

@@ -2,6 +2,8 @@
 
 use super::BootFiles;
 use crate::base::arch::Arch;
+use crate::base::command::Command;
+use crate::base::tool::Tool;
 use base64::Engine;
 use std::ffi::OsString;
 use std::path::Path;
@@ -23,38 +25,36 @@ fn report_unit() -> String {
     .replace('$', "$$")
 }
 
-/// The whole command, program first. QEMU gets a signal when its parent dies.
-pub(super) fn command(boot: &BootFiles, image: &Path, test: bool) -> Vec<OsString> {
-    let (program, machine, console) = match boot.arch {
-        Arch::Arm64 => ("qemu-system-aarch64", "raspi3b", "ttyS1"),
-        Arch::Armhf => ("qemu-system-arm", "raspi2b", "ttyAMA0"),
+/// The whole command. QEMU gets a signal when its parent dies.
+pub(super) fn command(boot: &BootFiles, image: &Path, test: bool) -> Command {
+    let (machine, console) = match boot.arch {
+        Arch::Arm64 => ("raspi3b", "ttyS1"),
+        Arch::Armhf => ("raspi2b", "ttyAMA0"),
     };
     let mut drive = OsString::from("if=sd,format=raw,file=");
     drive.push(image.to_string_lossy().replace(',', ",,"));
-    let mut command: Vec<OsString> = ["setpriv", "--pdeathsig", "KILL", program, "-M", machine]
-        .map(OsString::from)
-        .into();
-    command.extend(["-display", "none", "-no-reboot", "-drive"].map(OsString::from));
-    command.push(drive);
-    command.extend(["-kernel".into(), boot.kernel.clone().into()]);
-    command.extend(["-dtb".into(), boot.dtb.clone().into()]);
+    let mut command = Command::new(Tool::QemuSystem(boot.arch))
+        .through(Tool::Setpriv, ["--pdeathsig", "KILL"])
+        .args(["-M", machine, "-display", "none", "-no-reboot", "-drive"])
+        .arg(drive)
+        .arg("-kernel")
+        .arg(&boot.kernel)
+        .arg("-dtb")
+        .arg(&boot.dtb);
     if let Some(initrd) = &boot.initrd {
-        command.extend(["-initrd".into(), initrd.clone().into()]);
+        command = command.arg("-initrd").arg(initrd);
     }
-    command.extend([
-        "-append".into(),
-        cmdline(&boot.cmdline, console, test).into(),
-    ]);
+    let line = cmdline(&boot.cmdline, console, test);
+    command = command.arg("-append").arg(line);
     // The Pi 3's console is its second serial port.
     if boot.arch == Arch::Arm64 {
-        command.extend(["-serial", "null"].map(OsString::from));
+        command = command.args(["-serial", "null"]);
     }
     if test {
-        command.extend(["-serial", "stdio", "-monitor", "none"].map(OsString::from));
+        command.args(["-serial", "stdio", "-monitor", "none"])
     } else {
-        command.extend(["-serial", "mon:stdio"].map(OsString::from));
+        command.args(["-serial", "mon:stdio"])
     }
-    command
 }
 
 /// The image's own command line with QEMU's console in place of its own.

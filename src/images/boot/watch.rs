@@ -2,45 +2,26 @@
 
 use super::Verdict;
 use super::qemu::MARK;
-use anyhow::{Context, Result};
-use std::ffi::OsString;
+use crate::base::command::Command;
+use anyhow::Result;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
-
-/// A running machine; gone when dropped.
-struct Machine(Child);
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // Already gone is as good.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
 
 /// Runs `command` until it has reported, ended, or `limit` is over. The console goes
 /// to standard output, and to `record` if given. True with the verdict: the machine
 /// ended by itself, which it does when its system restarts it.
 pub(super) fn watch(
-    command: &[OsString],
+    command: &Command,
     limit: Duration,
     mut record: Option<&mut File>,
 ) -> Result<(Verdict, bool)> {
     let begin = Instant::now();
-    let mut machine = Machine(
-        Command::new(&command[0])
-            .args(&command[1..])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting QEMU")?,
-    );
-    let console = machine.0.stdout.take().context("reading the console")?;
+    let console = command.console()?;
     let (send, receive) = mpsc::channel();
-    std::thread::spawn(move || forward(console, &send));
+    let output = console.reader();
+    std::thread::spawn(move || forward(output, &send));
     let mut verdict = Verdict::default();
     let mut text = String::new();
     let mut ended = false;
@@ -54,8 +35,7 @@ pub(super) fn watch(
                 break;
             }
         };
-        std::io::stdout().write_all(&bytes)?;
-        std::io::stdout().flush()?;
+        crate::base::print::bytes(&bytes);
         if let Some(file) = &mut record {
             file.write_all(&bytes)?;
         }

@@ -2,6 +2,7 @@
 //! /sys/block (the kernel's Documentation/ABI/stable/sysfs-block), /proc/self/mountinfo
 //! and /proc/swaps (proc(5)).
 
+use crate::base::mountinfo::{self, Mount};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -220,50 +221,20 @@ impl Machine {
         Some(text.trim().to_owned())
     }
 
+    /// All mounts, with the kernel's names of devices as sources.
     fn mounts(&self) -> Result<Vec<Mount>> {
-        let path = self.root.join("proc/self/mountinfo");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        Ok(text.lines().filter_map(|line| self.mount(line)).collect())
-    }
-
-    fn mount(&self, line: &str) -> Option<Mount> {
-        let (front, back) = line.split_once(" - ")?;
-        let front: Vec<&str> = front.split(' ').collect();
-        let source = unescape(back.split(' ').nth(1)?);
-        // /dev/mapper/x and /dev/disk/by-… are links.
-        let inside = self.root.join(source.trim_start_matches('/'));
-        let real = match inside.canonicalize() {
-            Ok(path) if source.starts_with("/dev/") => {
-                format!("/dev/{}", path.file_name()?.to_string_lossy())
+        let mut mounts = mountinfo::mounts(&self.root)?;
+        for mount in &mut mounts {
+            // /dev/mapper/x and /dev/disk/by-… are links.
+            let inside = self.root.join(mount.source.trim_start_matches('/'));
+            let real = inside.canonicalize().ok();
+            let name = real.as_deref().and_then(Path::file_name);
+            if let Some(name) = name.filter(|_| mount.source.starts_with("/dev/")) {
+                mount.source = format!("/dev/{}", name.to_string_lossy());
             }
-            _ => source,
-        };
-        Some(Mount {
-            number: (*front.get(2)?).to_owned(),
-            at: unescape(front.get(4)?),
-            source: real,
-        })
+        }
+        Ok(mounts)
     }
-}
-
-struct Mount {
-    number: String,
-    source: String,
-    at: String,
-}
-
-/// mountinfo writes blanks, tabs, newlines and backslashes as three octal digits.
-fn unescape(text: &str) -> String {
-    let codes = [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ];
-    codes
-        .iter()
-        .fold(text.to_owned(), |text, (code, is)| text.replace(code, is))
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use super::args::SettingsArgs;
 use super::firstrun::{Settings, Wifi};
+use crate::base::names;
 use crate::base::problem::{Problem, Problems};
 use crate::base::ssh_key;
 use anyhow::Result;
@@ -55,7 +56,7 @@ impl Found {
     fn hostname(&mut self, args: &SettingsArgs) {
         if let Some(name) = &args.hostname {
             self.check(
-                is_hostname(name),
+                names::is_label(name),
                 format!("{name} cannot be a host name"),
                 "use letters, digits and -, at most 63",
             );
@@ -196,21 +197,9 @@ const RESERVED: [&str; 56] = [
     "spi",
 ];
 
-/// One label of RFC 1123.
-fn is_hostname(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-}
-
 /// As the image's own first boot takes it.
 fn is_user(name: &str) -> bool {
-    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    (1..=31).contains(&name.len())
-        && name.as_bytes()[0].is_ascii_lowercase()
-        && name.bytes().all(rest)
-        && name != "root"
+    names::is_user(name, 31)
 }
 
 /// The public keys in a file such as id_ed25519.pub or authorized_keys.
@@ -254,7 +243,10 @@ mod tests {
     #[test]
     fn names() {
         assert!(
-            is_hostname("pi-1") && !is_hostname("-pi") && !is_hostname("a.b") && !is_hostname("")
+            names::is_label("pi-1")
+                && !names::is_label("-pi")
+                && !names::is_label("a.b")
+                && !names::is_label("")
         );
         assert!(is_user("pi") && !is_user("root") && !is_user("1a") && !is_user("Ä"));
     }

@@ -1,46 +1,34 @@
 //! A directory as one archive, and back: GNU tar with everything an overlay's layer has (device
 //! nodes for what was removed, extended attributes, owners, hard links, holes), compressed.
 
+use crate::base::command::Command;
+use crate::base::tool::Tool;
 use crate::layers::digest::LOCAL;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Output;
 
 /// zstd's own default: faster than most networks, and a third of the size.
 const LEVEL: i32 = 3;
 
-/// tar, and the file that takes what it complains of. A pipe would not do: it holds 64 KiB, and
-/// on a full disk tar says more than that, a line for each file, while we are still feeding it.
-fn tar(dir: &Path) -> Result<(Command, File)> {
-    let said = tempfile::tempfile().context("making a file for tar's messages")?;
-    let stderr = said
-        .try_clone()
-        .context("making a file for tar's messages")?;
-    let mut command = Command::new("tar");
-    command
-        .env("LC_ALL", "C")
+fn tar(dir: &Path) -> Command {
+    Command::new(Tool::Tar)
+        .set("LC_ALL", "C")
         .arg("--directory")
         .arg(dir)
         .args(["--acls", "--xattrs", "--xattrs-include=*"])
         .args(LOCAL.map(|name| format!("--xattrs-exclude={name}")))
         .arg("--numeric-owner")
-        .stderr(stderr);
-    Ok((command, said))
 }
 
-/// Waits for tar.
-fn succeeded(mut tar: Child, mut said: File) -> Result<()> {
-    let end = tar.wait().context("waiting for tar")?;
-    if end.success() {
+/// Judges how tar ended.
+fn succeeded(tar: &Output) -> Result<()> {
+    if tar.status.success() {
         return Ok(());
     }
-    let mut text = Vec::new();
-    said.rewind()
-        .and_then(|()| said.take(MESSAGE).read_to_end(&mut text))
-        .context("reading tar's messages")?;
-    let text = String::from_utf8_lossy(&text);
+    let text = String::from_utf8_lossy(&tar.stderr);
     // The first is the cause; a thousand more may follow from it.
     let first = text.lines().next().unwrap_or("no message");
     let full = text
@@ -51,9 +39,6 @@ fn succeeded(mut tar: Child, mut said: File) -> Result<()> {
     }
     bail!("{first}")
 }
-
-/// Bytes of tar's messages that are read.
-const MESSAGE: u64 = 1 << 20;
 
 /// How the C library says that there is no room.
 const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
@@ -72,47 +57,33 @@ impl std::error::Error for Full {}
 
 /// Writes `parts` of `dir` to `to`.
 pub(super) fn pack(dir: &Path, parts: &[impl AsRef<std::ffi::OsStr>], to: &mut File) -> Result<()> {
-    let (mut tar, said) = tar(dir)?;
-    let mut child = tar
+    let (ended, packed) = tar(dir)
         .args(["--create", "--format=posix", "--sort=name", "--sparse"])
         .arg("--pax-option=delete=atime,delete=ctime")
         .args(parts)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting tar")?;
-    let mut output = child.stdout.take().context("reading tar's output")?;
-    let mut encoder = zstd::Encoder::new(to, LEVEL).context("starting to compress")?;
-    let packed = io::copy(&mut output, &mut encoder).and_then(|_| encoder.finish()?.flush());
-    // tar ends when nobody reads it any more.
-    drop(output);
-    let ended = succeeded(child, said);
+        .read_through(|output| -> io::Result<()> {
+            let mut encoder = zstd::Encoder::new(to, LEVEL)?;
+            io::copy(output, &mut encoder)?;
+            encoder.finish()?.flush()
+        })?;
     packed
         .context("compressing")
-        .and(ended)
+        .and(succeeded(&ended))
         .with_context(|| format!("packing {}", dir.display()))
 }
 
 /// Unpacks `from` into `dir`.
 pub(super) fn unpack(from: File, dir: &Path) -> Result<()> {
-    let (mut tar, said) = tar(dir)?;
-    let mut child = tar
+    let (ended, copied) = tar(dir)
         .args([
             "--extract",
             "--same-permissions",
             "--same-owner",
             "--delay-directory-restore",
         ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .context("starting tar")?;
-    let mut input = child.stdin.take().context("writing tar's input")?;
-    let mut decoder = zstd::Decoder::new(from).context("starting to decompress")?;
-    let copied = io::copy(&mut decoder, &mut input);
-    drop(input);
+        .write_through(|input| io::copy(&mut zstd::Decoder::new(from)?, input))?;
     // Of the two, tar knows better what was wrong.
-    succeeded(child, said)
+    succeeded(&ended)
         .and(copied.map(drop).context("decompressing"))
         .with_context(|| format!("unpacking into {}", dir.display()))
 }
@@ -121,6 +92,7 @@ pub(super) fn unpack(from: File, dir: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::io::Seek;
     use std::sync::mpsc::channel;
     use std::time::Duration;
 

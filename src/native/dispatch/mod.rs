@@ -128,21 +128,14 @@ impl Dispatch {
             return Ok(None);
         };
         let twins = table::Twins::new(self.arch, tools, &self.dir)?;
-        let loader = twins.host_loader();
-        let program = tools.dir.join("root").join(path);
-        let words = std::iter::once(loader.get_program())
-            .chain(loader.get_args())
-            .chain([program.as_os_str()]);
-        let words: Vec<String> = words
-            .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
-            .collect();
+        let program = twins.host_loader().arg(tools.dir.join("root").join(path));
         let name = Path::new(path)
             .file_name()
             .context("reading a program's name")?;
         let script = self.dir.join(name);
         fs::write(
             &script,
-            format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")),
+            format!("#!/bin/sh\nexec {} \"$@\"\n", program.line()),
         )
         .context("writing a tool's starter")?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))

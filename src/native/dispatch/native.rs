@@ -6,8 +6,9 @@ use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
 use crate::base::command::Command;
 use crate::base::inside;
+use crate::base::tool::Tool;
 use crate::base::work;
-use crate::config::Arch;
+use crate::config::{Arch, proxy};
 use crate::layers::job::Job;
 use crate::layers::share::Share;
 use anyhow::{Context, Result, bail, ensure};
@@ -125,7 +126,7 @@ fn unpack(
         let tools = locked.file.root(Which::of(config, Use::Tools))?;
         Some((tools, locked.offline))
     });
-    let mut command = Command::new("mmdebstrap")
+    let mut command = Command::new(Tool::Mmdebstrap)
         .args(["--mode=root", "--variant=extract", "--format=directory"])
         .arg("--skip=essential/unlink,cleanup/apt,download/empty")
         .arg(crate::archives::pool::archives_hook(
@@ -164,11 +165,7 @@ fn unpack(
             None
         }
     };
-    if let Some(proxy) = &config.apt_proxy {
-        let mut env: BTreeMap<String, String> = std::env::vars().collect();
-        env.insert("http_proxy".to_owned(), proxy.clone());
-        command = command.env(env);
-    }
+    command = command.sets(proxy::variables(config.apt_proxy.as_deref()));
     command.stream(sink).context("making the tools root")?;
     let used = match locked {
         Some((tools, _)) => tools.packages.clone(),

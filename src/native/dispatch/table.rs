@@ -3,8 +3,10 @@
 
 use super::native::{ToolsRoot, rename_architecture};
 use crate::base::arch::debian_arch;
+use crate::base::command::{Command, Program};
 use crate::base::dpkg;
 use crate::base::inside::Root;
+use crate::base::tool::Tool;
 use crate::config::Arch;
 use crate::sandbox::rootfs::TOOLS_DIR;
 use anyhow::{Context, Result};
@@ -12,7 +14,6 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 const ALLOW: &str = include_str!("allow.toml");
 
@@ -271,24 +272,16 @@ impl<'a> Twins<'a> {
             .split(':')
             .map(|path| inside(path).to_string_lossy().into_owned())
             .collect();
-        let mut command = Command::new(inside(&self.loader));
-        command
+        Command::new(Program::At(inside(&self.loader), Tool::Loader))
             .arg("--library-path")
             .arg(libraries.join(":"))
-            .stdin(Stdio::null());
-        command
     }
 
     /// Whether all libraries of a twin are there; one that cannot start is left to emulation.
     fn starts(&self, program: &Path) -> bool {
-        let mut command = self.host_loader();
         // `--list` comes before the program and instead of running it.
-        command
-            .arg("--list")
-            .arg(program)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
+        let list = self.host_loader().arg("--list").arg(program);
+        list.output().is_ok_and(|output| output.status.success())
     }
 
     fn takes_itself_for_target(&self, dpkg: &Path) -> bool {

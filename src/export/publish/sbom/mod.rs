@@ -10,6 +10,7 @@ pub(super) use spdx::spdx;
 use super::copyright::{self, Licences};
 use super::dpkg::Package;
 use crate::base::inside::Root;
+use crate::base::percent::package_part;
 use crate::config::Base;
 use crate::export::disk::layout::Identity;
 use anyhow::{Context, Result};
@@ -51,8 +52,8 @@ impl Subject<'_> {
         format!(
             "pkg:deb/{}/{}@{}?arch={arch}&distro={}",
             self.base.word(),
-            encode(name),
-            encode(version),
+            package_part(name),
+            package_part(version),
             self.release
         )
     }
@@ -60,17 +61,6 @@ impl Subject<'_> {
     fn binary(&self, package: &Package) -> String {
         self.purl(&package.name, &package.version, &package.architecture)
     }
-}
-
-/// Percent-encoding of a package URL's parts, which leaves colons as they are.
-fn encode(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' | b':' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 fn pretty(value: &Value) -> Result<String> {
@@ -85,6 +75,6 @@ mod tests {
 
     #[test]
     fn package_urls_keep_colons_and_encode_plus() {
-        assert_eq!(encode("1:2.0+dfsg-1~deb"), "1:2.0%2Bdfsg-1~deb");
+        assert_eq!(package_part("1:2.0+dfsg-1~deb"), "1:2.0%2Bdfsg-1~deb");
     }
 }
