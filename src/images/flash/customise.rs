@@ -37,9 +37,14 @@ pub(super) fn judge(
 ) -> Result<Place> {
     let mut found = Found::default();
     let (mut boot, mut takes) = (None, manifest_says_systemd(path));
-    let mut sudo = None;
+    let (mut sudo, mut unread) = (None, None);
     for partition in &image.table.partitions {
-        match image.probe(partition).1 {
+        let (facts, files) = image.probe(partition);
+        if let Some(note) = facts.note.filter(|_| facts.kind.starts_with("ext")) {
+            let number = partition.number;
+            unread = Some(format!("partition {number} cannot be read: {note}"));
+        }
+        match files {
             Files::Fat(fat) if boot.is_none() => {
                 if fat
                     .read("cmdline.txt", LARGEST)
@@ -56,7 +61,7 @@ pub(super) fn judge(
             _ => {}
         }
     }
-    found.boot(takes, boot.as_ref());
+    found.boot(takes, boot.as_ref(), unread);
     let problems = found
         .0
         .into_iter()
@@ -84,10 +89,13 @@ impl Found {
     }
 
     /// The script must be there, and a place for it.
-    fn boot(&mut self, takes: bool, boot: Option<&Partition>) {
+    fn boot(&mut self, takes: bool, boot: Option<&Partition>, unread: Option<String>) {
         if !takes {
+            let why = unread.unwrap_or_else(|| {
+                "it has no firstrun.sh mechanism of Raspberry Pi Imager".to_owned()
+            });
             self.say(
-                "the image does not take settings at its first boot: it has no firstrun.sh mechanism of Raspberry Pi Imager",
+                format!("the image does not take settings at its first boot: {why}"),
                 "build it with one, or leave out the settings for the first boot",
             );
         }
