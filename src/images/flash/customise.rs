@@ -45,13 +45,8 @@ pub(super) fn judge(
             unread = Some(format!("partition {number} cannot be read: {note}"));
         }
         match files {
-            Files::Fat(fat) if boot.is_none() => {
-                if fat
-                    .read("cmdline.txt", LARGEST)
-                    .is_ok_and(|line| line.is_some())
-                {
-                    boot = Some(partition.clone());
-                }
+            Files::Fat(fat) if boot.is_none() && has_command_line(&fat) => {
+                boot = Some(partition.clone());
             }
             Files::Ext(root) if root.lookup(IMAGER_COMMANDS).is_ok_and(|it| it.is_some()) => {
                 takes = true;
@@ -78,6 +73,11 @@ pub(super) fn judge(
         boot: boot.context("finding the boot partition")?,
         notes,
     })
+}
+
+fn has_command_line(fat: &Fat) -> bool {
+    let line = fat.read("cmdline.txt", LARGEST);
+    line.is_ok_and(|line| line.is_some())
 }
 
 #[derive(Default)]
