@@ -37,16 +37,16 @@ pub(super) fn judge(
 ) -> Result<Place> {
     let mut found = Found::default();
     let (mut boot, mut takes) = (None, manifest_says_systemd(path));
-    let mut sudo = None;
+    let (mut sudo, mut unread) = (None, None);
     for partition in &image.table.partitions {
-        match image.probe(partition).1 {
-            Files::Fat(fat) if boot.is_none() => {
-                if fat
-                    .read("cmdline.txt", LARGEST)
-                    .is_ok_and(|line| line.is_some())
-                {
-                    boot = Some(partition.clone());
-                }
+        let (facts, files) = image.probe(partition);
+        if let Some(note) = facts.note.filter(|_| facts.kind.starts_with("ext")) {
+            let number = partition.number;
+            unread = Some(format!("partition {number} cannot be read: {note}"));
+        }
+        match files {
+            Files::Fat(fat) if boot.is_none() && has_command_line(&fat) => {
+                boot = Some(partition.clone());
             }
             Files::Ext(root) if root.lookup(IMAGER_COMMANDS).is_ok_and(|it| it.is_some()) => {
                 takes = true;
@@ -56,7 +56,7 @@ pub(super) fn judge(
             _ => {}
         }
     }
-    found.boot(takes, boot.as_ref());
+    found.boot(takes, boot.as_ref(), unread);
     let problems = found
         .0
         .into_iter()
@@ -75,6 +75,11 @@ pub(super) fn judge(
     })
 }
 
+fn has_command_line(fat: &Fat) -> bool {
+    let line = fat.read("cmdline.txt", LARGEST);
+    line.is_ok_and(|line| line.is_some())
+}
+
 #[derive(Default)]
 struct Found(Vec<Problem>);
 
@@ -84,10 +89,13 @@ impl Found {
     }
 
     /// The script must be there, and a place for it.
-    fn boot(&mut self, takes: bool, boot: Option<&Partition>) {
+    fn boot(&mut self, takes: bool, boot: Option<&Partition>, unread: Option<String>) {
         if !takes {
+            let why = unread.unwrap_or_else(|| {
+                "it has no firstrun.sh mechanism of Raspberry Pi Imager".to_owned()
+            });
             self.say(
-                "the image does not take settings at its first boot: it has no firstrun.sh mechanism of Raspberry Pi Imager",
+                format!("the image does not take settings at its first boot: {why}"),
                 "build it with one, or leave out the settings for the first boot",
             );
         }

@@ -12,7 +12,7 @@ use crate::images::image::Image;
 use crate::images::image::stream::{Form, Packed, fill, unpacking};
 use crate::images::image::table::Partition;
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes of an image that are compared with its block map beforehand.
 const COMPARED: usize = 4 << 20;
@@ -115,7 +115,7 @@ fn check_size(path: &Path, size: u64, bmap: &Bmap, map: &Path) -> Result<()> {
 }
 
 /// What can be said of a map by the file and its beginning.
-fn check_map(path: &Path, packed: &Packed, bmap: &Bmap, map: &PathBuf) -> Result<()> {
+fn check_map(path: &Path, packed: &Packed, bmap: &Bmap, map: &Path) -> Result<()> {
     if let Some(size) = packed.raw_size()? {
         check_size(path, size, bmap, map)?;
     }

@@ -37,7 +37,7 @@ pub(super) struct Preview {
 impl Preview {
     /// An image that is all there.
     pub(super) fn whole(image: Image) -> Self {
-        let known = vec![0..image.size];
+        let known = std::iter::once(0..image.size).collect();
         Self { image, known }
     }
 
@@ -46,7 +46,7 @@ impl Preview {
         let file = tempfile::tempfile().context("making a file for the image's beginning")?;
         let mut windows = Windows {
             file,
-            wanted: vec![0..HEAD],
+            wanted: std::iter::once(0..HEAD).collect(),
             at: 0,
         };
         packed.with(|reader| {
