@@ -6,6 +6,7 @@ use crate::base::problem::Problem;
 
 /// Settings that contradict each other.
 pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
+    reader.problems.extend(clock(reader.raw.now));
     if let Some(fault) = config.disk.judge(config.boot_size) {
         reader.blame_on("PARTITION_TABLE", fault);
     }
@@ -62,5 +63,33 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
             what,
             "use another directory; scripts could not name this one",
         ));
+    }
+}
+
+/// When this program was written, seconds since 1970: no clock that is right is before it.
+const WRITTEN: i64 = 1_767_225_600;
+
+/// A clock that cannot be right: archives and their certificates would look expired or unborn, and
+/// the image would have the wrong date.
+fn clock(now: i64) -> Option<Problem> {
+    if now >= WRITTEN {
+        return None;
+    }
+    let time = jiff::Timestamp::from_second(now).unwrap_or_default();
+    Some(Problem::new(
+        format!("this machine's clock says {}", time.strftime("%Y-%m-%d")),
+        "set it, such as with: sudo timedatectl set-ntp true",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_of_another_decade_is_named() {
+        assert_eq!(clock(WRITTEN), None);
+        let problem = clock(86400).unwrap();
+        assert!(problem.what.contains("1970-01-02"), "{problem}");
     }
 }
