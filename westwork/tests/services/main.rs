@@ -76,6 +76,12 @@ fn a_box_holds_against_the_outside() {
     for service in ["web", "imaps", "smtps", "submission", "ssh"] {
         println!("{service}: {}", client(&["guess", BOX, service]));
     }
+    println!("web mail: {}", client(&["web_brake", BOX]));
+    let log = machine.sh("cat /run/dovecot.log");
+    let told = log.lines().any(|line| {
+        line.contains("Login: user=<ada@") && line.contains("rip=203.0.113.6, lip=127.0.0.1")
+    });
+    assert!(told, "the web mail does not say for whom it asks: {log}");
     println!("one person's typing: {}", client(&["typing", BOX]));
     open_ports();
     // The brake has met those whom it is for.

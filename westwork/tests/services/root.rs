@@ -141,6 +141,7 @@ impl Box {
             MAIL_CONFIG=/data/conf/postfix postfix start
             nginx -c /data/conf/nginx/nginx.conf
             ssh-keygen -A; /usr/sbin/sshd; } >/run/start.log 2>&1 </dev/null || { cat /run/start.log; exit 1; }");
+        self.sh("printf 'log_path = /run/dovecot.log\\n' >> /data/conf/dovecot/dovecot.conf");
         self.start("dovecot -F -c /data/conf/dovecot/dovecot.conf");
         let php = shell(&format!(
             "cd '{}/usr/sbin'; ls php-fpm*",
@@ -175,7 +176,7 @@ fn network() {
          ip -n box addr add {BOX}/24 dev eth0; ip -n box addr add {HOME}/24 dev eth0
          ip -n box addr add {BOX6}/64 dev eth0 nodad; ip -n box link set eth0 up
          ip addr add 203.0.113.5/24 dev outside; ip addr add 203.0.113.6/24 dev outside
-         for n in 10 11 12 13 14 15; do ip addr add 203.0.113.$n/24 dev outside; done
+         for n in 10 11 12 13 14 15 16; do ip addr add 203.0.113.$n/24 dev outside; done
          ip addr add 10.20.0.1/24 dev outside; ip addr add 2001:db8::5/64 dev outside nodad; ip link set outside up"
     ));
 }
