@@ -174,9 +174,9 @@ fn lived_in(device: &Device, precious: &Path) {
     std::fs::write(&odd, "not UTF-8").unwrap();
     std::fs::hard_link(&odd, device.path("data/mail/the same")).unwrap();
     let hole = std::fs::File::create(device.path("data/mail/hole")).unwrap();
-    hole.set_len(1 << 30).unwrap();
+    hole.set_len(256 << 20).unwrap();
     for piece in 0..50 {
-        hole.write_at(b"piece", piece * (20 << 20)).unwrap();
+        hole.write_at(b"piece", piece * (5 << 20)).unwrap();
     }
 }
 

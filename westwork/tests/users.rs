@@ -254,7 +254,7 @@ fn a_password_changed_by_ldapmodify_is_hashed() {
     drop(slapd);
     let conf = device.path("data/conf/slapd/slapd.conf");
     let dump = Command::new("/usr/sbin/slapcat")
-        .arg("-f")
+        .args(["-o", "ldif-wrap=no", "-f"])
         .arg(conf)
         .output()
         .unwrap();
