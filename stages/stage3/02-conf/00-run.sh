@@ -36,5 +36,10 @@ for name in defaults.inc.php mimetypes.php; do
 	ln -sfn "/etc/roundcube/${name}" "${ROOTFS_DIR}/data/conf/roundcube/${name}"
 done
 
+# The web mail's plugin of ours, where Debian's are.
+plugins="${ROOTFS_DIR}/usr/share/roundcube/plugins"
+install -D -m 644 files/roundcube-plugin/westwork_address.php "${plugins}/westwork_address/westwork_address.php"
+ln -sfn /usr/share/roundcube/plugins/westwork_address "${ROOTFS_DIR}/var/lib/roundcube/plugins/westwork_address"
+
 # What sends mail on the device itself finds its way to the queue.
 install -m 644 files/etc-main.cf "${ROOTFS_DIR}/etc/postfix/main.cf"
