@@ -196,7 +196,9 @@ impl View {
                 }),
                 None => None,
             };
-            trees.push((one, tree));
+            // Now: what is below BUILT_AT is not seen afterwards.
+            let is_file = one.what.as_ref().is_some_and(|what| !what.is_dir());
+            trees.push((one, tree, is_file));
         }
         let root = Path::new(BUILT_AT);
         tmpfs(root, "mode=755", MsFlags::empty())?;
@@ -229,8 +231,8 @@ impl View {
             fs::write(&path, text.as_encoded_bytes())
                 .with_context(|| format!("placing {}", at.display()))?;
         }
-        for (one, tree) in trees {
-            show(&point_of_root, root, one, tree)
+        for (one, tree, is_file) in trees {
+            show((&point_of_root, root), one, tree, is_file)
                 .with_context(|| format!("showing {}", one.at.display()))?;
         }
         drop(point_of_root);
@@ -313,10 +315,14 @@ fn make_dir(root: &Path, name: &str) -> Result<()> {
 }
 
 /// Shows one path below `root`, whose descriptor is `point_of_root`.
-fn show(point_of_root: &OwnedFd, root: &Path, one: &Seen, tree: Option<Tree>) -> Result<()> {
+fn show(
+    (point_of_root, root): (&OwnedFd, &Path),
+    one: &Seen,
+    tree: Option<Tree>,
+    is_file: bool,
+) -> Result<()> {
     let name = one.at.strip_prefix("/").unwrap_or(&one.at);
     let text = name.to_str().context("a path that is not UTF-8")?;
-    let is_file = one.what.as_ref().is_some_and(|what| !what.is_dir());
     let at = match point_inside(point_of_root, text)? {
         Some(at) => at,
         None => mount_point(point_of_root, name, is_file)?,

@@ -1,9 +1,7 @@
 //! A network namespace as the neighbourhood of the box: a home network with DHCP on one
 //! tap device, and on another the way into its set-up Wi-Fi.
 
-use crate::need::Need;
 use crate::{run, succeed};
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -27,7 +25,7 @@ pub(crate) fn enter(test: &str, make: impl Fn() -> PathBuf) -> Option<PathBuf> {
     if let Some(image) = std::env::var_os(INSIDE) {
         return Some(image.into());
     }
-    let mut child = Command::new("unshare")
+    let status = Command::new("unshare")
         .args([
             "--map-root-user",
             "--net",
@@ -39,30 +37,21 @@ pub(crate) fn enter(test: &str, make: impl Fn() -> PathBuf) -> Option<PathBuf> {
         .arg(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture", "--include-ignored"])
         .env(INSIDE, make().canonicalize().unwrap())
-        .stdout(Stdio::piped())
-        .spawn()
+        .status()
         .expect("unshare");
-    // Indented, for its own closing line is not one of this run.
-    let said = BufReader::new(child.stdout.take().expect("a pipe"));
-    for line in said.lines() {
-        println!("  {}", line.expect("text of the test"));
-    }
-    let status = child.wait().expect("unshare");
     assert!(status.success(), "{test}: {status}");
     None
 }
 
-/// Whether this machine has what the tests need.
-pub(crate) fn usable() -> Need {
+/// Why the test cannot run on this machine, if so.
+pub(crate) fn obstacle() -> Option<&'static str> {
     let tap = "ip tuntap add x0 mode tap";
     let works = Command::new("unshare")
         .args(["--map-root-user", "--net", "--", "sh", "-c", tap])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    works
-        .then_some(())
-        .ok_or_else(|| "network namespaces or /dev/net/tun cannot be used here".to_owned())
+    (!works).then_some("network namespaces or /dev/net/tun cannot be used here")
 }
 
 /// DHCP for the home network; ends when dropped.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::backups::{configured, configured_in_memory, listing, message, restore, source};
-use common::{Device, Watched, with_input};
+use common::{Device, Watched};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, lchown, symlink};
