@@ -9,24 +9,29 @@
 //! | module | what |
 //! |---|---|
 //! | [`web`] | the set-up pages |
-//! | [`setup`] | the steps after the owner's yes; factory reset |
+//! | [`announce`] | the set-up code: screen, card, Wi-Fi |
+//! | [`setup`] [`reset`] | the steps after the owner's yes; factory reset |
 //! | [`render`] [`checks`] [`mustache`] [`format`] | templates to configuration, all or nothing |
 //! | [`settings`] [`domain`] [`secrets`] | judged values |
-//! | [`directory`] | people, in slapd |
-//! | [`certificate`] | Let's Encrypt |
+//! | [`directory`] [`people`] `chat` | people: in slapd, coming and going, in Synapse |
+//! | [`certificate`] | self-signed, and Let's Encrypt |
 //! | [`backup`] | /data in a file and back |
 //! | [`status`] [`services`] | what runs |
 //! | [`root`] | paths, files, programs |
 
+pub mod announce;
 pub mod backup;
 pub mod certificate;
+mod chat;
 pub mod checks;
 pub mod directory;
 pub mod domain;
 pub mod format;
 mod ldif;
 pub mod mustache;
+pub mod people;
 pub mod render;
+pub mod reset;
 pub mod root;
 pub mod secrets;
 pub mod services;

@@ -1,11 +1,12 @@
 //! The command line of the program on the device.
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use westwork::checks::Verdict;
-use westwork::directory::Users;
+use westwork::people::Users;
 use westwork::root::Root;
 use westwork::secrets::Secret;
 use westwork::status::Status;
@@ -46,15 +47,45 @@ enum Command {
     /// Look after the people who have mail and chat
     #[command(subcommand)]
     User(User),
-    /// Write all of /data to a file
+    /// Make the key that backups are encrypted for, and show its secret half once
+    ///
+    /// Keep the line that is shown away from the box, on paper or in a password manager. It opens
+    /// every backup made with this key; without it, none can be read by anybody.
+    BackupKey {
+        /// Take this public key ("age1…") instead of making one
+        #[arg(long, value_name = "KEY")]
+        public: Option<String>,
+        /// In the place of the key there is; earlier backups still need that one
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Write all of /data to a file, encrypted
+    ///
+    /// In it are mail, contacts, chat, the directory with the hashes of all passwords, the
+    /// configuration, and the box's secrets and private keys: who can open it can be this box. It
+    /// is encrypted by age for the key of `westwork backup-key`, and is read again before it gets
+    /// its name. Services stop for as long as it takes to write.
     Backup { file: PathBuf },
-    /// Replace all of /data by a backup
-    Restore { file: PathBuf },
+    /// Replace all of /data by a backup; its key is asked for, or the first line of standard input
+    ///
+    /// The whole backup is judged before anything is touched. A box that is set up takes its own
+    /// backups only, a fresh one those of any box.
+    Restore {
+        file: PathBuf,
+        /// Read the secret key from this file
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+    },
     /// Finish a restore that was interrupted at its last step; done at boot
     FinishRestore,
-    /// Ask Let's Encrypt for the certificate, or renew it
+    /// Ask Let's Encrypt for the certificate; renew it, or the self-signed one
     Certificate,
-    /// Forget owner, users, mail and chat, and go back to set-up
+    /// Write the set-up code on the card, and the access point's configuration; done at boot
+    Announce,
+    /// Forget owner, users, mail and chat, and go back to set-up with the next start
+    ///
+    /// Nothing of the household is left in any file: keys, certificates, configuration, mail on its
+    /// way, logs. On a card that can trim, what was removed is erased as well.
     FactoryReset {
         /// Yes, really
         #[arg(long, required = true)]
@@ -70,12 +101,19 @@ enum User {
         /// As others see it
         #[arg(long)]
         name: String,
+        /// Give a name that was somebody's back to this person, with the mail and chat there are
+        #[arg(long)]
+        same_person: bool,
     },
     /// Show everybody
     List,
     /// Change a password; it is asked for, or the first line of standard input
+    ///
+    /// Mail programs and chat have to log in again.
     Passwd { user: String },
     /// Remove somebody; mail stays
+    ///
+    /// All sessions end. Nobody else can have the name afterwards.
     Remove {
         user: String,
         /// Remove the mail as well
@@ -115,14 +153,30 @@ fn run(root: &Root, command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::User(command) => user(root, command),
-        Command::Backup { file } => westwork::backup::backup(root, &file),
-        Command::Restore { file } => westwork::backup::restore(root, &file),
+        Command::Backup { file } => {
+            westwork::backup::backup(root, &file)?;
+            println!("done: {} is written, and was read again", file.display());
+            Ok(())
+        }
+        Command::BackupKey { public, replace } => backup_key(root, public, replace),
+        Command::Restore { file, key_file } => {
+            let key = match key_file {
+                None => ask(root, "Secret key of the backup:")?,
+                Some(path) => secret_key(&path)?,
+            };
+            westwork::backup::restore(root, &file, &key)
+        }
+        Command::Announce => westwork::announce::announce(root, false).map(drop),
         Command::FinishRestore => westwork::backup::finish_restore(root),
         Command::Certificate => {
             println!("{}", westwork::certificate::update(root)?);
             Ok(())
         }
-        Command::FactoryReset { .. } => westwork::setup::factory_reset(root),
+        Command::FactoryReset { .. } => {
+            westwork::reset::factory_reset(root)?;
+            println!("done: with the next start the box is to be set up");
+            Ok(())
+        }
     }
 }
 
@@ -155,26 +209,52 @@ fn render(root: &Root, check_only: bool) -> anyhow::Result<()> {
 fn user(root: &Root, command: User) -> anyhow::Result<()> {
     let users = Users::open(root)?;
     match command {
-        User::Add { user, name } => {
-            let user = users.add(&user, &name, &ask_password(root)?)?;
+        User::Add {
+            user,
+            name,
+            same_person,
+        } => {
+            let user = users.add(&user, &name, same_person, &ask(root, "Password:")?)?;
             println!("{} can log in; the address is {}", user.name, user.mail);
         }
         User::List => users
             .list()?
             .iter()
             .for_each(|user| println!("{:<20} {:<30} {}", user.user, user.mail, user.name)),
-        User::Passwd { user } => users.set_password(&user, &ask_password(root)?)?,
+        User::Passwd { user } => users.set_password(&user, &ask(root, "Password:")?)?,
         User::Remove { user, purge } => users.remove(&user, purge)?,
     }
     Ok(())
 }
 
-/// Without an echo on a terminal.
-fn ask_password(root: &Root) -> anyhow::Result<Secret> {
+fn backup_key(root: &Root, public: Option<String>, replace: bool) -> anyhow::Result<()> {
+    if let Some(public) = public {
+        return westwork::backup::use_key(root, &public, replace);
+    }
+    let secret = westwork::backup::make_key(root, replace)?;
+    println!("{}", secret.reveal());
+    eprintln!(
+        "This line opens your backups. Keep it away from the box; it is not shown again, and\nwithout it no backup can be read."
+    );
+    Ok(())
+}
+
+/// The first line of a key file that is no comment.
+fn secret_key(path: &Path) -> anyhow::Result<Secret> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut lines = text.lines().map(str::trim);
+    let key = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    let key = key.with_context(|| format!("{} has no key", path.display()))?;
+    Ok(Secret::new(key))
+}
+
+/// Asks without an echo on a terminal; elsewhere takes the first line of standard input.
+fn ask(root: &Root, question: &str) -> anyhow::Result<Secret> {
     let mut line = String::new();
     if std::io::stdin().is_terminal() {
         let answer = std::process::Command::new(root.path("/usr/bin/systemd-ask-password"))
-            .arg("Password:")
+            .arg(question)
             .output()?;
         line = String::from_utf8(answer.stdout)?;
     } else {

@@ -120,6 +120,16 @@ fn render_all(conf: &Path, values: &Value) -> Result<Vec<Rendered>> {
     Ok(files)
 }
 
+/// What templates are rendered to, relative to `conf`.
+pub(crate) fn targets(conf: &Path) -> Result<Vec<PathBuf>> {
+    let mut templates = Vec::new();
+    find(conf, Path::new(""), &mut templates)?;
+    Ok(templates
+        .iter()
+        .map(|template| template.with_extension(""))
+        .collect())
+}
+
 fn is_partial(relative: &Path) -> bool {
     relative.starts_with("westwork/partials")
 }

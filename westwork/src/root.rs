@@ -8,9 +8,9 @@ use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A program may take this long; slapd's tools and openssl on a slow card need some seconds.
@@ -61,7 +61,17 @@ impl Root {
     /// Waits until no other `westwork` changes /data, and keeps others waiting while it lives.
     pub fn lock(&self) -> Result<Lock> {
         let path = self.path("/data/.westwork.lock");
-        let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
+        let opening = || format!("opening {}", path.display());
+        // Whoever can open a file can hold its lock: this one is root's alone.
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .with_context(opening)?;
+        file.set_permissions(Permissions::from_mode(0o600))
+            .with_context(opening)?;
         flock(&file, FlockOperation::LockExclusive)
             .with_context(|| format!("locking {}", path.display()))?;
         Ok(Lock { _file: file })
@@ -169,22 +179,38 @@ impl Program {
         Ok(outcome.stdout)
     }
 
-    pub fn outcome(mut self) -> Result<Outcome> {
-        let starting = || format!("starting {}", self.name);
-        let mut out = tempfile::tempfile()?;
-        let mut err = tempfile::tempfile()?;
+    /// Starts it with this standard output and its input as a pipe; both are the caller's.
+    pub(crate) fn start(mut self, stdout: impl Into<Stdio>) -> Result<Running> {
+        let said = tempfile::tempfile()?;
         self.command
             .stdin(Stdio::piped())
-            .stdout(out.try_clone()?)
-            .stderr(err.try_clone()?);
-        self.command
+            .stdout(stdout)
+            .stderr(said.try_clone()?)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8");
-        let mut child = self.command.spawn().with_context(starting)?;
+        let child = self
+            .command
+            .spawn()
+            .with_context(|| format!("starting {}", self.name))?;
+        Ok(Running {
+            child,
+            said,
+            name: self.name,
+        })
+    }
+
+    pub fn outcome(mut self) -> Result<Outcome> {
+        let mut out = tempfile::tempfile()?;
+        let input = std::mem::take(&mut self.input);
+        let Running {
+            mut child,
+            said: mut err,
+            name,
+        } = self.start(out.try_clone()?)?;
         if let Some(mut stdin) = child.stdin.take() {
             // A program that does not read its input says why by its exit.
-            let _ = stdin.write_all(&self.input);
+            let _ = stdin.write_all(&input);
         }
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -194,27 +220,48 @@ impl Program {
             if Instant::now() > deadline {
                 child.kill()?;
                 child.wait()?;
-                bail!("{} did not end within {} s", self.name, PATIENCE.as_secs());
+                bail!("{name} did not end within {} s", PATIENCE.as_secs());
             }
             std::thread::sleep(Duration::from_millis(10));
         };
         let (stdout, stderr) = (contents(&mut out)?, contents(&mut err)?);
-        let both = [stdout.as_slice(), stderr.as_slice()]
-            .map(String::from_utf8_lossy)
-            .concat();
-        let lines: Vec<&str> = both
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        let last_lines = lines[lines.len().saturating_sub(6)..].join(" | ");
+        let both = [stdout.as_slice(), stderr.as_slice()].concat();
         Ok(Outcome {
             success: status.success(),
             code: status.code(),
+            last_lines: last_lines(&both),
             stdout,
-            last_lines,
         })
     }
+}
+
+/// A program at work on a stream.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    said: File,
+    name: String,
+}
+
+impl Running {
+    /// Waits for its end: how it ended, and its last lines.
+    pub(crate) fn end(mut self) -> Result<(ExitStatus, String)> {
+        drop(self.child.stdin.take());
+        drop(self.child.stdout.take());
+        let status = self.child.wait()?;
+        let said = last_lines(&contents(&mut self.said)?);
+        Ok((status, format!("{}: {said}", self.name)))
+    }
+}
+
+fn last_lines(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(6)..].join(" | ")
 }
 
 fn contents(file: &mut File) -> Result<Vec<u8>> {
@@ -252,7 +299,8 @@ pub fn make_directory(path: &Path, mode: u32) -> Result<()> {
         .with_context(|| format!("setting the mode of {}", path.display()))
 }
 
-/// Gives a path to somebody, if that is a change: who is not root cannot but need not.
+/// Gives a path itself, never what it leads to, to somebody, if that is a change: who is not root
+/// cannot but need not.
 pub fn give(path: &Path, uid: u32, gid: u32) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
     let metadata = path
@@ -261,7 +309,7 @@ pub fn give(path: &Path, uid: u32, gid: u32) -> Result<()> {
     if (metadata.uid(), metadata.gid()) == (uid, gid) {
         return Ok(());
     }
-    chown(path, Some(uid), Some(gid))
+    lchown(path, Some(uid), Some(gid))
         .with_context(|| format!("setting the owner of {}", path.display()))
 }
 

@@ -56,6 +56,13 @@ impl Drop for Stopped<'_> {
     }
 }
 
+/// Ends normal use, if the box is in it.
+pub(crate) fn stop_normal_use(root: &Root) -> Result<()> {
+    let mut stopped = Stopped::new(root)?;
+    stopped.was_running = false;
+    Ok(())
+}
+
 /// Starts normal use and does not wait for it.
 pub(crate) fn start_normal_use(root: &Root) -> Result<()> {
     if root.has(SYSTEMCTL) {

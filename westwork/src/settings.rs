@@ -117,7 +117,7 @@ pub fn person_name(typed: &str) -> Checked {
 }
 
 /// Names that mail or the system need for themselves.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 15] = [
     "abuse",
     "admin",
     "hostmaster",
@@ -131,8 +131,11 @@ const RESERVED: [&str; 14] = [
     "services",
     "vmail",
     "webmaster",
+    "westwork",
     "www-data",
 ];
+/// The box's own accounts begin with this.
+pub(crate) const OWN_PREFIX: &str = "westwork-";
 
 /// The part before the @: 2 to 32 lower-case letters, digits, `.`, `_` and `-`.
 pub fn user_name(typed: &str) -> Checked {
@@ -147,7 +150,7 @@ pub fn user_name(typed: &str) -> Checked {
         _ if !user.bytes().all(inner) || !ends || user.contains("..") => {
             Err("A user name has lower-case letters, digits, dots, hyphens and underscores, and begins with a letter.".into())
         }
-        _ if RESERVED.contains(&user) => Err("This name is needed by the system; choose another.".into()),
+        _ if RESERVED.contains(&user) || user.starts_with(OWN_PREFIX) => Err("This name is needed by the system; choose another.".into()),
         _ => Ok(user.to_owned()),
     }
 }
@@ -241,6 +244,7 @@ mod tests {
             "ada lovelace",
             "root",
             "postmaster",
+            "westwork-admin",
             "-ada",
             "ada.",
             "1ada",

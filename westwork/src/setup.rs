@@ -4,16 +4,17 @@
 //! `state.toml` says how far it is. The very last thing is the file `configured`: without it
 //! the box is in set-up mode, whatever else there is.
 
+use crate::announce;
+use crate::certificate;
 use crate::directory;
-use crate::render::{remove_tree, render_locked};
-use crate::root::{Root, make_directory, sync_directory, write_file};
+use crate::render::render_locked;
+use crate::root::{Root, make_directory, write_file};
 use crate::secrets::{Secret, Secrets, password_hash};
 use crate::settings::Settings;
 use anyhow::{Context, Result};
 use rustix::fs::syncfs;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::os::unix::fs::symlink;
 
 /// How far the set-up is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +113,7 @@ impl Step {
         let _lock = root.lock()?;
         match self {
             Step::Secrets => Secrets::ensure(root).map(drop),
-            Step::Certificate => self_signed(root, &Settings::load(root)?),
+            Step::Certificate => certificate::self_signed(root, &Settings::load(root)?),
             Step::Configuration => render_locked(root, false).map(drop),
             Step::Directory => {
                 directory::create(root, &Settings::load(root)?, &Secrets::load(root)?)
@@ -174,45 +175,6 @@ pub fn run(root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// A certificate to begin with, valid for some two years: `/data/conf/tls/` has links to it.
-fn self_signed(root: &Root, settings: &Settings) -> Result<()> {
-    let tls = root.path("/data/conf/tls");
-    let next = tls.join(".next");
-    make_directory(&tls, 0o755)?;
-    remove_tree(&next)?;
-    make_directory(&next, 0o700)?;
-    let (certificate, key) = (next.join("fullchain.pem"), next.join("privkey.pem"));
-    root.program("/usr/bin/openssl")
-        // The name is in the extension: a common name ends at 64 characters.
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-noenc",
-            "-days",
-            "800",
-            "-subj",
-            "/CN=Westwork",
-        ])
-        .arg("-addext")
-        .arg(format!("subjectAltName=DNS:{}", settings.domain.as_str()))
-        .arg("-out")
-        .arg(&certificate)
-        .arg("-keyout")
-        .arg(&key)
-        .run()
-        .context("making a certificate")?;
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-        .context("protecting the key")?;
-    let made = tls.join("self-signed");
-    remove_tree(&made)?;
-    std::fs::rename(&next, &made).context("storing the certificate")?;
-    use_certificate(root, "self-signed")
-}
-
 /// Brings what a step has written to the disk. Otherwise a cut of the power could leave the state
 /// that says a step is done, and empty files in place of what it made.
 fn durable(root: &Root) -> Result<()> {
@@ -221,18 +183,6 @@ fn durable(root: &Root) -> Result<()> {
         syncfs(file).with_context(|| format!("syncing {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Points `/data/conf/tls/*.pem` to the pair in this directory (relative to it, or absolute).
-pub fn use_certificate(root: &Root, directory: &str) -> Result<()> {
-    let tls = root.path("/data/conf/tls");
-    for name in ["privkey.pem", "fullchain.pem"] {
-        let link = tls.join(format!(".{name}"));
-        remove_file(&link)?;
-        symlink(format!("{directory}/{name}"), &link).context("linking the certificate")?;
-        std::fs::rename(&link, tls.join(name)).context("linking the certificate")?;
-    }
-    sync_directory(&tls)
 }
 
 fn network(root: &Root, settings: &Settings, secrets: &Secrets) -> Result<()> {
@@ -291,10 +241,7 @@ fn finish(root: &Root) -> Result<()> {
     for name in ["owner_password", "home_wifi", "setup_code"] {
         remove_file(&secrets.join(name))?;
     }
-    for path in [
-        "/boot/firmware/westwork-code.txt",
-        "/run/issue.d/westwork.issue",
-    ] {
+    for path in announce::WRITTEN {
         remove_file(&root.path(path))?;
     }
     // Last: from here on it is configured.
@@ -309,54 +256,6 @@ pub(crate) fn remove_file(path: &std::path::Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Back to set-up mode: `configured` goes first, then everything that set-up has made, and mail,
-/// web mail and chat with it. Templates stay.
-pub fn factory_reset(root: &Root) -> Result<()> {
-    let _lock = root.lock()?;
-    remove_file(&root.configured_mark())?;
-    sync_directory(&root.own())?;
-    for path in ["secrets", "settings.toml", "state.toml"] {
-        let path = root.own().join(path);
-        if path.is_dir() {
-            remove_tree(&path)?
-        } else {
-            remove_file(&path)?
-        }
-    }
-    for path in [
-        "/data/ldap",
-        "/data/mail",
-        "/data/chat",
-        "/data/roundcube",
-        "/data/conf/tls",
-        "/data/conf/letsencrypt/live",
-        "/data/conf/letsencrypt/archive",
-    ] {
-        empty_tree(&root.path(path))?;
-    }
-    remove_file(&root.path("/etc/NetworkManager/system-connections/westwork-home.nmconnection"))?;
-    remove_file(&root.path("/boot/firmware/westwork-reset"))
-}
-
-/// Removes what is in a directory; the directory and its owner stay.
-fn empty_tree(path: &std::path::Path) -> Result<()> {
-    if !path.is_dir() {
-        return Ok(());
-    }
-    for entry in path
-        .read_dir()
-        .with_context(|| format!("reading {}", path.display()))?
-    {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_tree(&entry.path())?
-        } else {
-            remove_file(&entry.path())?
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

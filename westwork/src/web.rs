@@ -1,10 +1,12 @@
 //! `westwork setup`: the pages that lead the owner from a new box to a working one.
 //!
-//! The box has no certificate yet, so this is plain HTTP, on the box's own access point and the
-//! wired network. Against strangers in radio range: a one-time code that only somebody at the
-//! console or with the card knows, a growing wait after wrong ones, one session at a time.
+//! The box has no certificate yet, so this is plain HTTP: on the box's own access point, whose
+//! WPA encrypts it, and on the wired network. Who sets the box up knows the code that is on its
+//! screen and its card, and on the access point the same code is the Wi-Fi's password. Nobody can
+//! keep the right code out: see `guard` and `connections`.
 
 mod app;
+mod connections;
 mod form;
 mod guard;
 mod http;

@@ -2,67 +2,17 @@
 
 mod common;
 
-use common::Device;
-use sha2::{Digest, Sha256};
-use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use common::backups::{configured, configured_in_memory, listing, message, restore, source};
+use common::{Device, Watched};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, lchown, symlink};
 use std::path::Path;
-
-const SETTINGS: &str = "domain = 'example.org'\nowner = {name = 'Ada', user = 'ada'}\nwifi = {country = 'DE'}\ncertificate = {kind = 'self-signed'}\n";
-
-fn configured() -> Device {
-    let device = Device::new();
-    device.write("data/conf/westwork/settings.toml", SETTINGS);
-    device.write("data/conf/westwork/configured", "");
-    device.write("data/ldap/data.mdb", "database");
-    device.program("usr/sbin/slapcat", "printf 'dn: dc=example,dc=org\\n\\n'");
-    device.program("usr/bin/systemctl", "[ \"$1\" != is-active ] || exit 0");
-    device
-}
-
-fn message(output: &std::process::Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A device with data of every kind, and its backup.
-fn source() -> (Device, std::path::PathBuf) {
-    let device = configured();
-    device.write("data/mail/example.org/ada/cur/1", "a mail\n");
-    std::fs::set_permissions(
-        device.path("data/mail/example.org"),
-        PermissionsExt::from_mode(0o2750),
-    )
-    .unwrap();
-    std::fs::set_permissions(
-        device.path("data/mail/example.org/ada/cur/1"),
-        PermissionsExt::from_mode(0o640),
-    )
-    .unwrap();
-    std::fs::hard_link(
-        device.path("data/mail/example.org/ada/cur/1"),
-        device.path("data/mail/example.org/ada/cur/2"),
-    )
-    .unwrap();
-    symlink("../elsewhere", device.path("data/mail/link")).unwrap();
-    let long = "long-".repeat(40);
-    device.write(&format!("data/mail/{long}/{long}"), "long");
-    let hole = std::fs::File::create(device.path("data/mail/hole")).unwrap();
-    hole.set_len(8 << 20).unwrap();
-    hole.write_at(b"end", 5 << 20).unwrap();
-    let _ = xattr::set(
-        device.path("data/mail/example.org/ada/cur/1"),
-        "user.note",
-        b"kept",
-    );
-    let file = device.path("backup.wwb");
-    let output = device.westwork(&["backup", file.to_str().unwrap()]);
-    assert!(output.status.success(), "{}", message(&output));
-    (device, file)
-}
+use std::process::Command;
 
 #[test]
 fn everything_comes_back_on_a_fresh_box() {
-    let (source, file) = source();
+    let (source, file, key) = source();
     assert!(std::fs::metadata(&file).unwrap().len() < 100_000);
     assert!(
         source
@@ -74,16 +24,15 @@ fn everything_comes_back_on_a_fresh_box() {
             .read("calls")
             .contains("systemctl start westwork.target")
     );
-    let listing = std::process::Command::new("tar")
-        .arg("tzf")
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert!(listing.status.success(), "an ordinary tar reads it");
+    let members = listing(&file, &key);
+    assert!(
+        members.contains("data/mail/hole"),
+        "an ordinary tar reads it"
+    );
 
     let fresh = Device::new();
     fresh.write("data/mail/old", "gone afterwards");
-    let output = fresh.westwork(&["restore", file.to_str().unwrap()]);
+    let output = restore(&fresh, &file, &key);
     assert!(output.status.success(), "{}", message(&output));
     assert_eq!(fresh.read("data/mail/example.org/ada/cur/1"), "a mail\n");
     let (one, two) = (
@@ -150,314 +99,244 @@ fn everything_comes_back_on_a_fresh_box() {
     );
 }
 
-fn refused(file: &Path, part: &str) {
-    let device = configured();
-    device.write("data/mail/mine", "untouched");
-    let output = device.westwork(&["restore", file.to_str().unwrap()]);
-    assert!(!output.status.success(), "{part}");
-    assert!(
-        message(&output).contains(part),
-        "{part}: {}",
-        message(&output)
-    );
-    assert_eq!(device.read("data/mail/mine"), "untouched");
-    assert!(!device.path("data.next").exists());
-    assert!(
-        !device.read("calls").contains("systemctl stop"),
-        "judged before anything is touched"
-    );
-}
-
-/// What another gzip decoder makes of it; nothing, if it finds a fault.
-fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut child = std::process::Command::new("gzip")
-        .args(["--decompress", "--stdout", "--quiet"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
+/// Type, mode, owner, time, holes and contents of everything below /data that a backup keeps.
+fn state(device: &Device) -> String {
+    let script = "cd \"$1\" && find . -mindepth 1 \\( -path ./ldap -o -path ./.westwork.lock -o -type p -o -type s \\) -prune \
+         -o -printf '%p %y %m %U:%G %Ts %l\\n' | LC_ALL=C sort; \
+         find . -path ./ldap -prune -o -type f ! -name .westwork.lock -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
+    let output = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(device.path("data"))
+        .output()
         .unwrap();
-    // The archive is smaller than a pipe holds; gzip may end before it has read all.
-    let _ = child.stdin.take().unwrap().write_all(bytes);
-    let output = child.wait_with_output().unwrap();
-    output.status.success().then_some(output.stdout)
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-#[test]
-fn any_flipped_byte_is_noticed() {
-    let (_source, file) = source();
-    let whole = std::fs::read(&file).unwrap();
-    let device = configured();
-    device.write("data/mail/mine", "untouched");
-    let broken = device.path("broken");
-    for number in 0..60 {
-        let at = if number < 12 {
-            number
-        } else {
-            number * (whole.len() - 1) / 59
-        };
-        let mut bytes = whole.clone();
-        bytes[at] ^= 0x10;
-        std::fs::write(&broken, &bytes).unwrap();
-        // Some bits say nothing: the system that compressed it, the code of a symbol that does
-        // not occur, filling.
-        if unpacked(&bytes) != unpacked(&whole) {
-            assert!(
-                !device
-                    .westwork(&["restore", broken.to_str().unwrap()])
-                    .status
-                    .success(),
-                "byte {at}"
+/// Who is not root cannot give files away; then everything is its own.
+fn give(device: &Device, path: &str, id: u32) {
+    if rustix::process::geteuid().is_root() {
+        lchown(device.path(path), Some(id), Some(id)).unwrap();
+    }
+}
+
+const USERS: [(&str, u32); 4] = [
+    ("vmail", 5001),
+    ("www-data", 5002),
+    ("openldap", 5003),
+    ("matrix", 5004),
+];
+
+fn people(device: &Device) {
+    let list: String = USERS
+        .iter()
+        .map(|(name, id)| format!("{name}:x:{id}:{id}::/:\n"))
+        .collect();
+    device.write("etc/passwd", &list);
+    device.write("etc/group", &list);
+}
+
+/// What mail, web mail, chat and those who have broken into one of them leave.
+fn lived_in(device: &Device, precious: &Path) {
+    // What ManageSieve makes: the active script's link sorts before the folder it leads to.
+    let home = "data/mail/example.org/ada";
+    device.write(&format!("{home}/sieve/roundcube.sieve"), "keep;\n");
+    symlink(
+        "sieve/roundcube.sieve",
+        device.path(home).join(".dovecot.sieve"),
+    )
+    .unwrap();
+    give(device, &format!("{home}/.dovecot.sieve"), 5001);
+    for (name, id) in USERS {
+        let folder = format!("data/of-{name}");
+        device.write(&format!("{folder}/file"), name);
+        symlink(precious, device.path(&folder).join("absolute")).unwrap();
+        symlink("no/where/", device.path(&folder).join("dangling")).unwrap();
+        symlink("..", device.path(&folder).join("up")).unwrap();
+        let pipe = device.path(&folder).join("pipe");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        for entry in ["file", "absolute", "dangling", "up", "pipe", ""] {
+            give(
+                device,
+                format!("{folder}/{entry}").trim_end_matches('/'),
+                id,
             );
-            assert_eq!(device.read("data/mail/mine"), "untouched");
         }
     }
-    for length in [0, 5, 100, whole.len() / 2, whole.len() - 1] {
-        std::fs::write(&broken, &whole[..length]).unwrap();
-        assert!(
-            !device
-                .westwork(&["restore", broken.to_str().unwrap()])
-                .status
-                .success(),
-            "{length} bytes"
-        );
+    let odd = device
+        .path("data/mail")
+        .join(OsStr::from_bytes(b"caf\xe9\n\xff"));
+    std::fs::write(&odd, "not UTF-8").unwrap();
+    std::fs::hard_link(&odd, device.path("data/mail/the same")).unwrap();
+    let hole = std::fs::File::create(device.path("data/mail/hole")).unwrap();
+    hole.set_len(256 << 20).unwrap();
+    for piece in 0..50 {
+        hole.write_at(b"piece", piece * (5 << 20)).unwrap();
     }
-    std::fs::write(&broken, [whole.as_slice(), b"x"].concat()).unwrap();
-    refused(&broken, "something follows its end");
-}
-
-/// An archive with a right manifest, whatever its members are.
-fn forge(path: &Path, head: &str, name: &str, kind: tar::EntryType, link: &str) {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut members = serde_json::Map::new();
-    let mut add =
-        |tar: &mut tar::Builder<Vec<u8>>, name: &str, kind: tar::EntryType, text: &str| {
-            let mut header = tar::Header::new_gnu();
-            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-            header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
-            header.set_entry_type(kind);
-            header.set_mode(0o644);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_size(text.len() as u64);
-            header.set_cksum();
-            tar.append(&header, text.as_bytes()).unwrap();
-            let hash = kind.is_file().then(|| hex::encode(Sha256::digest(text)));
-            members.insert(
-                name.to_owned(),
-                serde_json::json!({"user": null, "group": null, "sha256": hash}),
-            );
-        };
-    add(
-        &mut tar,
-        "westwork-backup.json",
-        tar::EntryType::Regular,
-        head,
-    );
-    add(
-        &mut tar,
-        "directory.ldif",
-        tar::EntryType::Regular,
-        "dn: dc=example,dc=org\n",
-    );
-    add(
-        &mut tar,
-        name,
-        kind,
-        if kind.is_file() { "evil" } else { "" },
-    );
-    let total = hex::encode(Sha256::digest(tar.get_ref()));
-    add(&mut tar, "manifest.json", tar::EntryType::Regular, "");
-    let bytes = tar.into_inner().unwrap();
-    members.remove("manifest.json");
-    let manifest = serde_json::json!({"members": members, "sha256": total}).to_string();
-    // Written again, now that the manifest's text is known.
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(manifest.len() as u64);
-    header.set_mode(0o600);
-    tar.append_data(&mut header, "manifest.json", manifest.as_bytes())
-        .unwrap();
-    let before = bytes.len() - 512 - 1024;
-    let all = [&bytes[..before], tar.into_inner().unwrap().as_slice()].concat();
-    let mut gzip = flate2::write::GzEncoder::new(
-        std::fs::File::create(path).unwrap(),
-        flate2::Compression::default(),
-    );
-    gzip.write_all(&all).unwrap();
-    gzip.finish().unwrap();
 }
 
 #[test]
-fn foreign_newer_and_hostile_archives_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x");
-    std::fs::write(&path, "hello, this is no archive").unwrap();
-    refused(&path, "no backup of a Westwork");
-    let tar = std::process::Command::new("tar")
-        .arg("czf")
-        .arg(&path)
-        .args(["-C", "/etc", "passwd"])
-        .status()
-        .unwrap();
-    assert!(tar.success());
-    refused(&path, "no backup of a Westwork");
-    let head = r#"{"format": 1, "domain": "example.org"}"#;
-    let file = tar::EntryType::Regular;
-    forge(
-        &path,
-        r#"{"format": 2, "domain": "example.org"}"#,
-        "data/x",
-        file,
-        "",
-    );
-    refused(&path, "newer version");
-    for name in ["../evil", "data/../../evil", "/evil", "evil"] {
-        forge(&path, head, name, file, "");
-        refused(&path, "outside of the data");
-    }
-    forge(
-        &path,
-        head,
-        "data/x",
-        tar::EntryType::Link,
-        "../../etc/passwd",
-    );
-    refused(&path, "a link to outside");
-    forge(&path, head, "data/x", tar::EntryType::Char, "");
-    refused(&path, "neither file");
-    // The same forgery without evil is accepted: the refusals above are for their reasons.
-    forge(&path, head, "data/x", file, "");
-    let device = configured();
-    let output = device.westwork(&["restore", path.to_str().unwrap()]);
+fn a_box_in_use_comes_back_and_no_link_is_followed() {
+    let (device, key) = configured();
+    people(&device);
+    let precious = device.path("precious");
+    device.write("precious", "the machine's own");
+    lived_in(&device, &precious);
+    let before = state(&device);
+    let file = device.path("box.backup");
+    let output = device.westwork(&["backup", file.to_str().unwrap()]);
     assert!(output.status.success(), "{}", message(&output));
-    assert_eq!(device.read("data/x"), "evil");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("done:"));
+
+    let fresh = Device::new();
+    people(&fresh);
+    let owner = precious.metadata().unwrap();
+    let output = restore(&fresh, &file, &key);
+    assert!(output.status.success(), "{}", message(&output));
+    assert_eq!(state(&fresh), before);
+    let after = precious.metadata().unwrap();
+    assert_eq!(
+        (after.uid(), after.gid(), after.mode()),
+        (owner.uid(), owner.gid(), owner.mode()),
+        "a link was followed"
+    );
+    let hole = fresh.path("data/mail/hole").metadata().unwrap();
+    assert!(hole.blocks() * 512 < 4 << 20, "holes stay holes");
 }
 
 #[test]
-fn a_directory_that_does_not_load_leaves_everything_as_it_was() {
-    let (_source, file) = source();
-    let device = configured();
-    device.write("data/mail/mine", "untouched");
-    device.program("usr/sbin/slapadd", "echo 'bad entry'\nexit 1");
-    let output = device.westwork(&["restore", file.to_str().unwrap()]);
+fn a_hundred_thousand_mails_take_little_memory() {
+    let (device, key) = configured_in_memory();
+    let folder = device.path("data/mail/example.org/ada/Maildir/cur");
+    std::fs::create_dir_all(&folder).unwrap();
+    for number in 0..100_000 {
+        let name = format!("1760000000.M{number:06}P4711.westwork,S=42,W=44:2,S");
+        std::fs::write(folder.join(name), format!("Subject: {number}\n")).unwrap();
+    }
+    let file = device.path("box.backup");
+    let mut backup = device.command(&["backup", file.to_str().unwrap()]);
+    let backup = Watched::run(&mut backup, "");
     assert!(
-        !output.status.success() && message(&output).contains("bad entry"),
+        backup.output.status.success(),
+        "{}",
+        message(&backup.output)
+    );
+    let fresh = Device::in_memory();
+    let mut restore = fresh.command(&["restore", file.to_str().unwrap()]);
+    let restore = Watched::run(&mut restore, &key);
+    assert!(
+        restore.output.status.success(),
+        "{}",
+        message(&restore.output)
+    );
+    let restored = fresh.path("data/mail/example.org/ada/Maildir/cur");
+    assert_eq!(std::fs::read_dir(restored).unwrap().count(), 100_000);
+    println!("backup {} KiB, restore {} KiB", backup.peak, restore.peak);
+    assert!(backup.peak < 100 << 10 && restore.peak < 100 << 10);
+    assert!(
+        backup.peak > 1 << 10 && restore.peak > 1 << 10,
+        "nothing was measured"
+    );
+}
+
+#[test]
+fn a_backup_needs_a_key_and_is_encrypted() {
+    let device = common::backups::without_key();
+    let file = device.path("box.backup");
+    let refused = device.westwork(&["backup", file.to_str().unwrap()]);
+    assert!(message(&refused).contains("westwork backup-key") && !file.exists());
+    let made = device.westwork(&["backup-key"]);
+    let key = String::from_utf8(made.stdout).unwrap();
+    assert!(key.starts_with("AGE-SECRET-KEY-"), "{key}");
+    assert!(
+        !device.westwork(&["backup-key"]).status.success(),
+        "the key stays"
+    );
+    let everything = Command::new("grep")
+        .args(["-rl", key.trim()])
+        .arg(device.root())
+        .output()
+        .unwrap();
+    assert!(
+        everything.stdout.is_empty(),
+        "the secret half is on the box"
+    );
+    device.write("data/mail/letter", "a secret of the household");
+    assert!(
+        device
+            .westwork(&["backup", file.to_str().unwrap()])
+            .status
+            .success()
+    );
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.starts_with(b"age-encryption.org/v1\n"));
+    assert!(listing(&file, &key).contains("data/mail/letter"));
+}
+
+/// The owner's own key, which the box has the public half of.
+#[test]
+fn a_key_of_the_owners_and_what_the_help_says() {
+    let (device, _) = configured();
+    let file = device.path("box.backup");
+    let (other, public) = common::backups::key();
+    let taken = ["backup-key", "--replace", "--public", &public];
+    assert!(device.westwork(&taken).status.success());
+    assert!(
+        !device
+            .westwork(&["backup-key", "--replace", "--public", "age1x"])
+            .status
+            .success()
+    );
+    assert!(
+        device
+            .westwork(&["backup", file.to_str().unwrap()])
+            .status
+            .success()
+    );
+    device.write("key", &format!("# mine\n{other}\n"));
+    let (key_file, fresh) = (device.path("key"), Device::new());
+    let with = [
+        "restore",
+        file.to_str().unwrap(),
+        "--key-file",
+        key_file.to_str().unwrap(),
+    ];
+    let output = fresh.westwork(&with);
+    assert!(output.status.success(), "{}", message(&output));
+    let help = device.westwork(&["backup", "--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    for word in [
+        "mail",
+        "hashes of all passwords",
+        "private keys",
+        "encrypted",
+    ] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+}
+
+/// A box whose disk gives back something else than was written has no backup.
+#[test]
+fn what_cannot_be_read_again_is_no_backup() {
+    let (device, _) = configured();
+    device.write("data/mail/1", "mail");
+    // It loses the last byte of what it encrypts.
+    device.program(
+        "usr/bin/age",
+        "if [ \"$1\" = -r ]; then PATH=/usr/bin:/bin age \"$@\" | head -c -1; else PATH=/usr/bin:/bin exec age \"$@\"; fi",
+    );
+    let file = device.path("box.backup");
+    let output = device.westwork(&["backup", file.to_str().unwrap()]);
+    assert!(!output.status.success() && !file.exists());
+    assert!(
+        message(&output).contains("no backup was made"),
         "{}",
         message(&output)
     );
-    assert_eq!(
-        (
-            device.read("data/mail/mine"),
-            device.read("data/ldap/data.mdb")
-        ),
-        ("untouched".into(), "database".into())
-    );
-    assert!(!device.path("data.next").exists());
-}
-
-/// Runs `westwork` in a mount namespace in which /data is a mount point.
-fn westwork_mounted(device: &Device, arguments: &[&str]) -> std::process::Output {
-    std::process::Command::new("unshare")
-        .args(["--map-root-user", "--mount", "--", "sh", "-c"])
-        .arg("mount --bind \"$1\" \"$1\" || exit 97; shift; exec \"$@\"")
-        .arg("sh")
-        .arg(device.path("data"))
-        .arg(env!("CARGO_BIN_EXE_westwork"))
-        .arg("--root")
-        .arg(device.root())
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn a_data_partition_is_restored_in_its_place() {
-    let (source, file) = source();
-    let fresh = Device::new();
-    fresh.write("data/mail/old", "gone afterwards");
-    fresh.write("data/lost+found/piece", "the file system's");
-    fresh.write("data/.restore.new/data/half", "of an interrupted restore");
-    let output = westwork_mounted(&fresh, &["restore", file.to_str().unwrap()]);
-    assert!(output.status.success(), "{}", message(&output));
-    assert_eq!(fresh.read("data/mail/example.org/ada/cur/1"), "a mail\n");
-    assert_eq!(
-        fresh.read("data/ldap/data.mdb"),
-        "dn: dc=example,dc=org\n\n"
-    );
-    assert!(!fresh.path("data/mail/old").exists());
-    assert_eq!(
-        fresh.read("data/lost+found/piece"),
-        "the file system's",
-        "not exchanged"
-    );
-    assert_eq!(
-        names(&fresh.path("data")),
-        [".westwork.lock", "conf", "ldap", "lost+found", "mail"]
-    );
-    assert_eq!(
-        fresh.path("data").metadata().unwrap().mode(),
-        source.path("data").metadata().unwrap().mode()
-    );
-
-    fresh.program("usr/sbin/slapcat", "printf 'dn: dc=example,dc=org\\n\\n'");
-    let again = fresh.path("again.wwb");
-    let output = westwork_mounted(&fresh, &["backup", again.to_str().unwrap()]);
-    assert!(output.status.success(), "{}", message(&output));
-    let listing = std::process::Command::new("tar")
-        .arg("tzf")
-        .arg(&again)
-        .output()
-        .unwrap();
-    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
-    assert!(
-        listing.contains("data/mail/") && !listing.contains("lost+found"),
-        "{listing}"
-    );
-}
-
-#[test]
-fn a_restore_that_was_cut_in_its_last_step_goes_on() {
-    // The old data has conf, mail and roundcube; the new one conf and mail. Each line is what
-    // is where when the power goes.
-    for (old, ready, arriving, in_place) in [
-        ("", "conf mail", "", "conf mail roundcube"),
-        ("mail", "conf mail", "", "conf roundcube"),
-        ("conf mail roundcube", "conf mail", "", ""),
-        ("conf mail roundcube", "", "conf mail", ""),
-        ("conf mail roundcube", "", "mail", "conf!"),
-        ("mail", "", "", "conf! mail!"),
-    ] {
-        let device = Device::new();
-        std::fs::remove_dir_all(device.path("data")).unwrap();
-        let lay = |folder: &str, names: &str, kind: &str| {
-            for name in names.split_whitespace() {
-                let kind = if name.ends_with('!') { "new" } else { kind };
-                let name = name.trim_end_matches('!');
-                device.write(&format!("data/{folder}{name}/file"), kind);
-            }
-        };
-        lay(".restore.old/", old, "old");
-        lay(".restore/", ready, "new");
-        lay(".restore.in/", arriving, "new");
-        lay("", in_place, "old");
-        let output = device.westwork(&["finish-restore"]);
-        assert!(output.status.success(), "{}", message(&output));
-        assert_eq!(
-            names(&device.path("data")),
-            [".westwork.lock", "conf", "mail"],
-            "{old:?} {ready:?} {arriving:?} {in_place:?}"
-        );
-        for name in ["conf", "mail"] {
-            assert_eq!(device.read(&format!("data/{name}/file")), "new", "{name}");
-        }
-    }
+    assert!(output.stdout.is_empty(), "it says that it is done");
 }

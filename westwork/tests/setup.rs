@@ -128,12 +128,10 @@ fn strangers_get_nowhere() {
     for path in ["/form", "/begin", "/again", "/finish"] {
         assert_eq!(setup.post(path, &Setup::answers()).status, 403);
     }
-    for _ in 0..5 {
-        assert_eq!(setup.post("/code", &[("code", "aaaa-aaaa")]).status, 403);
-    }
-    let locked = setup.post("/code", &[("code", &device.code())]);
-    assert_eq!(locked.status, 429);
-    assert!(!locked.header("Retry-After").is_empty() && locked.header("Set-Cookie").is_empty());
+    assert_eq!(
+        setup.post("/code", &[("code", "aaaa-aaaa-aaaa")]).status,
+        403
+    );
 }
 
 #[test]
@@ -365,40 +363,4 @@ fn killed_within_each_step_it_goes_on_by_itself() {
         }
         assert!(device.read("data/ldap/data.mdb").contains("uid=ada"));
     }
-}
-
-#[test]
-fn factory_reset_leads_back_to_set_up() {
-    let device = Device::new();
-    let mut setup = device.start();
-    setup.log_in(&device.code());
-    setup.post("/form", &Setup::answers());
-    setup.get("/review");
-    setup.post("/begin", &[]);
-    setup.wait_for("/done", "Your Westwork is ready");
-    drop(setup);
-    device.write("data/mail/family.example.org/ada/new/1", "mail");
-    device.write("boot/firmware/westwork-reset", "");
-    assert!(
-        device
-            .westwork(&["factory-reset", "--yes"])
-            .status
-            .success()
-    );
-    for gone in [
-        "data/conf/westwork/configured",
-        "data/conf/westwork/secrets",
-        "data/mail/family.example.org",
-        "data/ldap/data.mdb",
-        "boot/firmware/westwork-reset",
-    ] {
-        assert!(!device.path(gone).exists(), "{gone}");
-    }
-    let mut setup = device.start();
-    assert!(
-        setup
-            .log_in(&device.code())
-            .body
-            .contains("<h1>Set up your Westwork")
-    );
 }

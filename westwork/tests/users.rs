@@ -2,6 +2,8 @@
 
 mod common;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use common::{Device, Setup};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -31,17 +33,14 @@ fn device() -> (Device, Slapd) {
         let _ = std::fs::remove_file(device.path(program));
         symlink(format!("/{program}"), device.path(program)).unwrap();
     }
-    let root = device.root().display();
-    device.write(
-        "data/conf/slapd/slapd.conf.mustache",
-        &format!(
-            "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
-             include /etc/ldap/schema/inetorgperson.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
-             pidfile {root}/slapd.pid\ndatabase mdb\nsuffix {{{{ldap.base}}}}\ndirectory {root}/data/ldap\n\
-             access to attrs=userPassword by dn.exact=gidNumber=0+uidNumber=0,cn=peercred,cn=external,cn=auth manage by anonymous auth\n\
-             access to * by dn.exact=gidNumber=0+uidNumber=0,cn=peercred,cn=external,cn=auth manage by users read\n"
-        ),
-    );
+    // The image's own configuration, in this root, without what only the device has.
+    let root = device.root().display().to_string();
+    let template = include_str!("../../stages/stage3/02-conf/files/slapd/slapd.conf.mustache");
+    let template = template.replace("/data/ldap", &format!("{root}/data/ldap"));
+    let lines = template.lines().filter(|line| !line.starts_with("TLS"));
+    let template: String = lines.map(|line| format!("{line}\n")).collect();
+    let pid = format!("pidfile {root}/slapd.pid\n");
+    device.write("data/conf/slapd/slapd.conf.mustache", &(pid + &template));
     let mut setup = device.start();
     setup.log_in(&device.code());
     let mut answers = Setup::answers();
@@ -91,19 +90,16 @@ fn user(device: &Device, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+fn socket(device: &Device) -> String {
+    let socket = device.path("run/slapd/ldapi").display().to_string();
+    format!("ldapi://{}", socket.replace('/', "%2F"))
+}
+
 /// Can somebody log in with this password?
 fn binds(device: &Device, user: &str, password: &str) -> bool {
-    let url = format!(
-        "ldapi://{}",
-        device
-            .path("run/slapd/ldapi")
-            .display()
-            .to_string()
-            .replace('/', "%2F")
-    );
     let dn = format!("uid={user},ou=people,dc=family,dc=example,dc=org");
     Command::new("/usr/bin/ldapwhoami")
-        .args(["-x", "-H", &url, "-D", &dn, "-w", password])
+        .args(["-x", "-H", &socket(device), "-D", &dn, "-w", password])
         .output()
         .unwrap()
         .status
@@ -112,7 +108,7 @@ fn binds(device: &Device, user: &str, password: &str) -> bool {
 
 #[test]
 fn people_come_change_and_go() {
-    let (device, slapd) = device();
+    let (device, _slapd) = device();
     assert!(binds(&device, "ada", "correct horse battery"));
     assert!(!binds(&device, "ada", "wrong horse battery"));
     let list = || {
@@ -174,8 +170,13 @@ fn people_come_change_and_go() {
         !user(&device, &["remove", "ada"], "").status.success(),
         "the owner stays"
     );
+}
 
-    // A backup of it brings everybody over to another box.
+/// A backup of it brings everybody over to another box, and has no password in it.
+#[test]
+fn people_are_in_a_backup() {
+    let (device, slapd) = device();
+    let key = device.westwork(&["backup-key"]).stdout;
     let backup = device.path("backup.wwb");
     drop(slapd);
     let output = device.westwork(&["backup", backup.to_str().unwrap()]);
@@ -184,25 +185,90 @@ fn people_come_change_and_go() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(!String::from_utf8_lossy(&std::fs::read(&backup).unwrap()).contains("bread"));
+    let listing = common::backups::listing(&backup, &String::from_utf8(key).unwrap());
+    assert!(
+        listing.contains("directory.ldif") && !listing.contains("data/ldap"),
+        "{listing}"
+    );
+}
 
-    let _slapd = start_slapd(&device);
+/// Names are not given to others, who would get mail and chats that were meant for somebody.
+#[test]
+fn a_name_is_not_inherited() {
+    let (device, _slapd) = device();
+    let bread = "four words of bread\n";
+    let add = |more: &[&str]| {
+        let arguments = [&["add", "bob", "--name", "Bob"], more].concat();
+        let output = user(&device, &arguments, bread);
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    assert!(add(&[]).0);
     device.write("data/mail/family.example.org/bob/new/1", "mail");
     assert!(user(&device, &["remove", "bob"], "").status.success());
-    assert!(!list().contains("bob@") && device.path("data/mail/family.example.org/bob").exists());
+    let mailbox = device.path("data/mail/family.example.org/bob");
+    assert!(!binds(&device, "bob", bread.trim()) && mailbox.exists());
+    let (added, said) = add(&[]);
     assert!(
-        user(
-            &device,
-            &["add", "bob", "--name", "Bob"],
-            "four words of bread\n"
-        )
-        .status
-        .success()
+        !added && said.contains("was somebody's name before"),
+        "{said}"
     );
+    assert!(add(&["--same-person"]).0, "but back to the same person");
     assert!(
         user(&device, &["remove", "bob", "--purge"], "")
             .status
             .success()
     );
-    assert!(!device.path("data/mail/family.example.org/bob").exists());
+    assert!(!mailbox.exists());
+    assert!(add(&[]).0, "nothing is left to inherit, without chat");
+}
+
+/// A person's own program writes the password as it is; what is stored is a hash.
+#[test]
+fn a_password_changed_by_ldapmodify_is_hashed() {
+    let (device, slapd) = device();
+    let dn = "uid=ada,ou=people,dc=family,dc=example,dc=org";
+    let change = format!(
+        "dn: {dn}\nchangetype: modify\nreplace: userPassword\nuserPassword: quite another one\n"
+    );
+    let mut command = Command::new("/usr/bin/ldapmodify");
+    command.args([
+        "-x",
+        "-H",
+        &socket(&device),
+        "-D",
+        dn,
+        "-w",
+        "correct horse battery",
+    ]);
+    let output = common::with_input(&mut command, &change);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(binds(&device, "ada", "quite another one"));
+    assert!(!binds(&device, "ada", "correct horse battery"));
+    drop(slapd);
+    let conf = device.path("data/conf/slapd/slapd.conf");
+    let dump = Command::new("/usr/sbin/slapcat")
+        .args(["-o", "ldif-wrap=no", "-f"])
+        .arg(conf)
+        .output()
+        .unwrap();
+    let dump = String::from_utf8(dump.stdout).unwrap();
+    let stored: Vec<_> = dump
+        .lines()
+        .filter_map(|line| line.strip_prefix("userPassword:: "))
+        .map(|value| String::from_utf8(STANDARD.decode(value).unwrap()).unwrap())
+        .collect();
+    assert_eq!(stored.len(), 2, "{dump}");
+    assert!(
+        stored
+            .iter()
+            .all(|hash| hash.starts_with("{CRYPT}$6$rounds=50000$")),
+        "{stored:?}"
+    );
 }

@@ -18,7 +18,8 @@ use anyhow::{Context, Result};
 use rustix::fs::{
     AtFlags, CWD, RenameFlags, StatxAttributes, StatxFlags, renameat_with, statx, syncfs,
 };
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 const NEW: &str = ".restore.new";
@@ -26,8 +27,8 @@ const READY: &str = ".restore";
 const IN: &str = ".restore.in";
 const OLD: &str = ".restore.old";
 
-/// Stay where they are, and are in no backup: the lock, what restoring needs, and what belongs to
-/// the file system.
+/// Names at the top of /data that stay where they are, and are in no backup: the lock, what
+/// restoring needs, and what belongs to the file system.
 pub(super) const STAY: [&str; 6] = [".westwork.lock", "lost+found", NEW, READY, IN, OLD];
 
 /// Where a restored tree is made: on /data's file system.
@@ -47,7 +48,10 @@ impl Place {
         };
         let place = Self { mounted, folder };
         place.remove()?;
-        std::fs::create_dir(&place.folder)
+        // Closed to the services' users, who could plant links while it fills.
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&place.folder)
             .with_context(|| format!("making {}", place.folder.display()))?;
         Ok(place)
     }

@@ -1,142 +1,137 @@
-//! Judging an archive, and putting it in the place of /data.
+//! Reading an archive, believing nothing of it.
 
-use super::exchange::{self, Place};
-use super::{DATA, DIRECTORY, FORMAT, HEAD, Head, MANIFEST, Manifest};
-use crate::directory;
-use crate::root::{Root, give};
-use crate::services::{self, Stopped};
-use anyhow::{Context, Result, bail};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use super::cipher::Decrypting;
+use super::judge::{Judge, Kind, Member};
+use super::{DATA, DIRECTORY, DIRECTORY_LIMIT, FORMAT, HEAD, Head};
+use crate::root::Root;
+use crate::secrets::Secret;
+use anyhow::{Context, Result, anyhow, bail};
 use flate2::bufread::GzDecoder;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::fs::{File, Permissions};
+use std::cell::Cell;
 use std::io::{BufReader, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Component, Path};
+use std::path::Path;
+use std::rc::Rc;
 
-/// What a gzip member of ours begins with: no name, no time.
-const GZIP: [u8; 9] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0];
+const HEAD_LIMIT: u64 = 4096;
+/// What describes a member (names, attributes, the map of holes) is held in memory.
+const DESCRIPTION_LIMIT: u64 = 8 << 20;
+/// A file takes whole blocks of the disk, and an entry of a directory.
+const BLOCK: u64 = 4096;
+/// A tar archive may be filled up with zeros at its end.
+const FILLING_LIMIT: u64 = 1 << 20;
 
-/// Replaces /data by the archive's. Until the very end /data is as it was.
-pub fn restore(root: &Root, file: &Path) -> Result<()> {
-    let judged = judge(file).with_context(|| format!("{} is not restored", file.display()))?;
-    let _lock = root.lock()?;
-    exchange::finish(root)?;
-    let place = Place::new(root)?;
-    let stopped = Stopped::new(root)?;
-    let exchanged = unpack(root, file, &judged.manifest, place.folder())
-        .and_then(|()| directory::load(root, &place.tree(), &judged.directory))
-        .context("nothing was changed")
-        .and_then(|()| place.exchange(root));
-    place.remove()?;
-    drop(stopped);
-    exchanged?;
-    services::start_normal_use(root)
-}
+type Stream = Measured<GzDecoder<BufReader<Decrypting>>>;
 
-/// Finishes a restore whose exchange was interrupted, if there is one.
-pub fn finish_restore(root: &Root) -> Result<()> {
-    let _lock = root.lock()?;
-    exchange::finish(root)
-}
-
+/// What is known of an archive that was read to its end.
 #[derive(Debug)]
-struct Judged {
-    manifest: Manifest,
-    directory: String,
+pub(super) struct Contents {
+    pub(super) domain: String,
+    pub(super) directory: String,
+    pub(super) members: usize,
+    /// Of the archive as it was before compression.
+    pub(super) sha256: Vec<u8>,
 }
 
-fn open(file: &Path) -> Result<tar::Archive<GzDecoder<BufReader<File>>>> {
-    Ok(tar::Archive::new(decoder(file)?))
-}
-
-fn decoder(file: &Path) -> Result<GzDecoder<BufReader<File>>> {
-    let opened = File::open(file).with_context(|| format!("opening {}", file.display()))?;
-    Ok(GzDecoder::new(BufReader::new(opened)))
-}
-
-/// Reads all of it and believes nothing.
-fn judge(file: &Path) -> Result<Judged> {
-    let mut begin = [0; GZIP.len()];
-    File::open(file)
-        .context("opening it")?
-        .read_exact(&mut begin)
-        .context("this is no backup")?;
-    if begin != GZIP {
-        bail!("this is no backup of a Westwork");
-    }
-    let mut archive = open(file)?;
-    let mut found: BTreeMap<String, Option<String>> = BTreeMap::new();
-    let mut small: BTreeMap<&str, String> = BTreeMap::new();
-    let mut manifest_at = None;
-    for (number, entry) in archive.entries().context("this is no backup")?.enumerate() {
-        let mut entry = entry.context("it is damaged")?;
-        let name = entry
-            .path()
-            .context("it is damaged")?
-            .to_str()
-            .context("a name is not UTF-8")?
-            .to_owned();
-        if number == 0 && name != HEAD {
-            bail!("this is no backup of a Westwork");
-        }
-        if manifest_at.is_some() {
-            bail!("it goes on after its manifest");
-        }
-        let known = [HEAD, DIRECTORY, MANIFEST]
-            .into_iter()
-            .find(|known| name == *known);
-        if let Some(known) = known {
-            let mut text = String::new();
-            entry.read_to_string(&mut text).context("it is damaged")?;
-            if known == HEAD {
-                judge_head(&text)?;
-            }
-            if known == MANIFEST {
-                manifest_at = Some(entry.raw_header_position());
-            } else {
-                found.insert(name, Some(hex::encode(Sha256::digest(&text))));
-            }
-            small.insert(known, text);
-            continue;
-        }
-        judge_member(&name, &entry)?;
-        let kind = entry.header().entry_type();
-        let mut hash = Sha256::new();
-        std::io::copy(&mut entry, &mut hash).context("it is damaged")?;
-        let is_file = kind.is_file() || kind.is_gnu_sparse();
-        if found
-            .insert(name.clone(), is_file.then(|| hex::encode(hash.finalize())))
-            .is_some()
-        {
-            bail!("{name} is in it twice");
-        }
-    }
-    let (Some(at), Some(text)) = (manifest_at, small.get(MANIFEST)) else {
-        bail!("its end is missing")
+/// Reads an archive to its end and hands every judged member of the data to `each`. An archive
+/// that needs more than `room` bytes on a disk is refused as soon as that is known.
+pub(super) fn read(
+    root: &Root,
+    file: &Path,
+    secret: &Secret,
+    room: u64,
+    mut each: impl FnMut(&Member, &mut tar::Entry<'_, Stream>) -> Result<()>,
+) -> Result<Contents> {
+    // Opened here too, for an error that names the file.
+    std::fs::File::open(file).context("opening it")?;
+    let allowance = Rc::new(Cell::new(DESCRIPTION_LIMIT));
+    let stream = Measured {
+        inner: GzDecoder::new(BufReader::new(Decrypting::new(root, file, secret)?)),
+        hash: Sha256::new(),
+        allowance: allowance.clone(),
     };
-    let manifest: Manifest = serde_json::from_str(text).context("its manifest is damaged")?;
-    if !manifest
-        .members
-        .iter()
-        .map(|(name, member)| (name, &member.sha256))
-        .eq(found.iter())
-    {
-        bail!("its contents are not those of its manifest");
+    let mut archive = tar::Archive::new(stream);
+    archive.set_preserve_permissions(true);
+    archive.set_preserve_ownerships(false);
+    let read = members(root, &mut archive, &allowance, room, &mut each);
+    let mut stream = archive.into_inner();
+    let read = read.and_then(|found| filling(&mut stream, &allowance).map(|()| found));
+    let sha256 = stream.hash.finalize().to_vec();
+    let mut rest = stream.inner.into_inner();
+    let follows = read.is_ok() && rest.read(&mut [0]).is_ok_and(|count| count > 0);
+    // What age found comes first: an archive that it cut short is just damaged for us.
+    rest.into_inner().finish(read.is_ok() && !follows)?;
+    let (domain, directory, members) = read?;
+    if follows {
+        bail!("something follows its end");
     }
-    if total(file, at)? != manifest.sha256 {
-        bail!("its checksum is wrong");
-    }
-    let directory = small.remove(DIRECTORY).context("it has no directory")?;
-    Ok(Judged {
-        manifest,
+    Ok(Contents {
+        domain,
         directory,
+        members,
+        sha256,
     })
 }
 
-fn judge_head(text: &str) -> Result<()> {
+fn members(
+    root: &Root,
+    archive: &mut tar::Archive<Stream>,
+    allowance: &Cell<u64>,
+    room: u64,
+    each: &mut impl FnMut(&Member, &mut tar::Entry<'_, Stream>) -> Result<()>,
+) -> Result<(String, String, usize)> {
+    let mut judge = Judge::default();
+    let (mut domain, mut directory) = (None, None);
+    let mut needed = 0_u64;
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let stored = entry.header().entry_size()?;
+        // The contents may pass; then as much again for what describes the next member.
+        allowance.set(stored.saturating_add(DESCRIPTION_LIMIT));
+        let name = entry.path_bytes().into_owned();
+        match (&domain, &directory) {
+            (None, _) if name == HEAD.as_bytes() => {
+                domain = Some(judge_head(&text(&mut entry, HEAD_LIMIT)?)?);
+                continue;
+            }
+            (None, _) => bail!("this is no backup of a Westwork"),
+            (_, None) if name == DIRECTORY.as_bytes() => {
+                directory = Some(text(&mut entry, DIRECTORY_LIMIT)?);
+                continue;
+            }
+            (_, None) => bail!("it has no directory"),
+            _ => (),
+        }
+        let member = judge.member(root, &mut entry)?;
+        needed = needed
+            .saturating_add(stored.next_multiple_of(BLOCK))
+            .saturating_add(if member.kind == Kind::File { 0 } else { BLOCK });
+        if needed > room {
+            bail!(
+                "it is too large: it needs more than the {:.1} GiB that /data has free",
+                room as f64 / f64::from(1 << 30)
+            );
+        }
+        each(&member, &mut entry).with_context(|| format!("at {:?}", member.name))?;
+    }
+    let domain = domain.ok_or_else(|| anyhow!("this is no backup of a Westwork"))?;
+    let directory = directory.ok_or_else(|| anyhow!("it has no directory"))?;
+    if judge.count() == 0 {
+        bail!("it has no {DATA}");
+    }
+    Ok((domain, directory, judge.count()))
+}
+
+fn text<R: Read>(entry: &mut tar::Entry<'_, R>, limit: u64) -> Result<String> {
+    if entry.size() > limit {
+        bail!("{:?} has more than {limit} bytes", entry.path()?);
+    }
+    let mut text = String::new();
+    entry.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn judge_head(text: &str) -> Result<String> {
     let head: Head = serde_json::from_str(text).context("this is no backup of a Westwork")?;
     if head.format > FORMAT {
         bail!(
@@ -144,95 +139,49 @@ fn judge_head(text: &str) -> Result<()> {
             head.format
         );
     }
-    Ok(())
+    if head.format < FORMAT {
+        bail!(
+            "it was made by an older version (format {}), which did not encrypt",
+            head.format
+        );
+    }
+    Ok(head.domain)
 }
 
-fn judge_member<R: Read>(name: &str, entry: &tar::Entry<'_, R>) -> Result<()> {
-    let inside = |path: &Path| {
-        path.starts_with(DATA)
-            && path
-                .components()
-                .all(|part| matches!(part, Component::Normal(_)))
-    };
-    if !inside(Path::new(name)) {
-        bail!("{name:?} is outside of the data");
+/// Reads what comes after the last member, which has to be zeros.
+fn filling(stream: &mut Stream, allowance: &Cell<u64>) -> Result<()> {
+    allowance.set(FILLING_LIMIT);
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        if buffer[..count].iter().any(|byte| *byte != 0) {
+            bail!("it goes on after its end");
+        }
     }
-    let kind = entry.header().entry_type();
-    if !(kind.is_file()
-        || kind.is_dir()
-        || kind.is_symlink()
-        || kind.is_hard_link()
-        || kind.is_gnu_sparse())
-    {
-        bail!("{name} is neither file, directory nor link");
-    }
-    if kind.is_hard_link() && !entry.link_name()?.is_some_and(|target| inside(&target)) {
-        bail!("{name} is a link to outside of the data");
-    }
-    Ok(())
 }
 
-/// The hash of the first `length` bytes; the rest is read too, for gzip's own checksum.
-fn total(file: &Path, length: u64) -> Result<String> {
-    let mut decoder = decoder(file)?;
-    let mut hash = Sha256::new();
-    std::io::copy(&mut decoder.by_ref().take(length), &mut hash).context("it is damaged")?;
-    std::io::copy(&mut decoder, &mut std::io::sink()).context("it is damaged")?;
-    let mut rest = Vec::new();
-    decoder
-        .into_inner()
-        .read_to_end(&mut rest)
-        .context("reading its end")?;
-    if !rest.is_empty() {
-        bail!("something follows its end");
-    }
-    Ok(hex::encode(hash.finalize()))
+/// Knows the hash of what has gone through it, and lets no more through than is allowed.
+pub(super) struct Measured<R> {
+    inner: R,
+    hash: Sha256,
+    allowance: Rc<Cell<u64>>,
 }
 
-fn unpack(root: &Root, file: &Path, manifest: &Manifest, folder: &Path) -> Result<()> {
-    let mut archive = open(file)?;
-    archive.set_preserve_permissions(true);
-    archive.set_preserve_mtime(true);
-    archive.set_preserve_ownerships(false);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let name = entry.path()?.to_string_lossy().into_owned();
-        if !Path::new(&name).starts_with(DATA) {
-            continue;
+impl<R: Read> Read for Measured<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let allowed = usize::try_from(self.allowance.get()).unwrap_or(usize::MAX);
+        if allowed == 0 && !buffer.is_empty() {
+            return Err(std::io::Error::other(
+                "what describes a member is too long for any that a box makes",
+            ));
         }
-        if !entry
-            .unpack_in(folder)
-            .with_context(|| format!("unpacking {name}"))?
-        {
-            bail!("{name} is outside of the data");
-        }
-        let path = folder.join(&name);
-        let header = entry.header();
-        let member = manifest
-            .members
-            .get(&name)
-            .with_context(|| format!("{name} is not in the manifest"))?;
-        let id = |file: &str, name: &Option<String>, number: u64| {
-            name.as_deref()
-                .and_then(|name| root.id(file, name))
-                .unwrap_or(u32::try_from(number).unwrap_or_default())
-        };
-        give(
-            &path,
-            id("passwd", &member.user, header.uid()?),
-            id("group", &member.group, header.gid()?),
-        )?;
-        if path.symlink_metadata()?.is_symlink() {
-            continue;
-        }
-        // A change of owner takes set-id bits away.
-        if path.metadata()?.mode() & 0o7777 != header.mode()? & 0o7777 {
-            std::fs::set_permissions(&path, Permissions::from_mode(header.mode()? & 0o7777))?;
-        }
-        for (attribute, value) in &member.attributes {
-            xattr::set(&path, attribute, &STANDARD.decode(value)?)
-                .with_context(|| format!("setting {attribute} of {name}"))?;
-        }
+        let length = buffer.len().min(allowed);
+        let count = self.inner.read(&mut buffer[..length])?;
+        self.hash.update(&buffer[..count]);
+        self.allowance.set(self.allowance.get() - count as u64);
+        Ok(count)
     }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Which page answers which request.
 
 use super::form::{self, Faults, Typed};
-use super::guard::{Guard, Judgement};
+use super::guard::Guard;
 use super::http::{Method, Request, Response};
 use super::pages;
 use crate::root::Root;
@@ -9,9 +9,9 @@ use crate::secrets::{Secret, random_text};
 use crate::settings::Settings;
 use crate::setup::{self, Choices, State};
 use anyhow::Result;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
 /// Who has typed the code. A new one ends the one before.
@@ -90,15 +90,32 @@ impl App {
                 false,
             );
         }
-        let mut inner = self
-            .inner
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut inner = self.inner();
         match (request.method, request.path.as_str()) {
             (Method::Get | Method::Head, path) => (self.get(&inner, request, path), false),
             (Method::Post, "/code") => (self.code(&mut inner, request), false),
             (Method::Post, path) => self.post(&mut inner, request, path),
         }
+    }
+
+    /// How long a code from this client has to wait for being judged; none for other requests.
+    /// The answer instead, if there are too many waiting.
+    pub(super) fn turn(&self, request: &Request) -> Result<Duration, Response> {
+        if (request.method, request.path.as_str()) != (Method::Post, "/code") {
+            return Ok(Duration::ZERO);
+        }
+        let turn = self.inner().guard.turn(request.client, Instant::now());
+        turn.ok_or_else(|| {
+            let message =
+                "Several codes at once came from your device. Wait a moment and try again.";
+            Response::page(429, pages::code(Some(message))).with("Retry-After", "2")
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn is_for_us(&self, request: &Request) -> bool {
@@ -177,31 +194,22 @@ impl App {
             .find(|(name, _)| name == "code")
             .map(|(_, code)| code)
             .unwrap_or_default();
-        match inner.guard.judge(&typed, Instant::now()) {
-            Judgement::Wait(time) => {
-                let message = format!(
-                    "Too many wrong codes. Wait {} seconds and try again.",
-                    time.as_secs() + 1
-                );
-                Response::page(429, pages::code(Some(&message)))
-                    .with("Retry-After", (time.as_secs() + 1).to_string())
-            }
-            Judgement::Wrong => Response::page(403, pages::code(Some("That is not the code."))),
-            Judgement::Right => match (random_text(32), random_text(32)) {
-                (Ok(token), Ok(csrf)) => {
-                    let cookie = format!("session={token}; Path=/; HttpOnly; SameSite=Strict");
-                    inner.session = Some(Session {
-                        token: Secret::new(token),
-                        csrf: Secret::new(csrf),
-                    });
-                    Response::redirect(303, "/").with("Set-Cookie", cookie)
-                }
-                _ => Response::page(
-                    500,
-                    pages::refusal("There is no randomness yet. Wait a little and try again."),
-                ),
-            },
+        if !inner.guard.is_right(&typed) {
+            return Response::page(403, pages::code(Some("That is not the code.")));
         }
+        inner.guard.forget(request.client);
+        let (Ok(token), Ok(csrf)) = (random_text(32), random_text(32)) else {
+            return Response::page(
+                500,
+                pages::refusal("There is no randomness yet. Wait a little and try again."),
+            );
+        };
+        let cookie = format!("session={token}; Path=/; HttpOnly; SameSite=Strict");
+        inner.session = Some(Session {
+            token: Secret::new(token),
+            csrf: Secret::new(csrf),
+        });
+        Response::redirect(303, "/").with("Set-Cookie", cookie)
     }
 
     fn post(&self, inner: &mut Inner, request: &Request, path: &str) -> (Response, bool) {

@@ -1,129 +1,116 @@
-//! The one-time code: who knows it sits at the console or holds the card.
+//! Judging codes. Every code is judged, and a right one always counts; what is limited is how
+//! fast one client's codes are judged.
+//!
+//! A client's codes take turns of a second. With 60 bits and at most [`CLIENTS`] codes a second a
+//! guesser needs some ten million years for an even chance, and has no way to make others wait.
 
-use crate::root::{Root, make_directory, write_file};
-use crate::secrets::{Secret, random_text};
-use anyhow::Result;
-use std::io::Write;
+use crate::secrets::Secret;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
-/// Wrong codes in a row without a wait.
-const FREE: u32 = 5;
-/// Doubled with each further one up to `LONGEST`. 2^40 codes, one a minute: nobody guesses it,
-/// and nobody in radio range keeps the owner out for longer than that.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(60);
+/// Between two codes of one client.
+const PACE: Duration = Duration::from_secs(1);
+/// Who would wait longer is told to come back.
+const LONGEST: Duration = Duration::from_secs(2);
+/// Clients within one second; the set-up network has 253 addresses.
+const CLIENTS: usize = 1024;
 
-/// Judges codes, for all clients together.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Guard {
     code: Secret,
-    wrong: u32,
-    closed_until: Option<Instant>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
-    Right,
-    Wrong,
-    /// Not even looked at.
-    Wait(Duration),
+    /// When each client's next turn is.
+    turns: HashMap<IpAddr, Instant>,
 }
 
 impl Guard {
     pub(super) fn new(code: Secret) -> Self {
         Self {
             code,
-            wrong: 0,
-            closed_until: None,
+            turns: HashMap::new(),
         }
     }
 
-    pub(super) fn judge(&mut self, typed: &str, now: Instant) -> Judgement {
-        if let Some(until) = self.closed_until.filter(|until| *until > now) {
-            return Judgement::Wait(until - now);
+    /// Takes a client's next turn: how long it is until then. None if that is too long.
+    pub(super) fn turn(&mut self, client: IpAddr, now: Instant) -> Option<Duration> {
+        if self.turns.len() >= CLIENTS {
+            self.turns.retain(|_, next| *next > now);
         }
+        let full = self.turns.len() >= CLIENTS;
+        if full && !self.turns.contains_key(&client) {
+            return None;
+        }
+        let next = self.turns.entry(client).or_insert(now);
+        let wait = next.saturating_duration_since(now);
+        if wait > LONGEST {
+            return None;
+        }
+        *next = now + wait + PACE;
+        Some(wait)
+    }
+
+    /// Who had the right code need not wait.
+    pub(super) fn forget(&mut self, client: IpAddr) {
+        self.turns.remove(&client);
+    }
+
+    pub(super) fn is_right(&self, typed: &str) -> bool {
         let typed: String = typed
             .chars()
             .filter(char::is_ascii_alphanumeric)
             .map(|c| c.to_ascii_lowercase())
             .collect();
-        if bool::from(typed.as_bytes().ct_eq(self.code.reveal().as_bytes())) {
-            self.wrong = 0;
-            return Judgement::Right;
-        }
-        self.wrong += 1;
-        if self.wrong >= FREE {
-            let factor = 2_u32.saturating_pow((self.wrong - FREE).min(8));
-            self.closed_until = Some(now + (FIRST_WAIT * factor).min(LONGEST));
-        }
-        Judgement::Wrong
+        typed.as_bytes().ct_eq(self.code.reveal().as_bytes()).into()
     }
-}
-
-/// The box's code: the same until it is configured, so that the card can be read in another
-/// computer; shown on the console and written on the boot partition.
-pub(super) fn announce(root: &Root) -> Result<Secret> {
-    let path = root.own().join("secrets/setup_code");
-    make_directory(&root.own().join("secrets"), 0o700)?;
-    let code = match std::fs::read_to_string(&path) {
-        Ok(code) if code.len() == 8 => code,
-        _ => {
-            let code = random_text(8)?;
-            write_file(&path, 0o600, code.as_bytes())?;
-            code
-        }
-    };
-    let shown = format!("{}-{}", &code[..4], &code[4..]);
-    let boot = root.path("/boot/firmware");
-    if boot.is_dir() {
-        write_file(
-            &boot.join("westwork-code.txt"),
-            0o600,
-            format!("{shown}\r\n").as_bytes(),
-        )?;
-    }
-    let text = format!(
-        "\n  Westwork: join the Wi-Fi network \"Westwork\", open http://192.168.30.1\n  Set-up code: {shown}\n\n"
-    );
-    let issue = root.path("/run/issue.d");
-    make_directory(&issue, 0o755)?;
-    write_file(&issue.join("westwork.issue"), 0o600, text.as_bytes())?;
-    if let Ok(mut console) = std::fs::File::options()
-        .write(true)
-        .open(root.path("/dev/tty1"))
-    {
-        // No screen, no loss: the code is on the card as well.
-        let _ = console.write_all(text.replace('\n', "\r\n").as_bytes());
-    }
-    Ok(Secret::new(code))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
+    fn client(number: u32) -> IpAddr {
+        Ipv4Addr::from(0xc0a8_0000 + number).into()
+    }
+
+    /// Codes that `clients` together have judged in `seconds`, each trying ten times a second.
+    fn judged(clients: u32, seconds: u32) -> u64 {
+        let mut guard = Guard::new(Secret::new("abcdefghjkmn"));
+        let start = Instant::now();
+        let mut judged = 0;
+        for tenth in 0..seconds * 10 {
+            let now = start + Duration::from_millis(u64::from(tenth) * 100);
+            judged += (0..clients)
+                .filter(|number| guard.turn(client(*number), now).is_some())
+                .count() as u64;
+        }
+        judged
+    }
 
     #[test]
-    fn guessing_gets_slow() {
-        let mut guard = Guard::new(Secret::new("abcdefgh"));
-        let start = Instant::now();
-        for _ in 0..FREE {
-            assert_eq!(guard.judge("wrong", start), Judgement::Wrong);
+    fn a_guesser_has_no_better_odds_than_with_one_code_of_40_bits_a_minute() {
+        // What the limit for all together let through in an hour, of 2^40 codes.
+        let before = 65.0 / 2_f64.powi(40);
+        for clients in [1, 50, 253, 5000] {
+            let codes = judged(clients, 60) * 60;
+            let now = codes as f64 / 2_f64.powi(60);
+            println!("{clients} clients: {codes} codes an hour, {now:.1e}; before {before:.1e}");
+            assert!(now < before, "{clients} clients: {now:.1e}");
         }
-        assert!(matches!(
-            guard.judge("abcd-efgh", start),
-            Judgement::Wait(_)
-        ));
-        let mut now = start;
-        let mut tries = 0;
-        while now < start + Duration::from_secs(3600) {
-            match guard.judge("wrong", now) {
-                Judgement::Wait(time) => now += time,
-                _ => tries += 1,
-            }
+        assert!(judged(1, 60) <= 63);
+    }
+
+    #[test]
+    fn nobody_else_makes_a_client_wait() {
+        let mut guard = Guard::new(Secret::new("abcdefghjkmn"));
+        let now = Instant::now();
+        for number in 0..253 {
+            while guard.turn(client(number), now).is_some() {}
         }
-        assert!(tries < 70, "{tries} codes in an hour");
-        assert_eq!(guard.judge("ABCD-EFGH ", now + LONGEST), Judgement::Right);
+        assert_eq!(guard.turn(client(1000), now), Some(Duration::ZERO));
+        assert!(guard.is_right("ABCD-efgh-jkmn ") && !guard.is_right("abcd-efgh-jkmm"));
         assert!(!format!("{guard:?}").contains("abcdefgh"));
     }
 }

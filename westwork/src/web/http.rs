@@ -25,6 +25,8 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
     /// The box's address that was asked.
     pub(super) local: SocketAddr,
+    /// Who asks.
+    pub(super) client: IpAddr,
 }
 
 impl Request {
@@ -123,10 +125,12 @@ impl Response {
 pub(super) fn read(stream: &mut TcpStream) -> Result<Request, u16> {
     let deadline = Instant::now() + PATIENCE;
     let local = stream.local_addr().map_err(|_| 400_u16)?;
+    let client = stream.peer_addr().map_err(|_| 400_u16)?.ip();
+    let ends = (local, client);
     let mut bytes = Vec::new();
     let (mut request, length, head) = loop {
         more(stream, &mut bytes, deadline)?;
-        if let Some(parsed) = parse_head(&bytes, local)? {
+        if let Some(parsed) = parse_head(&bytes, ends)? {
             break parsed;
         }
         if bytes.len() > HEAD_LIMIT {
@@ -157,7 +161,10 @@ fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>, deadline: Instant) -> Resul
     }
 }
 
-fn parse_head(bytes: &[u8], local: SocketAddr) -> Result<Option<(Request, usize, usize)>, u16> {
+fn parse_head(
+    bytes: &[u8],
+    (local, client): (SocketAddr, IpAddr),
+) -> Result<Option<(Request, usize, usize)>, u16> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     let head = match parsed.parse(bytes) {
@@ -185,6 +192,7 @@ fn parse_head(bytes: &[u8], local: SocketAddr) -> Result<Option<(Request, usize,
         headers,
         body: Vec::new(),
         local,
+        client,
     };
     if request
         .headers

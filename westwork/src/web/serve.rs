@@ -1,19 +1,18 @@
 //! Sockets and threads around the pages.
 
 use super::app::App;
+use super::connections::Connections;
 use super::http::{self, Method, Response};
-use super::{guard, pages};
+use super::pages;
+use crate::announce::announce;
 use crate::root::Root;
 use crate::services;
 use crate::setup::State;
 use anyhow::{Context, Result};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Connections at a time; more are closed at once.
-const CONNECTIONS: usize = 32;
 /// The last page stays this long if nobody presses its button.
 const LAST_PAGE: Duration = Duration::from_secs(600);
 
@@ -34,10 +33,10 @@ pub fn serve(root: &Root, options: &Options) -> Result<()> {
     }
     let app = Arc::new(App::new(
         root.clone(),
-        guard::announce(root)?,
+        announce(root, true)?,
         options.names.clone(),
     ));
-    let count = Arc::new(AtomicUsize::new(0));
+    let connections = Arc::new(Connections::default());
     for address in &options.listen {
         let listener =
             TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
@@ -45,8 +44,8 @@ pub fn serve(root: &Root, options: &Options) -> Result<()> {
             "westwork: set-up page at http://{}/",
             listener.local_addr()?
         );
-        let (app, count) = (app.clone(), count.clone());
-        std::thread::spawn(move || accept(&listener, &app, &count));
+        let (app, connections) = (app.clone(), connections.clone());
+        std::thread::spawn(move || accept(&listener, &app, &connections));
     }
     if matches!(State::load(root), State::Running { .. }) {
         start(&app);
@@ -78,22 +77,25 @@ fn start(app: &Arc<App>) {
     });
 }
 
-fn accept(listener: &TcpListener, app: &Arc<App>, count: &Arc<AtomicUsize>) {
+fn accept(listener: &TcpListener, app: &Arc<App>, connections: &Arc<Connections>) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
             // Out of descriptors: give the others time to end.
             std::thread::sleep(Duration::from_millis(100));
             continue;
         };
-        if count.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS {
-            count.fetch_sub(1, Ordering::SeqCst);
+        let Ok(number) = connections.add(&stream) else {
             continue;
-        }
-        let (app, count) = (app.clone(), count.clone());
-        std::thread::spawn(move || {
+        };
+        let (app, theirs) = (app.clone(), connections.clone());
+        let thread = std::thread::Builder::new().stack_size(256 << 10);
+        let started = thread.spawn(move || {
             let _ = handle(stream, &app);
-            count.fetch_sub(1, Ordering::SeqCst);
+            theirs.remove(number);
         });
+        if started.is_err() {
+            connections.remove(number);
+        }
     }
 }
 
@@ -112,6 +114,10 @@ fn handle(mut stream: TcpStream, app: &Arc<App>) -> std::io::Result<()> {
             .send(&mut stream, false);
         }
     };
+    match app.turn(&request) {
+        Err(refusal) => return refusal.send(&mut stream, false),
+        Ok(wait) => std::thread::sleep(wait),
+    }
     let (response, work) = app.answer(&request);
     if work {
         start(app);

@@ -2,11 +2,13 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod backups;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -16,9 +18,16 @@ pub struct Device {
 
 impl Device {
     pub fn new() -> Self {
-        let device = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory, for more files than a disk likes to make and to remove.
+    pub fn in_memory() -> Self {
+        Self::within(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn within(directory: TempDir) -> Self {
+        let device = Self { directory };
         device.write(
             "data/conf/nginx/nginx.conf.mustache",
             "server_name {{domain}};\n",
@@ -38,7 +47,10 @@ impl Device {
         device.program("usr/sbin/iw", "exit 0");
         device.program("usr/bin/nmcli", "exit 0");
         device.program("usr/bin/systemctl", "exit 0");
-        device.program("usr/bin/openssl", "PATH=/usr/bin:/bin exec openssl \"$@\"");
+        for program in ["openssl", "age", "age-keygen"] {
+            let body = format!("PATH=/usr/bin:/bin exec {program} \"$@\"");
+            device.program(&format!("usr/bin/{program}"), &body);
+        }
         device
     }
 
@@ -81,9 +93,8 @@ impl Device {
     }
 
     pub fn code(&self) -> String {
-        self.read("boot/firmware/westwork-code.txt")
-            .trim()
-            .to_owned()
+        let text = self.read("boot/firmware/westwork-code.txt");
+        text.lines().next().unwrap_or_default().to_owned()
     }
 
     pub fn start(&self) -> Setup {
@@ -151,7 +162,19 @@ impl Answer {
 }
 
 pub fn raw(address: SocketAddr, request: &[u8]) -> Option<Answer> {
-    let mut stream = TcpStream::connect(address).ok()?;
+    talk(TcpStream::connect(address).ok()?, request)
+}
+
+/// A connection from this address of the loopback network.
+pub fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let made = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&made, &SocketAddr::from((source, 0))).unwrap();
+    connect(&made, &address).unwrap();
+    made.into()
+}
+
+pub fn talk(mut stream: TcpStream, request: &[u8]) -> Option<Answer> {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
@@ -211,6 +234,15 @@ impl Setup {
         answer
     }
 
+    /// The whole set-up with these answers, to its last page.
+    pub fn complete(&mut self, code: &str, answers: &[(&str, &str)]) -> Answer {
+        self.log_in(code);
+        self.post("/form", answers);
+        self.get("/review");
+        self.post("/begin", &[]);
+        self.wait_for("/done", "Your Westwork is ready")
+    }
+
     /// Types the code and opens the page that comes next.
     pub fn log_in(&mut self, code: &str) -> Answer {
         assert_eq!(self.post("/code", &[("code", code)]).status, 303);
@@ -243,5 +275,41 @@ impl Setup {
             assert!(Instant::now() < deadline, "{} {}", answer.head, answer.body);
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// Runs a program with this standard input.
+pub fn with_input(command: &mut Command, input: &str) -> Output {
+    Watched::run(command, input).output
+}
+
+/// A program that was watched while it ran.
+pub struct Watched {
+    pub output: Output,
+    /// The most memory it had, in KiB.
+    pub peak: u64,
+}
+
+impl Watched {
+    pub fn run(command: &mut Command, input: &str) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        // What it writes is little, so that it does not wait for being read.
+        while matches!(child.try_wait(), Ok(None)) {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+            peak = peak.max(now.unwrap_or(0));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let output = child.wait_with_output().unwrap();
+        Self { output, peak }
     }
 }

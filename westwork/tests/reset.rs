@@ -1,0 +1,185 @@
+//! `westwork factory-reset`: nothing of the household is left, and the box can be set up again.
+
+mod common;
+
+use common::{Device, Setup};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+/// Words of the first household: what it typed, and what services have written about it.
+const WORDS: [&str; 10] = [
+    "family.example.org",
+    "Lovelace",
+    "garden",
+    "Home; sweet",
+    "dear-diary",
+    "ada@example.net",
+    "account-key",
+    "letter-on-its-way",
+    "roundcube-session",
+    "chat-message",
+];
+
+fn words_left(device: &Device) -> String {
+    let mut command = Command::new("grep");
+    command.args(["-rlFa", "--exclude=calls", "--exclude-dir=usr"]);
+    for word in WORDS {
+        command.args(["-e", word]);
+    }
+    let contents = command.arg(device.root()).output().unwrap().stdout;
+    let names = Command::new("find")
+        .arg(device.root())
+        .output()
+        .unwrap()
+        .stdout;
+    let names = String::from_utf8_lossy(&names).into_owned();
+    let named = names
+        .lines()
+        .filter(|name| WORDS.iter().any(|word| name.contains(word)));
+    String::from_utf8_lossy(&contents).into_owned() + &named.collect::<Vec<_>>().join("\n")
+}
+
+/// What services of a box in use leave where the image has it.
+fn live_in(device: &Device) {
+    for (path, text) in [
+        (
+            "data/mail/family.example.org/ada/Maildir/new/1",
+            "dear-diary",
+        ),
+        ("data/roundcube/roundcube.db", "roundcube-session"),
+        ("data/chat/homeserver.db", "chat-message"),
+        ("data/acme/.well-known/acme-challenge/x", "account-key"),
+        (
+            "data/conf/letsencrypt/accounts/acme/directory/1/private_key.json",
+            "account-key",
+        ),
+        (
+            "data/conf/letsencrypt/accounts/acme/directory/1/regr.json",
+            "ada@example.net",
+        ),
+        (
+            "data/conf/letsencrypt/renewal/family.example.org.conf",
+            "family.example.org",
+        ),
+        ("data/conf/letsencrypt/live/family.example.org/README", "x"),
+        ("data/conf/westwork/former-people", "ada@example.net"),
+        ("data/.restore.old/mail/1", "dear-diary"),
+        ("data/.conf.next/x", "garden"),
+        ("var/spool/postfix/deferred/A/A1", "letter-on-its-way"),
+        ("var/spool/postfix/incoming/A2", "letter-on-its-way"),
+        ("var/spool/postfix/maildrop/A3", "letter-on-its-way"),
+        ("var/spool/postfix/defer/A/A1", "ada@example.net"),
+        ("var/lib/postfix/smtp_scache.db", "family.example.org"),
+        ("var/lib/dovecot/instances", "family.example.org"),
+        ("var/lib/php/sessions/sess_1", "roundcube-session"),
+        ("var/lib/letsencrypt/backups/1/x", "family.example.org"),
+        ("var/lib/NetworkManager/seen-bssids", "Home; sweet"),
+        ("var/log/letsencrypt/letsencrypt.log", "ada@example.net"),
+        ("var/log/journal/0123/system.journal", "family.example.org"),
+        ("var/log/mail.log", "letter-on-its-way"),
+        ("var/tmp/x", "dear-diary"),
+        ("root/.bash_history", "westwork user add ada@example.net"),
+        ("home/pi/.bash_history", "nano dear-diary"),
+    ] {
+        device.write(path, text);
+    }
+}
+
+#[test]
+fn nothing_of_the_first_household_is_left() {
+    let device = Device::new();
+    device.write("data/conf/westwork/partials/note.mustache", "of the image");
+    device.start().complete(&device.code(), &Setup::answers());
+    live_in(&device);
+    let left = words_left(&device);
+    for path in ["conf/nginx/nginx.conf", "letsencrypt/renewal", "mail.log"] {
+        assert!(
+            left.contains(path),
+            "the search does not find {path}: {left}"
+        );
+    }
+    let secret = device.read("data/conf/westwork/secrets/ldap_services");
+    assert!(device.read("data/conf/dovecot/ldap.conf").contains(&secret));
+    device.write("boot/firmware/westwork-reset", "");
+    let output = device.westwork(&["factory-reset", "--yes"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(words_left(&device), "");
+    for gone in [
+        "boot/firmware/westwork-reset",
+        "data/conf/dovecot/ldap.conf",
+        "data/conf/westwork/secrets",
+    ] {
+        assert!(!device.path(gone).exists(), "{gone}");
+    }
+    for stays in [
+        "var/spool/postfix/deferred",
+        "data/conf/dovecot/ldap.conf.mustache",
+        "data/conf/westwork/partials/note.mustache",
+    ] {
+        assert!(device.path(stays).exists(), "{stays}");
+    }
+    let stop = device.read("calls").rfind("systemctl stop westwork.target");
+    assert!(stop.is_some(), "services would write on");
+
+    // The next owner, at another place or the same.
+    for domain in ["other.example.net", "family.example.org"] {
+        let mut answers = Setup::answers();
+        answers[0].1 = domain;
+        device.start().complete(&device.code(), &answers);
+        assert_eq!(
+            device.read("data/conf/nginx/nginx.conf"),
+            format!("server_name {domain};\n")
+        );
+        assert!(
+            device
+                .read("data/conf/tls/fullchain.pem")
+                .contains("BEGIN CERTIFICATE")
+        );
+        assert!(
+            device
+                .westwork(&["factory-reset", "--yes"])
+                .status
+                .success()
+        );
+    }
+}
+
+/// A link in the place of a folder does not lead the reset elsewhere.
+#[test]
+fn links_are_not_followed() {
+    let device = Device::new();
+    device.start().complete(&device.code(), &Setup::answers());
+    device.write("precious/file", "the machine's own");
+    std::fs::create_dir_all(device.path("var/log")).unwrap();
+    for path in [
+        "data/roundcube",
+        "data/mail/link",
+        "var/log/x",
+        "data/conf/letsencrypt",
+    ] {
+        let path = device.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(device.path("precious"), path).unwrap();
+    }
+    assert!(
+        device
+            .westwork(&["factory-reset", "--yes"])
+            .status
+            .success()
+    );
+    assert_eq!(device.read("precious/file"), "the machine's own");
+}
+
+#[test]
+fn only_root_can_hold_the_lock() {
+    let device = Device::new();
+    device.write("data/.westwork.lock", "");
+    let lock = device.path("data/.westwork.lock");
+    std::fs::set_permissions(&lock, PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(device.westwork(&["finish-restore"]).status.success());
+    assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
