@@ -26,6 +26,11 @@ const PATIENCE: &str = "[Service]\nEnvironment=NM_ONLINE_TIMEOUT=600\n";
 const TELEPHONES: &str = "f /run/NetworkManager/conf.d/telephone.conf 0644 root root - \
     [device-telephone]\\nmatch-device=interface-name:wlan1;interface-name:eth1\\nmanaged=0\\n\n";
 
+/// WESTWORK_TEST_ARCH=armhf: an image for older boards, which has no chat.
+pub(crate) fn is_armhf() -> bool {
+    std::env::var("WESTWORK_TEST_ARCH").is_ok_and(|arch| arch == "armhf")
+}
+
 /// A disk with a system on it.
 pub(crate) struct Card {
     /// Raw, with the boot partition.
@@ -159,9 +164,13 @@ impl Card {
         let console = self.dir.join("console.log");
         let _ = std::fs::remove_file(&socket);
         let mut command = Command::new("setpriv");
+        let (program, board, core) = match is_armhf() {
+            true => ("qemu-system-arm", "virt,highmem=off", "cortex-a15"),
+            false => ("qemu-system-aarch64", "virt", "cortex-a72"),
+        };
         command
-            .args(["--pdeathsig", "KILL", "qemu-system-aarch64", "-M", "virt"])
-            .args(["-cpu", "cortex-a72", "-smp", "2", "-m", "2G"])
+            .args(["--pdeathsig", "KILL", program, "-M", board, "-cpu", core])
+            .args(["-smp", "2", "-m", "2G"])
             .args([
                 "-accel",
                 "tcg,thread=multi",
@@ -196,7 +205,7 @@ impl Card {
             command
                 .arg("-drive")
                 .arg(format!(
-                    "if=none,id={name},format={format},file={}",
+                    "if=none,id={name},format={format},discard=unmap,file={}",
                     disk.display()
                 ))
                 .args(["-device", &format!("virtio-blk-pci,drive={name}")]);
@@ -294,6 +303,12 @@ impl Machine {
             });
         }
         None
+    }
+
+    /// The set-up code, as it is on the card.
+    pub(crate) fn code(&mut self) -> String {
+        let code = self.sh("head -n 1 /boot/firmware/westwork-code.txt");
+        code.trim().to_owned()
     }
 
     /// Asks again and again.

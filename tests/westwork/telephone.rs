@@ -5,8 +5,41 @@ use crate::machine::Machine;
 use crate::network::{ACCESS_POINT, TELEPHONE};
 use crate::run;
 
-/// Takes the second radio and the second cable, joins "Westwork" and asks for an address.
+const HEARD: &str = "/run/heard";
+
+/// Everything that is sent by radio from now on goes to a file of the machine.
+pub(crate) fn listens(machine: &mut Machine) {
+    machine.sh(&format!(
+        "ip link set hwsim0 up
+        printf '%s\\n' 'import socket' \\
+            'air = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))' \\
+            'air.bind((\"hwsim0\", 0))' 'out = open(\"{HEARD}\", \"wb\", 0)' \\
+            'while True: out.write(air.recv(65536))' > /run/listen.py
+        setsid python3 /run/listen.py >/dev/null 2>&1 &"
+    ));
+}
+
+/// None of this was sent for everybody to read; the network's name was.
+pub(crate) fn has_not_heard(machine: &mut Machine, secrets: &[&str]) {
+    let heard = |m: &mut Machine, word: &str| {
+        m.sh(&format!("grep -acF '{word}' {HEARD} || true")).trim() != "0"
+    };
+    assert!(heard(machine, "Westwork"), "nothing was heard");
+    for secret in secrets {
+        assert!(!heard(machine, secret), "{secret:?} went through the air");
+    }
+    let size = machine.sh(&format!("stat -c %s {HEARD}"));
+    println!(
+        "{} bytes heard, none of {} secrets",
+        size.trim(),
+        secrets.len()
+    );
+}
+
+/// Takes the second radio and the second cable, joins "Westwork" with the code that is on the
+/// card, and asks for an address.
 pub(crate) fn joins(machine: &mut Machine) {
+    let code = machine.code();
     machine.sh("ip netns add phone
         radio=$(cat /sys/class/net/wlan1/phy80211/name)
         iw phy $radio set netns name phone
@@ -19,12 +52,22 @@ pub(crate) fn joins(machine: &mut Machine) {
         let scan = m.attempt("ip netns exec phone iw dev wlan1 scan").text;
         scan.contains("SSID: Westwork")
     });
+    // Nobody joins without the password.
+    machine.attempt("ip netns exec phone iw dev wlan1 connect Westwork");
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let link = "ip netns exec phone iw dev wlan1 link";
+    let open = machine.attempt(link).text;
+    assert!(
+        !open.contains("Connected to"),
+        "the network is open: {open}"
+    );
+    machine.attempt("ip netns exec phone iw dev wlan1 disconnect");
+    machine.sh(&format!(
+        "printf 'sae_pwe=2\\nnetwork={{\\nssid=\"Westwork\"\\npsk=\"%s\"\\nkey_mgmt=SAE WPA-PSK\\nieee80211w=1\\n}}\\n' '{code}' > /run/phone.conf
+        ip netns exec phone wpa_supplicant -B -i wlan1 -c /run/phone.conf"
+    ));
     machine.wait("joining it", 60, |m| {
-        m.attempt("ip netns exec phone iw dev wlan1 connect Westwork");
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        m.attempt("ip netns exec phone iw dev wlan1 link")
-            .text
-            .contains("Connected to")
+        m.attempt(link).text.contains("Connected to")
     });
     // The lease: address and name server as the box gives them out.
     machine.sh("ip netns exec phone /usr/lib/klibc/bin/ipconfig -t 60 wlan1");

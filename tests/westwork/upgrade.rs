@@ -1,7 +1,7 @@
 //! Newer packages of the services, as Debian would publish them: the image's own ones with a
 //! higher version and changed configuration files, in a repository on a second disk.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, is_armhf};
 use crate::{run, succeed};
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,22 @@ const NEWER: &str = "+newer1";
 
 /// Packages of the pool in `cache` that the services are made of.
 fn packages(cache: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(cache.join("packages/arm64"))
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            let name = path.file_name().unwrap().to_string_lossy();
-            name.ends_with(".deb")
-                && ["nginx", "postfix", "dovecot"]
-                    .iter()
-                    .any(|service| name.starts_with(service))
-        })
-        .collect();
+    let mut found: Vec<PathBuf> = std::fs::read_dir(cache.join(if is_armhf() {
+        "packages/armhf"
+    } else {
+        "packages/arm64"
+    }))
+    .into_iter()
+    .flatten()
+    .map(|entry| entry.unwrap().path())
+    .filter(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.ends_with(".deb")
+            && ["nginx", "postfix", "dovecot"]
+                .iter()
+                .any(|service| name.starts_with(service))
+    })
+    .collect();
     found.sort();
     found
 }
