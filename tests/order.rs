@@ -15,6 +15,7 @@ use westwork_gen::config::{Config, ConfigRequest};
 use westwork_gen::export::{ExportRequest, export};
 use westwork_gen::layers::job::Job;
 use westwork_gen::layers::schedule::{Image, Schedule};
+use westwork_gen::layers::seal::Seal;
 use westwork_gen::layers::store::Store;
 use westwork_gen::layers::variables::stage_work_dir;
 use westwork_gen::pipeline::{Walk, carry_out, walk};
@@ -112,7 +113,9 @@ impl Tree {
     fn walk(&self, recorder: &Recorder) -> Vec<String> {
         recorder.during(|| {
             let mirrors = Mirrors::resolve(&self.config);
+            let seal = Seal::look(&self.config.work_dir).unwrap();
             let job = Job {
+                seal: &seal,
                 config: &self.config,
                 plan: &self.plan,
                 mirrors: &mirrors,
@@ -287,7 +290,9 @@ fn nothing_follows_a_failure() {
     });
     let error = recorder.during(|| {
         let mirrors = Mirrors::resolve(&tree.config);
+        let seal = Seal::look(&tree.config.work_dir).unwrap();
         let job = Job {
+            seal: &seal,
             config: &tree.config,
             plan: &tree.plan,
             mirrors: &mirrors,

@@ -213,21 +213,28 @@ mod tests {
         let cli::Command::Build(args) = cli::Cli::parse_from(words).command else {
             panic!("not a build");
         };
-        let variant = ConfigRequest {
-            files: vec!["a".into()],
+        let dir = tempfile::tempdir().unwrap();
+        let variant = Settings::read(&ConfigRequest {
+            cwd: dir.path().to_owned(),
             set: vec!["ARCH=armhf".to_owned()],
             ..ConfigRequest::default()
-        };
+        });
         let recorder = Recorder::answering(|_| Answer {
             code: 3,
             ..Answer::default()
         });
         assert_eq!(recorder.during(|| run(&variant, &args, "a | ")).unwrap(), 3);
-        let said: Vec<_> = recorder.calls().iter().map(|call| call.text()).collect();
+        let calls = recorder.calls();
+        let [call] = calls.as_slice() else {
+            panic!("{} calls", calls.len());
+        };
         let build = "westwork-gen build --one-of-several --timings --locked";
-        assert_eq!(
-            said,
-            [format!("{build} -c a --set ARCH=armhf --set CLEAN=0")]
+        assert_eq!(call.text(), build);
+        // What was read once is handed on, with what it was emptied for.
+        let handed = String::from_utf8(call.input.clone().unwrap()).unwrap();
+        assert!(
+            handed.contains("armhf") && handed.contains("CLEAN"),
+            "{handed}"
         );
     }
 }
