@@ -2,11 +2,11 @@
 
 use super::args::FlashArgs;
 use super::bmap::{self, Bmap};
+use super::checker::Checker;
 use super::customise;
 use super::firstrun::Settings;
 use super::holds;
 use super::preview::Preview;
-use super::sums::Checker;
 use crate::base::problem::{Problem, Problems};
 use crate::images::image::Image;
 use crate::images::image::stream::{Form, Packed, fill, unpacking};

@@ -3,6 +3,7 @@
 mod accounts;
 pub mod args;
 pub(super) mod bmap;
+mod checker;
 mod customise;
 mod disks;
 mod firstrun;

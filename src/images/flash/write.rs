@@ -4,9 +4,9 @@
 //! a card that was not finished has no partitions, and is not taken for a good one.
 
 use super::bmap::{Bmap, Range};
+use super::checker::Checker;
 use super::progress::Progress;
 use super::sink::{Buffer, Sink};
-use super::sums::Checker;
 use crate::images::image::stream::{Packed, fill, is_zero};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
