@@ -134,7 +134,7 @@ fn tree(arch: &str) -> Tree {
 
 /// The report of a build in `mode`.
 fn report(tree: &Tree, arch: &str, mode: &str) -> Vec<String> {
-    let path = tree.dir.join(format!("report-{mode}"));
+    let path = tree.dir.join(format!("deploy/report-{mode}"));
     tree.file(
         "config",
         &format!(
@@ -220,7 +220,7 @@ fn two_architectures_at_once() {
             );
             tree.script(
                 "stages/stage0/00-look/01-run.sh",
-                "cp \"${ROOTFS_DIR}/etc/seen\" \"${BASE_DIR}/seen\"",
+                "cp \"${ROOTFS_DIR}/etc/seen\" \"${DEPLOY_DIR}/seen\"",
             );
             (arch, machine, tree)
         })
@@ -238,7 +238,7 @@ fn two_architectures_at_once() {
         assert!(output.status.success(), "{arch}:\n{}", both(&output));
         let mut expected = [*arch, *machine];
         expected.sort_unstable();
-        let seen = fs::read_to_string(tree.dir.join("seen")).unwrap();
+        let seen = fs::read_to_string(tree.dir.join("deploy/seen")).unwrap();
         assert_eq!(seen.lines().collect::<Vec<_>>(), expected, "{arch}");
     }
 }

@@ -196,7 +196,7 @@ fn pigen_tree() -> Fixture {
     export_image(&f);
     f.script(
         "postrun.sh",
-        "#!/bin/bash -e\nls \"${DEPLOY_DIR}\" > \"${BASE_DIR}/after\"\n",
+        "#!/bin/bash -e\nall=$(ls \"${DEPLOY_DIR}\")\necho \"$all\" > \"${DEPLOY_DIR}/after\"\n",
     );
     f
 }
@@ -476,7 +476,7 @@ fn looks_right(f: &Fixture, plain: &Path) {
     assert_eq!(f.read("deploy/release-notes-full64.txt"), "of the tree\n");
     // The last image's, as with pi-gen.
     assert_eq!(f.read("deploy/latest"), "-full64\n");
-    let after = f.read("after");
+    let after = f.read("deploy/after");
     assert!(after.contains("small-full64.img\n") && after.contains("release-notes-lite.txt"));
     assert!(!after.contains(".img.gz"), "{after}");
 

@@ -13,7 +13,7 @@ fn an_ordinary_user_builds_too() {
     };
     let f = Fixture::with_base("arm64");
     f.config("CACHE_DIR=cache");
-    f.config("export REPORT=\"$PWD/report\"");
+    f.config("export REPORT=\"$PWD/deploy/report\"");
     f.file("stage0/00-packages/00-packages-nr", "adduser\n");
     f.script(
         "stage0/01-look/00-run.sh",
@@ -22,7 +22,7 @@ fn an_ordinary_user_builds_too() {
     let root = user.copy(&f.root, "tree");
     user.build(&root, &[]);
     assert_eq!(
-        fs::read_to_string(root.join("report")).unwrap(),
+        fs::read_to_string(root.join("deploy/report")).unwrap(),
         "etc/shadow 0:42 640\nusr/bin/passwd 0:0 4755\n"
     );
     assert_eq!(fs::metadata(root.join("work")).unwrap().uid(), user.uid);

@@ -98,7 +98,7 @@ fn nobody_keeps_the_owner_out() {
     assert!(rate < 65.0, "{rate} codes a second were judged");
     // What the machine needs for the other 178 threads of this test comes on top.
     assert!(
-        busy < quiet * 2 + Duration::from_millis(60),
+        busy < quiet * 2 + Duration::from_millis(500),
         "quiet {quiet:?}, busy {busy:?}"
     );
 }
