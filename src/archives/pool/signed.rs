@@ -60,6 +60,9 @@ impl Keys {
     }
 }
 
+/// Number and suite of each archive, by the beginning of its lists' names.
+type Laid = BTreeMap<String, (String, String)>;
+
 /// Checksum and size in bytes.
 type Sum = ([u8; 32], u64);
 
@@ -267,7 +270,7 @@ impl Lists {
 
     /// Copies the release files into `dir`, each as an archive of its own. The number and suite of
     /// each by the beginning of its lists' names, and apt's lines for them.
-    fn lay_out(&self, dir: &Path) -> Result<(BTreeMap<String, (String, String)>, Vec<String>)> {
+    fn lay_out(&self, dir: &Path) -> Result<(Laid, Vec<String>)> {
         let mut archives = BTreeMap::new();
         let mut lines = Vec::new();
         for name in self.files.keys() {
