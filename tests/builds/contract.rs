@@ -79,7 +79,7 @@ check test "$(head -n 1 etc/said)" = '00-kinds of the host script two words anna
 check test "$(tail -n 1 etc/said)" = arguments
 check test "$(wc -l < etc/said)" = 2
 check grep -q Europe var/cache/debconf/config.dat
-check test -e tmp/seen-by-the-image
+check test ! -e tmp/seen-by-the-image
 check test ! -e tmp/gone
 check test ! -e run/gone
 check test ! -e usr/sbin/policy-rc.d

@@ -61,6 +61,9 @@ impl Keys {
     }
 }
 
+/// Number and suite of each archive, by the beginning of its lists' names.
+type Laid = BTreeMap<String, (String, String)>;
+
 /// Checksum and size in bytes.
 type Sum = ([u8; 32], u64);
 
@@ -136,40 +139,7 @@ impl Signed {
     /// The release files with a signature that counts, by the beginning of their lists' names.
     fn releases(&self, lists: &Lists) -> Result<Vec<(String, String)>> {
         let dir = tempfile::tempdir().context("making a directory for apt")?;
-        let mut archives = BTreeMap::new();
-        let mut lines = Vec::new();
-        for name in lists.files.keys() {
-            let clear = name.strip_suffix("_InRelease");
-            let Some(archive) = clear.or_else(|| name.strip_suffix("_Release")) else {
-                continue;
-            };
-            let Some((_, suite)) = archive.rsplit_once("_dists_") else {
-                continue;
-            };
-            let plain = suite
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._~+".contains(&b));
-            if !plain || suite.starts_with(['.', '-']) {
-                continue;
-            }
-            let number = archives.len().to_string();
-            let suite_dir = dir.path().join(&number).join("dists").join(suite);
-            fs::create_dir_all(&suite_dir).context("making a directory for apt")?;
-            for part in ["InRelease", "Release", "Release.gpg"] {
-                let list = format!("{archive}_{part}");
-                if lists.files.contains_key(&list) {
-                    fs::write(suite_dir.join(part), lists.read(&list)?)
-                        .context("copying a release file")?;
-                }
-            }
-            let address = dir
-                .path()
-                .join(&number)
-                .to_string_lossy()
-                .replace(' ', "%20");
-            lines.push(format!("deb file:{address} {suite} main"));
-            archives.insert(archive.to_owned(), (number, suite.to_owned()));
-        }
+        let (archives, lines) = lists.lay_out(dir.path())?;
         if archives.is_empty() || self.keys.0.is_empty() {
             return Ok(Vec::new());
         }
@@ -180,15 +150,22 @@ impl Signed {
             "-oAcquire::Check-Valid-Until=false",
             "-oAcquire::Check-Date=false",
             "-opkgCacheFile::Generate=false",
+            // Whatever this machine has set for itself.
+            "-oAcquire::AllowInsecureRepositories=false",
+            "-oAcquire::AllowWeakRepositories=false",
+            "-oAcquire::AllowDowngradeToInsecureRepositories=false",
             // The release files alone.
             "-oAcquire::IndexTargets::deb::Packages::DefaultEnabled=false",
             "-oAcquire::IndexTargets::deb::Translations::DefaultEnabled=false",
         ];
         // Those that do not pass are not in its lists then.
+<<<<<<< HEAD
         let said = apt
             .command(Tool::AptGet, &args.map(str::to_owned))
+=======
+        apt.command("apt-get", &args.map(str::to_owned))
+>>>>>>> store
             .read_any()?;
-        drop(said);
         let passed = dir.path().join(LISTS);
         let mut found = Vec::new();
         for entry in fs::read_dir(&passed)
@@ -295,6 +272,42 @@ impl Lists {
             }
         }
         Ok(Some(Self { dir, files }))
+    }
+
+    /// Copies the release files into `dir`, each as an archive of its own. The number and suite of
+    /// each by the beginning of its lists' names, and apt's lines for them.
+    fn lay_out(&self, dir: &Path) -> Result<(Laid, Vec<String>)> {
+        let mut archives = BTreeMap::new();
+        let mut lines = Vec::new();
+        for name in self.files.keys() {
+            let clear = name.strip_suffix("_InRelease");
+            let Some(archive) = clear.or_else(|| name.strip_suffix("_Release")) else {
+                continue;
+            };
+            let Some((_, suite)) = archive.rsplit_once("_dists_") else {
+                continue;
+            };
+            let plain = suite
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._~+".contains(&b));
+            if !plain || suite.starts_with(['.', '-']) {
+                continue;
+            }
+            let number = archives.len().to_string();
+            let suite_dir = dir.join(&number).join("dists").join(suite);
+            fs::create_dir_all(&suite_dir).context("making a directory for apt")?;
+            for part in ["InRelease", "Release", "Release.gpg"] {
+                let list = format!("{archive}_{part}");
+                if self.files.contains_key(&list) {
+                    fs::write(suite_dir.join(part), self.read(&list)?)
+                        .context("copying a release file")?;
+                }
+            }
+            let address = dir.join(&number).to_string_lossy().replace(' ', "%20");
+            lines.push(format!("deb file:{address} {suite} main"));
+            archives.insert(archive.to_owned(), (number, suite.to_owned()));
+        }
+        Ok((archives, lines))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {

@@ -126,6 +126,23 @@ fn only_what_a_signed_index_names_reaches_other_builds() {
     archive.publish(&root, "evil", false);
     step(&mut one, &work, &root, Some("evil")).unwrap();
     assert_eq!(seen(&cache, archive.keys()), None);
+    // With one that has no signature at all.
+    let lists = root.join("var/lib/apt/lists/a.example_debian_dists_trixie_");
+    let list = |name: &str| format!("{}{name}", lists.display());
+    let text = fs::read_to_string(list("InRelease")).unwrap();
+    let release: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("Suite"))
+        .collect();
+    let end = release
+        .iter()
+        .position(|line| line.starts_with("-----"))
+        .unwrap();
+    fs::write(list("Release"), release[..end].join("\n") + "\n").unwrap();
+    fs::remove_file(list("InRelease")).unwrap();
+    step(&mut one, &work, &root, Some("evil")).unwrap();
+    assert_eq!(seen(&cache, archive.keys()), None);
+    fs::remove_file(list("Release")).unwrap();
     // By a key that this machine does not know.
     archive.publish(&root, "evil", true);
     let other = Archive::new();
