@@ -159,12 +159,7 @@ impl Signed {
             "-oAcquire::IndexTargets::deb::Translations::DefaultEnabled=false",
         ];
         // Those that do not pass are not in its lists then.
-<<<<<<< HEAD
-        let said = apt
-            .command(Tool::AptGet, &args.map(str::to_owned))
-=======
-        apt.command("apt-get", &args.map(str::to_owned))
->>>>>>> store
+        apt.command(Tool::AptGet, &args.map(str::to_owned))
             .read_any()?;
         let passed = dir.path().join(LISTS);
         let mut found = Vec::new();
