@@ -15,7 +15,7 @@ pub(super) enum Remedy {
     NewerKey,
     /// Another copy of the archive.
     OtherMirror,
-    /// The key of the archive that this really is.
+    /// The real archive, or the key of this one.
     OtherKey,
 }
 
@@ -123,8 +123,7 @@ pub(super) fn status_of(key: &Path, text: &str) -> Result<String> {
     let home = Home::with(key)?;
     let file = home.0.path().join("InRelease");
     fs::write(&file, text).context("writing a release file")?;
-    home
-        .gpg()
+    home.gpg()
         .args(["--status-fd", "1", "--verify"])
         .arg(&file)
         // The status lines say more than the exit code.
