@@ -2,8 +2,9 @@
 
 use super::{Build, carry_out};
 use crate::base::timings::disk_usage;
+use crate::layers::mounts::View;
 use crate::layers::schedule::{Entry, Schedule};
-use crate::layers::store::{Key, View};
+use crate::layers::store::{Key, NewLayer};
 use crate::layers::variables::stage_work_dir;
 use crate::sandbox::stand_ins;
 use crate::steps::patch;
@@ -30,21 +31,8 @@ impl Build<'_> {
             &at,
             |below, layer| stand_ins::fill(&below.join("rootfs"), layer),
         )?;
-        let before = match entry.at.previous {
-            Some(previous) if previous.name != entry.at.stage.name => Some(self.store.view(
-                &schedule.stack_before_stage(index),
-                &stage_work_dir(&self.work, previous),
-            )?),
-            _ => None,
-        };
-        if let Some(dispatch) = &self.dispatch {
-            for left_out in dispatch.refresh(&at.join("rootfs"))? {
-                self.output.log(&format!("emulated: {left_out}"));
-                // What was found last of a package counts.
-                let name = left_out.split(':').next().unwrap_or_default();
-                self.emulated.insert(name.to_owned(), left_out);
-            }
-        }
+        let before = self.stage_before(schedule, index)?;
+        self.refresh_dispatch(&at)?;
         let below = entry.record.parent.as_ref().map_or("", Key::hash);
         let staging = self.archives.staging(&self.work, below)?;
         self.share_tmp(entry.at.stage, &at)?;
@@ -70,26 +58,65 @@ impl Build<'_> {
         match result {
             Ok(()) => {
                 output.done();
-                let beneath = layer.beneath;
-                let key = layer.commit(|upper| match beneath {
-                    true => Ok(()),
-                    false => stand_ins::forget(&upper.join("rootfs")),
-                })?;
-                self.durable.committed(self.store.layer(&key));
+                let key = self.commit(layer)?;
                 self.timings
                     .end(&mark, name, disk_usage(&self.store.upper(&key)));
                 self.reached(entry)
             }
             Err(cause) => {
                 let last_lines = output.failed();
-                self.progress.failed = Some((name.clone(), key.clone()));
-                // On a full disk this cannot be done either; the step's failure is what counts.
-                let kept = layer.keep_failed().and(self.progress.save(&self.work));
-                if let Err(error) = kept {
-                    self.output.log(&format!("{error:#}"));
-                }
+                self.keep_failed(entry, layer);
                 Err(self.failure(name, last_lines, cause))
             }
+        }
+    }
+
+    /// Shows the last stage's result at its own place, if the step at `index` is of another one.
+    fn stage_before(&self, schedule: &Schedule<'_>, index: usize) -> Result<Option<View>> {
+        let at = &schedule.entries[index].at;
+        let Some(previous) = at.previous.filter(|stage| stage.name != at.stage.name) else {
+            return Ok(None);
+        };
+        let view = self.store.view(
+            &schedule.stack_before_stage(index),
+            &stage_work_dir(&self.work, previous),
+        )?;
+        Ok(Some(view))
+    }
+
+    /// Decides anew what runs natively in the root file system below `at`.
+    fn refresh_dispatch(&mut self, at: &Path) -> Result<()> {
+        let Some(dispatch) = &self.dispatch else {
+            return Ok(());
+        };
+        for left_out in dispatch.refresh(&at.join("rootfs"))? {
+            self.output.log(&format!("emulated: {left_out}"));
+            // What was found last of a package counts.
+            let name = left_out.split(':').next().unwrap_or_default();
+            self.emulated.insert(name.to_owned(), left_out);
+        }
+        Ok(())
+    }
+
+    /// Commits the layer of a step that has succeeded, without the stand-ins it may have.
+    fn commit(&self, layer: NewLayer<'_>) -> Result<Key> {
+        let beneath = layer.beneath;
+        let key = layer.commit(|upper| match beneath {
+            true => Ok(()),
+            false => stand_ins::forget(&upper.join("rootfs")),
+        })?;
+        self.durable.committed(self.store.layer(&key));
+        Ok(key)
+    }
+
+    /// Keeps the layer of a step that has failed aside.
+    fn keep_failed(&mut self, entry: &Entry<'_>, layer: NewLayer<'_>) {
+        let record = &entry.record;
+        self.progress.failed = Some((record.name.clone(), record.key.clone()));
+        // On a full disk this cannot be done either; the step's failure is what counts.
+        let kept = layer.keep_failed().and(self.progress.save(&self.work));
+        if let Err(error) = kept {
+            self.output.log(&format!("{error:#}"));
         }
     }
 
