@@ -136,43 +136,11 @@ impl Signed {
     /// The release files with a signature that counts, by the beginning of their lists' names.
     fn releases(&self, lists: &Lists) -> Result<Vec<(String, String)>> {
         let dir = tempfile::tempdir().context("making a directory for apt")?;
-        let mut archives = BTreeMap::new();
-        let mut lines = Vec::new();
-        for name in lists.files.keys() {
-            let clear = name.strip_suffix("_InRelease");
-            let Some(archive) = clear.or_else(|| name.strip_suffix("_Release")) else {
-                continue;
-            };
-            let Some((_, suite)) = archive.rsplit_once("_dists_") else {
-                continue;
-            };
-            let plain = suite
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._~+".contains(&b));
-            if !plain || suite.starts_with(['.', '-']) {
-                continue;
-            }
-            let number = archives.len().to_string();
-            let suite_dir = dir.path().join(&number).join("dists").join(suite);
-            fs::create_dir_all(&suite_dir).context("making a directory for apt")?;
-            for part in ["InRelease", "Release", "Release.gpg"] {
-                let list = format!("{archive}_{part}");
-                if lists.files.contains_key(&list) {
-                    fs::write(suite_dir.join(part), lists.read(&list)?)
-                        .context("copying a release file")?;
-                }
-            }
-            let address = dir
-                .path()
-                .join(&number)
-                .to_string_lossy()
-                .replace(' ', "%20");
-            lines.push(format!("deb file:{address} {suite} main"));
-            archives.insert(archive.to_owned(), (number, suite.to_owned()));
-        }
-        if archives.is_empty() || self.keys.0.is_empty() {
+        let copies = copy_releases(lists, dir.path())?;
+        if copies.is_empty() || self.keys.0.is_empty() {
             return Ok(Vec::new());
         }
+        let lines: Vec<String> = copies.iter().map(|copy| copy.source(dir.path())).collect();
         let keys = keys_in(dir.path(), &self.keys.0)?;
         let apt = Apt::new(dir.path(), &lines, "all", &keys)?;
         let args = [
@@ -189,24 +157,7 @@ impl Signed {
             .command(Tool::AptGet, &args.map(str::to_owned))
             .read_any()?;
         drop(said);
-        let passed = dir.path().join(LISTS);
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&passed)
-            .context("reading apt's lists")?
-            .flatten()
-        {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let archive = archives.iter().find(|(_, (number, suite))| {
-                ["InRelease", "Release"]
-                    .iter()
-                    .any(|part| name.ends_with(&format!("_{number}_dists_{suite}_{part}")))
-            });
-            if let Some((archive, _)) = archive {
-                let text = fs::read_to_string(entry.path()).context("reading a release file")?;
-                found.push((archive.clone(), text));
-            }
-        }
-        Ok(found)
+        passed(&copies, &dir.path().join(LISTS))
     }
 
     /// Adds the packages of an index.
@@ -247,6 +198,87 @@ impl Signed {
         let sums = self.files.get(name);
         sums.is_some_and(|sums| sums.iter().any(|(_, listed)| *listed == size))
     }
+}
+
+/// The release file of one archive, copied to where apt takes it for an archive of its own.
+struct ReleaseCopy {
+    /// The beginning of its lists' names.
+    archive: String,
+    /// The directory of the copy.
+    number: usize,
+    suite: String,
+}
+
+impl ReleaseCopy {
+    /// The line of sources for the copy below `dir`.
+    fn source(&self, dir: &Path) -> String {
+        let path = dir.join(self.number.to_string());
+        let address = path.to_string_lossy().replace(' ', "%20");
+        format!("deb file:{address} {} main", self.suite)
+    }
+
+    /// Whether apt's list `name` is this one's release file.
+    fn is_in(&self, name: &str) -> bool {
+        let Self { number, suite, .. } = self;
+        ["InRelease", "Release"]
+            .iter()
+            .any(|part| name.ends_with(&format!("_{number}_dists_{suite}_{part}")))
+    }
+}
+
+/// Copies each archive's release files among `lists` to a directory of its own below `dir`.
+fn copy_releases(lists: &Lists, dir: &Path) -> Result<Vec<ReleaseCopy>> {
+    let mut copies: Vec<ReleaseCopy> = Vec::new();
+    for name in lists.files.keys() {
+        let clear = name.strip_suffix("_InRelease");
+        let Some(archive) = clear.or_else(|| name.strip_suffix("_Release")) else {
+            continue;
+        };
+        let Some((_, suite)) = archive.rsplit_once("_dists_") else {
+            continue;
+        };
+        let plain = suite
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~+".contains(&b));
+        if !plain || suite.starts_with(['.', '-']) {
+            continue;
+        }
+        if copies.iter().any(|copy| copy.archive == archive) {
+            continue;
+        }
+        let copy = ReleaseCopy {
+            archive: archive.to_owned(),
+            number: copies.len(),
+            suite: suite.to_owned(),
+        };
+        let suite_dir = dir.join(copy.number.to_string()).join("dists").join(suite);
+        fs::create_dir_all(&suite_dir).context("making a directory for apt")?;
+        for part in ["InRelease", "Release", "Release.gpg"] {
+            let list = format!("{archive}_{part}");
+            if lists.files.contains_key(&list) {
+                fs::write(suite_dir.join(part), lists.read(&list)?)
+                    .context("copying a release file")?;
+            }
+        }
+        copies.push(copy);
+    }
+    Ok(copies)
+}
+
+/// The text of each of `copies` whose release file is in `lists`, apt's directory, by the archive.
+fn passed(copies: &[ReleaseCopy], lists: &Path) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(lists)
+        .context("reading apt's lists")?
+        .flatten()
+    {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(copy) = copies.iter().find(|copy| copy.is_in(&name)) {
+            let text = fs::read_to_string(entry.path()).context("reading a release file")?;
+            found.push((copy.archive.clone(), text));
+        }
+    }
+    Ok(found)
 }
 
 /// The SHA-256 of each file that a release file names.
