@@ -1,5 +1,6 @@
 //! The folders of `src/` are bands: an import runs down, never up, and no modules import one
-//! another in a circle. The order and what each band may import stand in ARCHITECTURE.md.
+//! another in a circle. The order and what each band may import stand in ARCHITECTURE.md. And files
+//! and functions are short.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -281,5 +282,78 @@ fn an_arrow_that_runs_up_and_a_circle_are_found() {
     assert_eq!(
         circles(&imports),
         [r#"in /: ["base", "config"]"#, r#"in base/: ["a", "b"]"#,]
+    );
+}
+
+/// One idea a file.
+#[test]
+fn files_are_short() {
+    let long: Vec<String> = files(&root().join("src"))
+        .iter()
+        .filter_map(|path| {
+            let lines = fs::read_to_string(path).unwrap().lines().count();
+            (lines > 400).then(|| format!("{}: {lines} lines", path.display()))
+        })
+        .collect();
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// Name and length of each function in `code`, which rustfmt has formatted: a function that begins
+/// after some spaces ends with a brace after as many.
+fn lengths(code: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (begin, line) in lines.iter().enumerate() {
+        let bare = line.trim_start();
+        let before = bare.split("fn ").next().unwrap_or_default();
+        let is_plain = |word: &str| {
+            ["pub", "const", "async", "unsafe", "extern", "\"C\""].contains(&word)
+                || word.starts_with("pub(")
+        };
+        if before == bare || !before.split_whitespace().all(is_plain) || line.ends_with(['}', ';'])
+        {
+            continue;
+        }
+        let indent = &line[..line.len() - bare.len()];
+        let end = format!("{indent}}}");
+        // One that only a trait declares ends with its parameters.
+        let declared = format!("{indent})");
+        let rest = lines[begin..].iter();
+        let length = rest
+            .take_while(|line| {
+                **line != end && !(line.starts_with(&declared) && line.ends_with(';'))
+            })
+            .count();
+        let name = bare[before.len() + "fn ".len()..].split(['(', '<']).next();
+        found.push((name.unwrap_or_default().to_owned(), length + 1));
+    }
+    found
+}
+
+/// What a function does is seen at once.
+#[test]
+fn functions_fit_a_screen() {
+    let (mut all, mut long) = (0, Vec::new());
+    for path in files(&root().join("src")) {
+        for (name, lines) in lengths(&code_of(&fs::read_to_string(&path).unwrap())) {
+            all += 1;
+            // A table: one row for each program.
+            let is_table = path.ends_with("base/tool.rs") && name == "row";
+            if lines > 60 && !is_table {
+                long.push(format!("{}: {name}: {lines} lines", path.display()));
+            }
+        }
+    }
+    assert!(all > 800, "{all} functions were found");
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn functions_are_measured_from_their_name_to_their_end() {
+    let code = "fn short() {}\n\npub(super) fn one(\n    a: u8,\n) -> u8 {\n    if a {\n    }\n}\n\ntrait T {\n    fn told(\n        a: u8,\n    ) -> u8;\n    fn said();\n    unsafe extern \"C\" fn two<A>() {\n        1\n    }\n}\n";
+    let expected = [("one", 6), ("told", 3), ("two", 3)];
+    assert_eq!(
+        lengths(code),
+        expected.map(|(name, n)| (name.to_owned(), n))
     );
 }

@@ -3,6 +3,7 @@
 //! May import `base`, `config`, `sandbox`, `plan`.
 
 pub mod download;
+mod gpg;
 mod host_apt;
 pub mod keyring;
 pub mod lockfile;

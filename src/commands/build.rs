@@ -17,8 +17,10 @@ use crate::layers::seal::Seal;
 use crate::layers::store::Store;
 use crate::native::dispatch::Mode;
 use crate::pipeline;
+use crate::plan::Plan;
 use crate::sandbox::{self, Terminal};
 use anyhow::Result;
+use std::path::PathBuf;
 
 pub(super) fn build(args: &BuildArgs) -> Result<u8> {
     if args.one_of_several {
@@ -49,57 +51,27 @@ pub(super) fn build(args: &BuildArgs) -> Result<u8> {
 /// config → plan → check → build and export, the last two in the sandbox.
 fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
     let mut note = |text: &str| eprintln!("note: {text}");
-    let hold = |config: &Config| {
-        let own = !args.one_of_several;
-        own.then(|| work::hold(&config.work_dir, "build"))
-            .transpose()
-    };
     if args.one_of_several {
         sandbox::stop_with_parent()?;
     }
-    let mut ready = None;
-    // When nothing has changed there is no need to look at the build machine, unless others are
-    // to have what is there.
-    if let Ok((config, plan)) = check::plan(settings) {
-        let last = Progress::last(&config)?
-            .filter(|last| last.complete && !config.clean && config.cache_to.is_none());
-        if let Some(last) = last {
-            let held = hold(&config)?;
-            let (mirrors, locked, state) = stand_on(&config, args, &mut note)?;
-            let job = Job {
-                config: &config,
-                plan: &plan,
-                mirrors: &mirrors,
-                state: &state,
-                locked: locked.as_ref(),
-                seal: &Seal::look(&config.work_dir)?,
-            };
-            let schedule = Schedule::new(
-                &job,
-                &Store::at(&config.work_dir, &wall::ids(&config)?),
-                Some(&last),
-            )?;
-            if let Some(files) = deployed::all_there(&job, &schedule)? {
-                println!("nothing has changed since the last build");
-                files
-                    .iter()
-                    .for_each(|file| println!("        {}", file.display()));
-                return Ok(0);
-            }
-            ready = Some((held, mirrors, locked, state));
+    let ready = match look_for_changes(settings, args, &mut note)? {
+        Before::NothingChanged(files) => {
+            println!("nothing has changed since the last build");
+            files
+                .iter()
+                .for_each(|file| println!("        {}", file.display()));
+            return Ok(0);
         }
-    }
+        Before::Held(ground) => Some(*ground),
+        Before::Unknown => None,
+    };
     let (config, plan) = check::everything(settings)?;
     check::notes(&config, &plan)
         .iter()
         .for_each(|text| note(text));
-    let (_held, mirrors, locked, state) = match ready {
-        Some(ready) => ready,
-        None => {
-            let held = hold(&config)?;
-            let (mirrors, locked, state) = stand_on(&config, args, &mut note)?;
-            (held, mirrors, locked, state)
-        }
+    let ground = match ready {
+        Some(ground) => ground,
+        None => Ground::hold(&config, args, &mut note)?,
     };
     let options = pipeline::Options {
         mode: if args.emulate {
@@ -114,18 +86,84 @@ fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default(),
     };
-    let job = Job {
-        config: &config,
-        plan: &plan,
-        mirrors: &mirrors,
-        state: &state,
-        locked: locked.as_ref(),
-        // Read out here: in the sandbox another user may be the one who is root.
-        seal: &Seal::make(&config.work_dir)?,
-    };
+    // Read out here: in the sandbox another user may be the one who is root.
+    let seal = Seal::make(&config.work_dir)?;
+    let job = ground.job(&config, &plan, &seal);
     in_sandbox(&config, &plan, Terminal::Detached, |ids| {
         pipeline::build(&job, &options, ids).map(|()| 0)
     })
+}
+
+/// What is found before the build machine is looked at.
+enum Before {
+    /// The last build's files, which are what this one would make.
+    NothingChanged(Vec<PathBuf>),
+    /// Something is to be built, on this.
+    Held(Box<Ground>),
+    /// Nothing, or a fault that the full check tells of.
+    Unknown,
+}
+
+/// When nothing has changed there is no need to look at the build machine, unless others are to
+/// have what is there.
+fn look_for_changes(
+    settings: &Settings,
+    args: &BuildArgs,
+    note: &mut dyn FnMut(&str),
+) -> Result<Before> {
+    let Ok((config, plan)) = check::plan(settings) else {
+        return Ok(Before::Unknown);
+    };
+    let last = Progress::last(&config)?
+        .filter(|last| last.complete && !config.clean && config.cache_to.is_none());
+    let Some(last) = last else {
+        return Ok(Before::Unknown);
+    };
+    let ground = Ground::hold(&config, args, note)?;
+    let seal = Seal::look(&config.work_dir)?;
+    let job = ground.job(&config, &plan, &seal);
+    let store = Store::at(&config.work_dir, &wall::ids(&config)?);
+    let schedule = Schedule::new(&job, &store, Some(&last))?;
+    Ok(match deployed::all_there(&job, &schedule)? {
+        Some(files) => Before::NothingChanged(files),
+        None => Before::Held(Box::new(ground)),
+    })
+}
+
+/// What a build stands on, with the work directory held for it.
+struct Ground {
+    /// Another build of the same command holds it where this is `None`.
+    _held: Option<work::Held>,
+    mirrors: Mirrors,
+    locked: Option<Locked>,
+    state: State,
+}
+
+impl Ground {
+    fn hold(config: &Config, args: &BuildArgs, note: &mut dyn FnMut(&str)) -> Result<Self> {
+        let own = !args.one_of_several;
+        let held = own
+            .then(|| work::hold(&config.work_dir, "build"))
+            .transpose()?;
+        let (mirrors, locked, state) = stand_on(config, args, note)?;
+        Ok(Self {
+            _held: held,
+            mirrors,
+            locked,
+            state,
+        })
+    }
+
+    fn job<'a>(&'a self, config: &'a Config, plan: &'a Plan, seal: &'a Seal) -> Job<'a> {
+        Job {
+            config,
+            plan,
+            mirrors: &self.mirrors,
+            state: &self.state,
+            locked: self.locked.as_ref(),
+            seal,
+        }
+    }
 }
 
 /// The archive a build stands on: as it is now, or as a lock file has it.

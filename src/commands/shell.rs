@@ -65,22 +65,7 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool, ids: &str) -
     };
     println!("{place}. {changes}; leave with `exit`.");
     let (_view, kept) = store.look_into(&stack, failed.map(|(_, key)| key), keep, &mount_point)?;
-    let stage = plan.stages.first().context("the plan has no stage")?;
-    let place = Place {
-        stage,
-        previous: None,
-        sub_stage: None,
-        exported: None,
-        work: &config.work(),
-        img_suffix: "",
-    };
-    let mut env = crate::layers::variables::of(config, &Mirrors::resolve(config), &place);
-    let terminal = std::env::var_os("TERM").and_then(|name| name.into_string().ok());
-    env.insert(
-        "TERM".to_owned(),
-        terminal.unwrap_or_else(|| "dumb".to_owned()),
-    );
-    env.insert("debian_chroot".to_owned(), name);
+    let mut env = variables(config, plan, name)?;
     let mut note = |text: &str| println!("note: {text}");
     let mut archives = Archives::open(&config.cache_dir, config.pool(), Keys::none(), &mut note)?;
     // What a shell downloads goes with it.
@@ -101,6 +86,27 @@ fn open(config: &Config, plan: &Plan, at: Option<&str>, keep: bool, ids: &str) -
         println!("The changes lie in {}.", kept.display());
     }
     Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// The variables of the shell, which says `name` in its prompt.
+fn variables(config: &Config, plan: &Plan, name: String) -> Result<Env> {
+    let stage = plan.stages.first().context("the plan has no stage")?;
+    let place = Place {
+        stage,
+        previous: None,
+        sub_stage: None,
+        exported: None,
+        work: &config.work(),
+        img_suffix: "",
+    };
+    let mut env = crate::layers::variables::of(config, &Mirrors::resolve(config), &place);
+    let terminal = std::env::var_os("TERM").and_then(|name| name.into_string().ok());
+    env.insert(
+        "TERM".to_owned(),
+        terminal.unwrap_or_else(|| "dumb".to_owned()),
+    );
+    env.insert("debian_chroot".to_owned(), name);
+    Ok(env)
 }
 
 /// Makes the target's programs runnable, all of them emulated: a shell has few of them.

@@ -119,10 +119,23 @@ pub(super) fn source(
     fragments: &[(PathBuf, String)],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Setting> {
-    let mut settings = BTreeMap::new();
     if fragments.is_empty() {
-        return settings;
+        return BTreeMap::new();
     }
+    match said_by_bash(request, fragments) {
+        Ok(said) => settings_in(&said, fragments),
+        Err(problem) => {
+            problems.push(problem);
+            BTreeMap::new()
+        }
+    }
+}
+
+/// What [`READER`] prints of the fragments: name, flags and value of each variable.
+fn said_by_bash(
+    request: &ConfigRequest,
+    fragments: &[(PathBuf, String)],
+) -> Result<String, Problem> {
     let mut env = BTreeMap::from([("PATH".to_owned(), crate::base::command::PATH.to_owned())]);
     let base = super::tree::found(
         &request.cwd,
@@ -144,24 +157,25 @@ pub(super) fn source(
         Ok(output) if output.status.success() => output.stdout,
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            problems.push(sourcing_problem(&said, fragments));
-            return settings;
+            return Err(sourcing_problem(&said, fragments));
         }
-        Err(error) => {
-            problems.push(sourcing_problem(&format!("{error:#}"), fragments));
-            return settings;
-        }
+        Err(error) => return Err(sourcing_problem(&format!("{error:#}"), fragments)),
     };
-    let output = String::from_utf8_lossy(&output);
+    let output = String::from_utf8_lossy(&output).into_owned();
     if !output.ends_with("\0end\0\0") {
         let problem = Problem::new(
             "ends bash before its last line",
             "remove `exit` and what replaces the shell",
         );
-        problems.push(problem.at(&fragments[fragments.len() - 1].0));
-        return settings;
+        return Err(problem.at(&fragments[fragments.len() - 1].0));
     }
-    let mut fields = output.split('\0');
+    Ok(output)
+}
+
+/// The settings that bash `said`, each with the place that set it last.
+fn settings_in(said: &str, fragments: &[(PathBuf, String)]) -> BTreeMap<String, Setting> {
+    let mut settings = BTreeMap::new();
+    let mut fields = said.split('\0');
     while let (Some(name), Some(flags), Some(value)) = (fields.next(), fields.next(), fields.next())
     {
         if name.is_empty() {

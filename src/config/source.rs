@@ -6,6 +6,7 @@ use super::setting::{Raw, Setting, assignment, outside};
 use super::table::is_known;
 use super::{pigen, tree};
 use crate::base::problem::Problem;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,45 +16,7 @@ pub(super) fn read_all(request: &ConfigRequest, problems: &mut Vec<Problem>) -> 
         now: jiff::Timestamp::now().as_second(),
         ..Raw::default()
     };
-    let (mut fragments, mut tables) = (Vec::new(), Vec::new());
-    for (path, required) in candidates(request) {
-        match check_text(&path, required) {
-            Ok(None) => {}
-            Ok(Some(text)) => {
-                raw.files.push(path.clone());
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == "toml")
-                {
-                    tables.push(read_toml(&path, &text, problems));
-                } else {
-                    let found = unquoted_lists(&path, &text);
-                    if found.is_empty() {
-                        fragments.push((path, text));
-                    }
-                    problems.extend(found);
-                }
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    // All fragments are one bash, so that a later one sees what an earlier one set; among
-    // them and the tables, the file that is named last wins.
-    let position = |setting: &Setting| {
-        raw.files
-            .iter()
-            .position(|file| Some(file) == setting.file.as_ref())
-    };
-    let mut settings = source(request, &fragments, problems);
-    for (name, setting) in tables.into_iter().flatten() {
-        match settings.get(&name) {
-            Some(other) if position(other) > position(&setting) => {}
-            _ => {
-                settings.insert(name, setting);
-            }
-        }
-    }
-    raw.settings = settings;
+    raw.settings = in_files(request, &mut raw.files, problems);
     let environment = request.env.iter().filter(|(name, _)| is_known(name));
     for (name, value) in environment {
         raw.settings.insert(name.clone(), outside(value));
@@ -75,6 +38,53 @@ pub(super) fn read_all(request: &ConfigRequest, problems: &mut Vec<Problem>) -> 
     };
     pigen::fill(&mut raw, &base);
     raw
+}
+
+/// The settings in the config's files, whose names are added to `files` in reading order.
+fn in_files(
+    request: &ConfigRequest,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Setting> {
+    let (mut fragments, mut tables) = (Vec::new(), Vec::new());
+    for (path, required) in candidates(request) {
+        match check_text(&path, required) {
+            Ok(None) => {}
+            Ok(Some(text)) => {
+                files.push(path.clone());
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "toml")
+                {
+                    tables.push(read_toml(&path, &text, problems));
+                } else {
+                    let found = unquoted_lists(&path, &text);
+                    if found.is_empty() {
+                        fragments.push((path, text));
+                    }
+                    problems.extend(found);
+                }
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    // All fragments are one bash, so that a later one sees what an earlier one set; among
+    // them and the tables, the file that is named last wins.
+    let position = |setting: &Setting| {
+        files
+            .iter()
+            .position(|file| Some(file) == setting.file.as_ref())
+    };
+    let mut settings = source(request, &fragments, problems);
+    for (name, setting) in tables.into_iter().flatten() {
+        match settings.get(&name) {
+            Some(other) if position(other) > position(&setting) => {}
+            _ => {
+                settings.insert(name, setting);
+            }
+        }
+    }
+    settings
 }
 
 /// Files in reading order, and whether each must exist.
@@ -202,7 +212,6 @@ fn place(problem: Problem, path: &Path, line: Option<usize>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     fn read(text: &str) -> (Raw, Vec<Problem>) {
         let dir = tempfile::tempdir().unwrap();

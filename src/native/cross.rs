@@ -12,8 +12,8 @@ use crate::base::work;
 use crate::config::{Arch, Distro, proxy};
 use crate::layers::context::Context;
 use crate::sandbox::mounts::{Tree, bind};
+use crate::sandbox::own_root;
 use crate::sandbox::rootfs::Furniture;
-use crate::sandbox::view;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::env;
 use std::fs;
@@ -299,7 +299,7 @@ impl Workshop {
         for dir in [&over, &root] {
             fs::create_dir(dir).with_context(|| format!("making {}", dir.display()))?;
         }
-        let tree = view::over(&Tree::of(&dir)?, &over)?;
+        let tree = own_root::over(&Tree::of(&dir)?, &over)?;
         tree.attach(&crate::sandbox::mounts::point(&root)?)?;
         authorities(&root)?;
         let context = scratch.join("context.json");

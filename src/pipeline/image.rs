@@ -15,7 +15,10 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-impl Build<'_> {
+/// Where the image's root file system is seen, below the work directory.
+const AT: &str = "export-image";
+
+impl<'a> Build<'a> {
     /// What the `.info` file says of where the image comes from.
     fn origin(&self, stack: &[Key]) -> Vec<String> {
         let config = self.job.config;
@@ -72,7 +75,7 @@ impl Build<'_> {
             return Ok(false);
         }
         let mark = self.timings.begin();
-        let at = self.work.join("export-image");
+        let at = self.work.join(AT);
         // Of its own name: another build of the same command may be exporting too.
         let scratch_name = format!("export-{}-{}", config.img_name, config.arch.debian());
         let scratch = self.store.scratch(&scratch_name, stack, &at)?;
@@ -80,36 +83,8 @@ impl Build<'_> {
         finalise::finalise(&rootfs, config, self.job.mirrors)?;
         traces::none_left(&rootfs, config, host_name)?;
         let name = format!("export{}", export.suffix);
-        let request = ExportRequest {
-            rootfs: &rootfs,
-            scratch: &scratch.directory()?,
-            deploy_dir: &config.deploy_dir,
-            name: image.clone(),
-            archive_name: format!("{}{}", config.archive_filename, export.suffix),
-            formats: config.compression.clone(),
-            level: config.compression_level,
-            boot_size: config.boot_size,
-            root_margin: config.root_margin,
-            disk: config.disk.clone(),
-            arch: config.arch,
-            distro: config.distro,
-            release: config.release.clone(),
-            source_date_epoch: self.job.epoch(),
-            info_lines: self.origin(stack),
-            init_format: export::init_format(&rootfs, &config.disk),
-            deploy_url: config.deploy_url.clone(),
-            signer: config.sign_with.clone(),
-            record: self.record(),
-            beside: left_to_deploy(&at.join(EXPORT_DEPLOY), &image, config)?,
-            mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
-            mkfs_root: match config.disk.root {
-                RootKind::Ext4 => None,
-                RootKind::Squashfs => {
-                    Some(self.suites_own(Tool::Mksquashfs, "usr/bin/mksquashfs")?)
-                }
-                RootKind::Erofs => Some(self.suites_own(Tool::MkfsErofs, "usr/bin/mkfs.erofs")?),
-            },
-        };
+        let directory = scratch.directory()?;
+        let request = self.request(stack, export, &rootfs, &directory)?;
         let mut output = self.output.step(&name);
         match export::export(&request, &mut |line| output.line(line)) {
             Ok(exported) => {
@@ -134,6 +109,51 @@ impl Build<'_> {
                 Err(self.failure(&name, last_lines, cause))
             }
         }
+    }
+
+    /// What is asked of the exporter for the image of the layers in `stack`, which is at `rootfs`.
+    fn request<'r>(
+        &self,
+        stack: &[Key],
+        export: &Export,
+        rootfs: &'r Root,
+        scratch: &'r Path,
+    ) -> Result<ExportRequest<'r>>
+    where
+        'a: 'r,
+    {
+        let config = self.job.config;
+        let image = format!("{}{}", config.img_filename, export.suffix);
+        Ok(ExportRequest {
+            rootfs,
+            scratch,
+            deploy_dir: &config.deploy_dir,
+            name: image.clone(),
+            archive_name: format!("{}{}", config.archive_filename, export.suffix),
+            formats: config.compression.clone(),
+            level: config.compression_level,
+            boot_size: config.boot_size,
+            root_margin: config.root_margin,
+            disk: config.disk.clone(),
+            arch: config.arch,
+            distro: config.distro,
+            release: config.release.clone(),
+            source_date_epoch: self.job.epoch(),
+            info_lines: self.origin(stack),
+            init_format: export::init_format(rootfs, &config.disk),
+            deploy_url: config.deploy_url.clone(),
+            signer: config.sign_with.clone(),
+            record: self.record(),
+            beside: left_to_deploy(&self.work.join(AT).join(EXPORT_DEPLOY), &image, config)?,
+            mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
+            mkfs_root: match config.disk.root {
+                RootKind::Ext4 => None,
+                RootKind::Squashfs => {
+                    Some(self.suites_own(Tool::Mksquashfs, "usr/bin/mksquashfs")?)
+                }
+                RootKind::Erofs => Some(self.suites_own(Tool::MkfsErofs, "usr/bin/mkfs.erofs")?),
+            },
+        })
     }
 }
 

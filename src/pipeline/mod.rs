@@ -2,8 +2,11 @@
 
 mod failure;
 mod image;
+mod layer;
 mod locked;
 mod native;
+mod postrun;
+mod scene;
 mod shared;
 mod step;
 mod view;
@@ -18,33 +21,21 @@ use crate::archives::lockfile::{Package, repository};
 use crate::archives::pool::{Archives, Keys};
 use crate::base::command::Env;
 use crate::base::output::Output;
-use crate::base::timings::{Timings, disk_usage};
+use crate::base::timings::Timings;
 use crate::base::tool;
-use crate::layers::context::Context;
-use crate::layers::deployed::{self, Deployed};
+use crate::layers::deployed::Deployed;
 use crate::layers::durable::Durable;
 use crate::layers::job::{At, Job};
 use crate::layers::progress::Progress;
-use crate::layers::schedule::{Entry, Image, Schedule, Verdict};
+use crate::layers::schedule::{Image, Schedule, Verdict};
 use crate::layers::share::Share;
-use crate::layers::store::{Key, Store, remove};
-use crate::layers::variables::stage_work_dir;
+use crate::layers::store::{Store, remove};
 use crate::native::dispatch::{Dispatch, Mode};
-use crate::native::{cross, python};
-use crate::plan::Stage;
-use crate::plan::step::{Step, StepKind};
-use crate::sandbox::mounts;
-use crate::sandbox::mounts::Tree;
 use crate::sandbox::rootfs::EMULATOR_VAR;
-use crate::sandbox::stand_ins;
-use crate::steps::patch;
-use crate::steps::script::{self, Setting};
 use anyhow::{Context as _, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use walkdir::WalkDir;
+use std::path::PathBuf;
 
 /// Builds every stage of the plan and exports those that ask for it. Runs in the sandbox, the
 /// work directory held. `ids` says whose ids the owners in layers are.
@@ -216,200 +207,5 @@ impl<'a> Build<'a> {
             env.insert(EMULATOR_VAR.to_owned(), emulator);
         }
         env
-    }
-
-    /// Runs one step on a layer of its own, unless that layer is there.
-    fn make_layer(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
-        let entry = &schedule.entries[index];
-        let (name, key) = (&entry.record.name, &entry.record.key);
-        let at = stage_work_dir(&self.work, entry.at.stage);
-        // Another build of the same command may be at the very same step.
-        let _making = self.store.making(key)?;
-        if self.store.find(key).is_some() {
-            self.output.say(&format!("cached  {name}"));
-            return self.reached(entry);
-        }
-        let mark = self.timings.begin();
-        let layer = self.store.begin(
-            entry.record.clone(),
-            &schedule.stack_below(index),
-            &at,
-            |below, layer| stand_ins::fill(&below.join("rootfs"), layer),
-        )?;
-        let before = match entry.at.previous {
-            Some(previous) if previous.name != entry.at.stage.name => Some(self.store.view(
-                &schedule.stack_before_stage(index),
-                &stage_work_dir(&self.work, previous),
-            )?),
-            _ => None,
-        };
-        if let Some(dispatch) = &self.dispatch {
-            for left_out in dispatch.refresh(&at.join("rootfs"))? {
-                self.output.log(&format!("emulated: {left_out}"));
-                // What was found last of a package counts.
-                let name = left_out.split(':').next().unwrap_or_default();
-                self.emulated.insert(name.to_owned(), left_out);
-            }
-        }
-        let below = entry.record.parent.as_ref().map_or("", Key::hash);
-        let staging = self.archives.staging(&self.work, below)?;
-        self.share_tmp(entry.at.stage, &at)?;
-        let mut mounts = vec![at.clone()];
-        if let (Some(_), Some(previous)) = (&before, entry.at.previous) {
-            mounts.push(stage_work_dir(&self.work, previous));
-        }
-        let context = self.context(&entry.at, &mounts, Some(&staging), layer.beneath)?;
-        self.prepare_toolchains(entry.step, &context)?;
-        let env = self.env(&entry.at);
-        let setting = Setting {
-            env: &env,
-            context: &context,
-        };
-        let mut output = self.output.step(name);
-        if patch::wants_shell(entry.step) {
-            output.leave_terminal();
-        }
-        let result = carry_out(entry.step, &at, &setting, &mut |line| output.line(line))
-            .and_then(|()| self.archives.save(staging, &at.join("rootfs"), key.hash()));
-        drop(before);
-        self.shared.clear();
-        match result {
-            Ok(()) => {
-                output.done();
-                let beneath = layer.beneath;
-                let key = layer.commit(|upper| match beneath {
-                    true => Ok(()),
-                    false => stand_ins::forget(&upper.join("rootfs")),
-                })?;
-                self.durable.committed(self.store.layer(&key));
-                self.timings
-                    .end(&mark, name, disk_usage(&self.store.upper(&key)));
-                self.reached(entry)
-            }
-            Err(cause) => {
-                let last_lines = output.failed();
-                self.progress.failed = Some((name.clone(), key.clone()));
-                // On a full disk this cannot be done either; the step's failure is what counts.
-                let kept = layer.keep_failed().and(self.progress.save(&self.work));
-                if let Err(error) = kept {
-                    self.output.log(&format!("{error:#}"));
-                }
-                Err(self.failure(name, last_lines, cause))
-            }
-        }
-    }
-
-    /// Mounts the stage's /tmp and /run in its root file system, if it has one: what a step leaves
-    /// there is seen by the next one, on both sides, and is gone with the stage, as in pi-gen. They
-    /// are in the steps' layers, beside the root file system, and so in no image.
-    fn share_tmp(&mut self, stage: &Stage, at: &Path) -> Result<()> {
-        let Ok(root) = mounts::point(&at.join("rootfs")) else {
-            return Ok(());
-        };
-        for (name, mode) in [("tmp", 0o1777), ("run", 0o755)] {
-            let Some(target) = mounts::point_inside(&root, name)? else {
-                return Ok(());
-            };
-            let dir = at.join(format!(".{name}-{}", stage.name));
-            if !dir.is_dir() {
-                fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
-                fs::set_permissions(&dir, fs::Permissions::from_mode(mode))
-                    .with_context(|| format!("setting the mode of {}", dir.display()))?;
-            }
-            Tree::of(&dir)?.attach(&target)?;
-            self.shared.insert(at.join("rootfs").join(name));
-        }
-        Ok(())
-    }
-
-    /// Makes the roots that `cross_build` and `python_env` take, if the step's script, or a file
-    /// beside it, names these: steps themselves cannot write where trees share.
-    fn prepare_toolchains(&mut self, step: &Step, context: &Path) -> Result<()> {
-        let host = matches!(step.kind, StepKind::Prerun | StepKind::RunHost);
-        let dir = step.path.parent().filter(|_| host);
-        let Some(dir) = dir.filter(|_| self.job.config.westwork_bin.is_none()) else {
-            return Ok(());
-        };
-        let mut wanted = [("cross_build", false), ("python_env", false)];
-        for entry in WalkDir::new(dir).max_depth(2).into_iter().flatten() {
-            let small = entry.metadata().is_ok_and(|meta| meta.len() < 1 << 18);
-            if !entry.file_type().is_file() || !small {
-                continue;
-            }
-            let text = fs::read(entry.path()).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text);
-            for (name, found) in &mut wanted {
-                *found |= text.contains(*name);
-            }
-        }
-        let told = Context::load(context)?;
-        let [(_, cross), (_, python)] = wanted;
-        let mut missing = Vec::new();
-        if cross {
-            missing.extend(cross::toolchain(&told));
-        }
-        if python {
-            missing.push(python::interpreter(&told));
-        }
-        missing.retain(|root| !root.is_there(&told));
-        for root in missing {
-            let mut output = self.output.step(&format!("unpacking {}", root.name));
-            match root.make(&told, &mut |line| output.line(line)) {
-                Ok(()) => drop(output.done()),
-                Err(error) => {
-                    output.failed();
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reached(&mut self, entry: &Entry<'_>) -> Result<()> {
-        let key = &entry.record.key;
-        if !entry.private {
-            self.share.give_layer(key, self.store.layer(key));
-        }
-        let step = entry.record.name.clone();
-        self.progress.steps.push((step, key.clone()));
-        self.progress.save(&self.work)
-    }
-
-    /// Runs the tree's `postrun.sh`, on the host, once all images are there: when one of them is
-    /// new, or the script is.
-    fn postrun(&mut self, schedule: &Schedule<'_>, exported: bool) -> Result<()> {
-        let path = deployed::postrun_of(self.job.config);
-        let mut stages = schedule.entries.iter().rev();
-        let last = stages.find(|entry| entry.at.exported.is_none());
-        let Some(entry) = last.filter(|_| path.is_file()) else {
-            return Ok(());
-        };
-        let key = deployed::postrun_key(&path)?;
-        if !exported && self.deployed.postrun.as_ref() == Some(&key) {
-            return Ok(());
-        }
-        let at = At {
-            sub_stage: None,
-            ..entry.at
-        };
-        let env = self.env(&at);
-        let context = self.context(&at, &[], None, false)?;
-        let setting = Setting {
-            env: &env,
-            context: &context,
-        };
-        let mut output = self.output.step("postrun.sh");
-        let result = script::host(&path, &setting)?.stream(&mut |line| output.line(line));
-        match result {
-            Ok(()) => {
-                output.done();
-                self.deployed.postrun = Some(key);
-                self.deployed.save(&self.work)
-            }
-            Err(cause) => {
-                let last_lines = output.failed();
-                Err(self.failure("postrun.sh", last_lines, cause))
-            }
-        }
     }
 }

@@ -32,7 +32,7 @@ impl Build<'_> {
         };
         if mode == Mode::Native {
             let mark = self.timings.begin();
-            let mut packages = dispatch::table::packages()?;
+            let mut packages = dispatch::packages()?;
             match self.job.config.disk.root {
                 RootKind::Ext4 => {}
                 RootKind::Squashfs => drop(packages.insert(Tool::Mksquashfs.package().to_owned())),

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod isolate;
 pub mod mounts;
 pub(crate) mod overlay;
+pub(crate) mod own_root;
 pub mod rootfs;
 pub mod stand_ins;
 mod supervise;

@@ -7,9 +7,9 @@
 //! nothing of it has to be taken back.
 
 use super::mounts::{Tree, pivot_to, point, point_inside, tmpfs};
+use super::own_root::make_dev;
 pub use super::stand_ins::TOOLS_DIR;
 use super::stand_ins::stand_in;
-use super::view::make_dev;
 use crate::base::inside::{Entry, Kind, Root};
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;

@@ -1,20 +1,13 @@
 //! What a process sees of the machine: a root of its own with a few paths in it, and no other.
 
-use super::mounts::{self, Tree, bind, pivot, point, point_inside, tmpfs};
+use super::mounts::Tree;
 use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, mkdirat};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
-
-/// Devices that a program may count on, and no others.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// What may be done with a path that is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +36,11 @@ pub struct Seen {
 /// The paths that a process sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    seen: Vec<Seen>,
+    pub(super) seen: Vec<Seen>,
     /// Links: where, and the text of each.
-    links: BTreeMap<PathBuf, PathBuf>,
+    pub(super) links: BTreeMap<PathBuf, PathBuf>,
     /// Files with these texts.
-    files: BTreeMap<PathBuf, OsString>,
+    pub(super) files: BTreeMap<PathBuf, OsString>,
 }
 
 impl View {
@@ -178,87 +171,7 @@ impl View {
             .map(|path| Ok((path.clone(), mapped(path)?)))
             .collect()
     }
-
-    /// Makes this view the process's root, with /dev, an empty /sys, fresh /run and /tmp. `ready`
-    /// are trees made already, `proc` the process namespace to be seen.
-    ///
-    /// # Errors
-    /// When something that is to be seen is gone, or a mount is refused.
-    pub fn enter(&self, mut ready: BTreeMap<PathBuf, Tree>, proc: Option<&Tree>) -> Result<()> {
-        let mut seen: Vec<&Seen> = self.seen.iter().collect();
-        seen.sort_by_key(|seen| seen.at.components().count());
-        let mut trees = Vec::new();
-        for one in seen {
-            let tree = match &one.what {
-                Some(what) => Some(match ready.remove(what) {
-                    Some(tree) => tree,
-                    None => Tree::of(what)?,
-                }),
-                None => None,
-            };
-            // Now: what is below BUILT_AT is not seen afterwards.
-            let is_file = one.what.as_ref().is_some_and(|what| !what.is_dir());
-            trees.push((one, tree, is_file));
-        }
-        let root = Path::new(BUILT_AT);
-        tmpfs(root, "mode=755", MsFlags::empty())?;
-        for dir in [
-            "proc", "sys", "dev", "run", "tmp", "root", "etc", "home", "mnt", "var", "var/tmp",
-        ] {
-            make_dir(root, dir)?;
-        }
-        match proc {
-            Some(tree) => tree.attach(&point(&root.join("proc"))?)?,
-            // A container may hide parts of /proc; then the kernel refuses a new one.
-            None => Tree::proc()
-                .or_else(|_| Tree::of(Path::new("/proc")))?
-                .attach(&point(&root.join("proc"))?)?,
-        }
-        make_dev(&root.join("dev"))?;
-        // The host's would make what a script does depend on the machine.
-        tmpfs(&root.join("sys"), "mode=555", MsFlags::MS_RDONLY)?;
-        tmpfs(&root.join("run"), "mode=755", MsFlags::empty())?;
-        tmpfs(&root.join("tmp"), "mode=1777", MsFlags::empty())?;
-        let point_of_root = point(root)?;
-        for (at, target) in &self.links {
-            self.link(root, at, target)?;
-        }
-        for (at, text) in &self.files {
-            let path = root.join(at.strip_prefix("/").unwrap_or(at));
-            if let Some(dir) = path.parent() {
-                fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-            }
-            fs::write(&path, text.as_encoded_bytes())
-                .with_context(|| format!("placing {}", at.display()))?;
-        }
-        for (one, tree, is_file) in trees {
-            show((&point_of_root, root), one, tree, is_file)
-                .with_context(|| format!("showing {}", one.at.display()))?;
-        }
-        drop(point_of_root);
-        pivot(root)
-    }
-
-    /// Makes a link, unless it lies in something that is seen as a whole and so has it already.
-    fn link(&self, root: &Path, at: &Path, target: &Path) -> Result<()> {
-        if self.seen.iter().any(|seen| at.starts_with(&seen.at)) {
-            return Ok(());
-        }
-        let path = root.join(at.strip_prefix("/").unwrap_or(at));
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-        }
-        match symlink(target, &path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                Err(error).with_context(|| format!("linking {}", at.display()))
-            }
-            _ => Ok(()),
-        }
-    }
 }
-
-/// Where a root is put together: a directory that every machine has.
-const BUILT_AT: &str = "/tmp";
 
 /// Of /etc, what programs look up: names, libraries, certificates, apt's and their own settings.
 const ETC: &[&str] = &[
@@ -306,146 +219,10 @@ const ETC: &[&str] = &[
     "timezone",
 ];
 
-fn make_dir(root: &Path, name: &str) -> Result<()> {
-    let dir = root.join(name);
-    fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
-    let mode = if name == "var/tmp" { 0o1777 } else { 0o755 };
-    fs::set_permissions(&dir, fs::Permissions::from_mode(mode))
-        .with_context(|| format!("setting the mode of {}", dir.display()))
-}
-
-/// Shows one path below `root`, whose descriptor is `point_of_root`.
-fn show(
-    (point_of_root, root): (&OwnedFd, &Path),
-    one: &Seen,
-    tree: Option<Tree>,
-    is_file: bool,
-) -> Result<()> {
-    let name = one.at.strip_prefix("/").unwrap_or(&one.at);
-    let text = name.to_str().context("a path that is not UTF-8")?;
-    let at = match point_inside(point_of_root, text)? {
-        Some(at) => at,
-        None => mount_point(point_of_root, name, is_file)?,
-    };
-    let Some(tree) = tree else {
-        return tmpfs(
-            Path::new(&mounts::path_of(&at)),
-            "mode=755",
-            MsFlags::empty(),
-        );
-    };
-    match one.access {
-        Access::Read => tree.read_only()?.attach(&at),
-        Access::Write => tree.attach(&at),
-        Access::Aside if is_file => tree.read_only()?.attach(&at),
-        Access::Aside => aside(root, &tree, &at),
-    }
-}
-
-/// Makes the directories to `path`, and at its end a directory or an empty file.
-fn mount_point(root: &OwnedFd, path: &Path, is_file: bool) -> Result<OwnedFd> {
-    let mut at = root.try_clone().context("opening the root again")?;
-    let last = path.components().count();
-    for (index, part) in path.components().enumerate() {
-        let name = part
-            .as_os_str()
-            .to_str()
-            .context("a path that is not UTF-8")?;
-        if let Some(next) = point_inside(&at, name)? {
-            at = next;
-            continue;
-        }
-        if is_file && index + 1 == last {
-            let path = format!("{}/{name}", mounts::path_of(&at));
-            fs::write(&path, "").with_context(|| format!("making {name}"))?;
-        } else {
-            match mkdirat(&at, name, Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(error) => return Err(error).with_context(|| format!("making {name}")),
-            }
-        }
-        at = point_inside(&at, name)?.with_context(|| format!("opening {name}"))?;
-    }
-    Ok(at)
-}
-
-/// Shows `tree` at `at` so that what is written to it is kept in memory and ends with the mount.
-fn aside(root: &Path, tree: &Tree, at: &OwnedFd) -> Result<()> {
-    // Put together at a place of the new root that is uncovered again: /mnt.
-    let scratch = root.join("mnt");
-    over(tree, &scratch)?.attach(at)?;
-    mounts::unmount(&scratch)
-}
-
-/// `tree` with a layer in memory above it, put together in the directory `scratch`, where a tmpfs
-/// is mounted for it.
-///
-/// # Errors
-/// When a mount is refused. A file system that cannot be beneath an overlay is shown read-only.
-pub fn over(tree: &Tree, scratch: &Path) -> Result<Tree> {
-    tmpfs(scratch, "mode=755", MsFlags::empty())?;
-    for name in ["lower", "upper", "work", "merged"] {
-        fs::create_dir(scratch.join(name)).with_context(|| format!("making {name}"))?;
-    }
-    tree.attach(&point(&scratch.join("lower"))?)?;
-    let meta = fs::metadata(scratch.join("lower")).context("looking at the directory")?;
-    fs::set_permissions(scratch.join("upper"), meta.permissions()).context("setting a mode")?;
-    let before = std::env::current_dir().context("finding the working directory")?;
-    // By names without colons and commas, which mean something in the options.
-    std::env::set_current_dir(scratch).context("changing to the scratch directory")?;
-    let options = "userxattr,lowerdir=lower,upperdir=upper,workdir=work";
-    let mounted = mount(
-        Some("overlay"),
-        "merged",
-        Some("overlay"),
-        MsFlags::empty(),
-        Some(options),
-    );
-    std::env::set_current_dir(before).context("changing back")?;
-    match mounted {
-        Ok(()) => Tree::of(&scratch.join("merged")),
-        Err(_) => Tree::of(&scratch.join("lower"))?.read_only(),
-    }
-}
-
-/// Fills `dev` with the devices a program may count on.
-///
-/// # Errors
-/// When a mount is refused.
-pub(super) fn make_dev(dev: &Path) -> Result<()> {
-    tmpfs(dev, "mode=755", MsFlags::MS_NOEXEC)?;
-    for name in DEVICES {
-        let node = dev.join(name);
-        fs::write(&node, "").with_context(|| format!("making {}", node.display()))?;
-        bind(&Path::new("/dev").join(name), &node)?;
-    }
-    for (target, name) in [
-        ("/proc/self/fd", "fd"),
-        ("/proc/self/fd/0", "stdin"),
-        ("/proc/self/fd/1", "stdout"),
-        ("/proc/self/fd/2", "stderr"),
-        ("pts/ptmx", "ptmx"),
-    ] {
-        symlink(target, dev.join(name))
-            .with_context(|| format!("linking {}", dev.join(name).display()))?;
-    }
-    let (pts, shm) = (dev.join("pts"), dev.join("shm"));
-    fs::create_dir(&pts).context("making /dev/pts")?;
-    fs::create_dir(&shm).context("making /dev/shm")?;
-    tmpfs(&shm, "mode=1777", MsFlags::MS_NODEV)?;
-    mount(
-        Some("devpts"),
-        &pts,
-        Some("devpts"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
-        Some("newinstance,ptmxmode=0666,mode=620,gid=5"),
-    )
-    .context("mounting /dev/pts")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_path_is_seen_where_it_is_and_by_the_links_to_it() {

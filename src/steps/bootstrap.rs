@@ -74,13 +74,7 @@ pub fn bootstrap(request: &Request, told: &Context) -> Result<()> {
         Bootstrap::Mmdebstrap => mmdebstrap(request, told, (&dir, &archives), signer),
     };
     command.stream(&mut |line| println!("{line}"))?;
-    // Both tools copy the build machine's, with its mode; a stage that wants another name writes it.
-    let name = dir.join("etc/hostname");
-    if name.is_file() {
-        fs::write(&name, "localhost\n").with_context(|| format!("writing {}", name.display()))?;
-        fs::set_permissions(&name, fs::Permissions::from_mode(0o644))
-            .with_context(|| format!("setting the mode of {}", name.display()))?;
-    }
+    name_localhost(&dir)?;
     // A layer may be taken to other machines. Commands in the root get a stand-in.
     forget_resolver(&Root::open(&dir)?)?;
     if let Some(key) = &key {
@@ -94,9 +88,7 @@ pub fn bootstrap(request: &Request, told: &Context) -> Result<()> {
             .with_context(|| format!("writing {}", path.display()))?;
     }
     if tools {
-        let at = dir.join(TOOLS_DIR);
-        mounts::unmount(&at)?;
-        fs::remove_dir(&at).context("removing the tools' mount point")?;
+        hide_tools(&dir)?;
     }
     Ok(())
 }
@@ -110,6 +102,25 @@ fn show_tools(root: &Path, told: &Context) -> Result<bool> {
     fs::create_dir(&at).with_context(|| format!("making {}", at.display()))?;
     Tree::of(tools)?.attach(&mounts::point(&at)?)?;
     Ok(true)
+}
+
+/// As if the tools had never been shown.
+fn hide_tools(root: &Path) -> Result<()> {
+    let at = root.join(TOOLS_DIR);
+    mounts::unmount(&at)?;
+    fs::remove_dir(&at).context("removing the tools' mount point")
+}
+
+/// Both tools copy the build machine's name, with its file's mode; a stage that wants another
+/// name writes it.
+fn name_localhost(root: &Path) -> Result<()> {
+    let name = root.join("etc/hostname");
+    if name.is_file() {
+        fs::write(&name, "localhost\n").with_context(|| format!("writing {}", name.display()))?;
+        fs::set_permissions(&name, fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("setting the mode of {}", name.display()))?;
+    }
+    Ok(())
 }
 
 /// The key of the archive that the base system is from, where it is not Debian's. apt's lists of

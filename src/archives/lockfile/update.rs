@@ -148,6 +148,25 @@ fn resolve(
     if listed.is_empty() {
         bail!("apt brought no package index from {}", mirrors.build);
     }
+    let args = install(root, only, &listed);
+    let text = apt.run(Tool::AptGet, &args)?;
+    let mut packages = chosen(&text, &listed);
+    if let Some(only) = only {
+        // What is gone from the archive but locked may still be in the package cache.
+        let found: BTreeSet<String> = packages.iter().map(|p| p.name.clone()).collect();
+        let kept = root
+            .packages
+            .iter()
+            .filter(|package| package.name != only && !found.contains(&package.name));
+        packages.extend(kept.cloned());
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+/// The arguments that make apt-get(8) say which files it would download for the packages of
+/// `root`: all of them as new as they are, or `only` one of them.
+fn install(root: &Root, only: Option<&str>, listed: &BTreeMap<Id, Listed>) -> Vec<String> {
     let mut args = vec![
         "install".to_owned(),
         "--yes".to_owned(),
@@ -169,40 +188,30 @@ fn resolve(
             eprintln!("note: the archive has no {} any more", package.name);
         }
     }
-    let text = apt.run(Tool::AptGet, &args)?;
-    let chosen = chosen(&text, &listed);
-    let mut packages: Vec<Package> = chosen
-        .into_iter()
-        .map(|((name, version, architecture), found)| Package {
-            name,
-            version,
-            architecture,
-            size: found.size,
-            sha256: found.sha256.clone(),
-            source: found.source.clone(),
-            path: found.path.clone(),
-            priority: found.priority.clone(),
-        })
-        .collect();
-    if let Some(only) = only {
-        // What is gone from the archive but locked may still be in the package cache.
-        let found: BTreeSet<String> = packages.iter().map(|p| p.name.clone()).collect();
-        let kept = root
-            .packages
-            .iter()
-            .filter(|package| package.name != only && !found.contains(&package.name));
-        packages.extend(kept.cloned());
-    }
-    packages.sort();
-    Ok(packages)
+    args
 }
 
-/// The index entries of the files that apt would download: lines of `'URI' FILE SIZE SUM`.
-fn chosen(text: &str, listed: &BTreeMap<Id, Listed>) -> BTreeMap<Id, Listed> {
-    text.lines()
-        .filter(|line| line.starts_with('\''))
+/// The packages whose files apt would download: lines of `'URI' FILE SIZE SUM`.
+fn chosen(text: &str, listed: &BTreeMap<Id, Listed>) -> Vec<Package> {
+    let files = text.lines().filter(|line| line.starts_with('\''));
+    let ids: BTreeSet<Id> = files
         .filter_map(|line| id_of(line.split(' ').nth(1)?))
-        .filter_map(|id| Some((id.clone(), listed.get(&id)?.clone())))
+        .collect();
+    ids.into_iter()
+        .filter_map(|id| {
+            let found = listed.get(&id)?;
+            let (name, version, architecture) = id;
+            Some(Package {
+                name,
+                version,
+                architecture,
+                size: found.size,
+                sha256: found.sha256.clone(),
+                source: found.source.clone(),
+                path: found.path.clone(),
+                priority: found.priority.clone(),
+            })
+        })
         .collect()
 }
 
@@ -298,7 +307,13 @@ mod tests {
         let id: Id = ("g++".into(), "4:14.2.0-1".into(), "arm64".into());
         let listed = BTreeMap::from([(id.clone(), Listed::default())]);
         let text = "Reading package lists...\n'http://mirror.example/pool/main/g/g%2b%2b_14.2.0-1_arm64.deb' g++_4%3a14.2.0-1_arm64.deb 1234 SHA256:00\n";
-        assert!(chosen(text, &listed).contains_key(&id));
+        let chosen = chosen(text, &listed);
+        assert_eq!(chosen.len(), 1);
+        let package = &chosen[0];
+        assert_eq!(
+            [&package.name, &package.version, &package.architecture],
+            [&id.0, &id.1, &id.2]
+        );
     }
 
     #[test]

@@ -140,10 +140,7 @@ fn pack(
             (rest.make)(log)?;
             assembled = began.elapsed();
             if request.formats.contains(&Compression::None) {
-                // The deploy directory waits for the disk later, and then not for long; it
-                // sees any error, too.
-                let image = source.try_clone().context("opening the image once more")?;
-                std::thread::spawn(move || image.sync_data());
+                begin_sync(&source)?;
             }
             Ok(())
         },
@@ -179,6 +176,14 @@ fn pack(
         assembled,
         compressed: compressed.saturating_sub(assembled),
     })
+}
+
+/// Begins to bring the image to the disk. The deploy directory waits for that later, and then not
+/// for long; it sees any error, too.
+fn begin_sync(image: &File) -> Result<()> {
+    let image = image.try_clone().context("opening the image once more")?;
+    std::thread::spawn(move || image.sync_data());
+    Ok(())
 }
 
 /// A file of `deploy` for each compressed form, and how it is written.

@@ -2,7 +2,7 @@
 //!
 //! It looks the program up in a table and replaces itself by the native twin, or by
 //! qemu-user. It has no policy of its own: which program has a twin, and why, is decided
-//! by the builder, which writes the table (src/dispatch/table.rs). No heap and no run-time
+//! by the builder, which writes the table (src/native/dispatch/table.rs). No heap and no run-time
 //! start-up of its own: it is started some ten thousand times a build.
 //!
 //! Called by the kernel as `dispatcher PATH ARGV0 ARGS…` (flag P of binfmt_misc). The table

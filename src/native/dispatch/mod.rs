@@ -12,8 +12,12 @@
 //! renamed/         dpkg's programs that take themselves for the target's
 //! ```
 
+mod allow;
 pub mod native;
 pub mod table;
+mod twins;
+
+pub use allow::packages;
 
 use crate::base::inside::Root;
 use crate::config::{Arch, Config};
@@ -28,6 +32,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use table::Versions;
+use twins::Twins;
 
 /// Compiled by build.rs.
 const DISPATCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dispatcher"));
@@ -127,7 +132,7 @@ impl Dispatch {
         else {
             return Ok(None);
         };
-        let twins = table::Twins::new(self.arch, tools, &self.dir)?;
+        let twins = Twins::new(self.arch, tools, &self.dir)?;
         let program = twins.host_loader().arg(tools.dir.join("root").join(path));
         let name = Path::new(path)
             .file_name()

@@ -126,27 +126,11 @@ fn unpack(
         let tools = locked.file.root(Which::of(config, Use::Tools))?;
         Some((tools, locked.offline))
     });
-    let mut command = Command::new(Tool::Mmdebstrap)
-        .args(["--mode=root", "--variant=extract", "--format=directory"])
-        .arg("--skip=essential/unlink,cleanup/apt,download/empty")
-        .arg(crate::archives::pool::archives_hook(
-            &debs.to_string_lossy(),
-        ))
-        .arg("--extract-hook=umount \"$1/var/cache/apt/archives\"")
-        .arg("--include=base-files,usr-is-merged,libc6")
-        .arg(format!("--include={}", packages.join(",")))
-        .arg(&config.release)
-        .arg(&root);
+    let mut command = extract(&config.release, packages, &root, &debs);
     let _index = match locked {
         Some((tools, offline)) => {
             let index = repository::prepare(tools, &mut archives, config, mirrors, None, offline)?;
-            for package in &tools.packages {
-                let name = package.file_name();
-                let file = archives
-                    .find(package)?
-                    .with_context(|| format!("finding {name} in the package cache"))?;
-                fs::hard_link(file, debs.join(&name)).with_context(|| format!("linking {name}"))?;
-            }
+            link_packages(&tools.packages, &archives, &debs)?;
             let address = index.path().to_string_lossy().replace(' ', "%20");
             command = command.arg(format!(
                 "deb [trusted=yes] copy:{address} {} main",
@@ -182,6 +166,34 @@ fn unpack(
     };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
     Ok(used)
+}
+
+/// mmdebstrap, unpacking `packages` and what they depend on to `root`, with the package files of
+/// `debs` at hand. Sources are still to be named.
+fn extract(release: &str, packages: &[&str], root: &Path, debs: &Path) -> Command {
+    Command::new(Tool::Mmdebstrap)
+        .args(["--mode=root", "--variant=extract", "--format=directory"])
+        .arg("--skip=essential/unlink,cleanup/apt,download/empty")
+        .arg(crate::archives::pool::archives_hook(
+            &debs.to_string_lossy(),
+        ))
+        .arg("--extract-hook=umount \"$1/var/cache/apt/archives\"")
+        .arg("--include=base-files,usr-is-merged,libc6")
+        .arg(format!("--include={}", packages.join(",")))
+        .arg(release)
+        .arg(root)
+}
+
+/// Puts the locked `packages` into `debs`, out of the package pool.
+fn link_packages(packages: &[Package], archives: &Archives, debs: &Path) -> Result<()> {
+    for package in packages {
+        let name = package.file_name();
+        let file = archives
+            .find(package)?
+            .with_context(|| format!("finding {name} in the package cache"))?;
+        fs::hard_link(file, debs.join(&name)).with_context(|| format!("linking {name}"))?;
+    }
+    Ok(())
 }
 
 /// Copies dpkg's program `path` of the tools root to `to` with the target's architecture in
