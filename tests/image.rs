@@ -31,9 +31,16 @@ fn build(dir: &Path, set: &[&str], extension: &str) -> PathBuf {
         "Cargo.toml",
         "Cargo.lock",
     ] {
-        if !dir.join(name).exists() {
-            std::os::unix::fs::symlink(tree.join(name), dir.join(name)).unwrap();
-        }
+        // Copies: where links out of a tree lead is not seen by its scripts.
+        run("rm", &["-rf", dir.join(name).to_str().unwrap()]);
+        run(
+            "cp",
+            &[
+                "-a",
+                tree.join(name).to_str().unwrap(),
+                dir.to_str().unwrap(),
+            ],
+        );
     }
     let mut command = Command::new(PROGRAM);
     command

@@ -44,7 +44,11 @@ pub(super) fn view(config: &Config, stages: &[&Path]) -> Result<View> {
         .chain(config.westwork_bin.clone())
         .chain(tool::emulator(config.arch));
     for path in read {
-        if path.exists() && !view.shows(&path) {
+        // By where it really is: a stage of the tree may be a link to one elsewhere.
+        let Ok(real) = path.canonicalize() else {
+            continue;
+        };
+        if !view.shows(&real) {
             view.see(&path, Access::Read)?;
         }
     }

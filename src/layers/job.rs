@@ -61,7 +61,10 @@ impl Job<'_> {
             .map(|stage| stage.dir.as_path())
             .chain([self.config.export_config_dir.as_path()]);
         for dir in rest {
-            if dir.is_dir() && !dirs.iter().any(|base| dir.starts_with(base)) {
+            // A stage of the tree may be a link to one elsewhere: it is named all the same.
+            let real = |dir: &Path| dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+            let found = real(dir);
+            if dir.is_dir() && !dirs.iter().any(|base| found.starts_with(real(base))) {
                 dirs.push(dir);
             }
         }

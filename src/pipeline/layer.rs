@@ -6,6 +6,7 @@ use crate::layers::mounts::View;
 use crate::layers::schedule::{Entry, Schedule};
 use crate::layers::store::{Key, NewLayer};
 use crate::layers::variables::stage_work_dir;
+use crate::plan::step::StepKind;
 use crate::sandbox::stand_ins;
 use crate::steps::patch;
 use crate::steps::script::Setting;
@@ -29,7 +30,11 @@ impl Build<'_> {
             entry.record.clone(),
             &schedule.stack_below(index),
             &at,
-            |below, layer| stand_ins::fill(&below.join("rootfs"), layer),
+            |below, layer| match on_the_host(entry.step.kind) {
+                // It sees the image's files as they are; what it runs in the image finds them.
+                true => Ok(false),
+                false => stand_ins::fill(&below.join("rootfs"), layer),
+            },
         )?;
         let before = self.stage_before(schedule, index)?;
         self.refresh_dispatch(&at)?;
@@ -129,4 +134,12 @@ impl Build<'_> {
         self.progress.steps.push((step, key.clone()));
         self.progress.save(&self.work)
     }
+}
+
+/// Whether a step works on the root file system from outside.
+fn on_the_host(kind: StepKind) -> bool {
+    matches!(
+        kind,
+        StepKind::Prerun | StepKind::RunHost | StepKind::Patches
+    )
 }

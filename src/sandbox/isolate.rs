@@ -8,11 +8,13 @@
 use super::confine::{confine, confine_in_image};
 use super::mounts::{self, Tree, make_private, point_inside};
 use super::rootfs::{CONF_PATH, Furniture, INIT_PATH, PRIVATE_DIR};
+use super::stand_ins::{self, TOOLS_DIR};
 use super::view::View;
 use super::{die_with_parent, ids, pipe};
 use crate::base::command::{Command, Program};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -81,13 +83,22 @@ pub fn isolate(what: &Isolation<'_>) -> Result<i32> {
         Where::Image { root, furniture } => {
             unshare(spaces | CloneFlags::CLONE_NEWNS).context("making the step's namespaces")?;
             make_private()?;
-            in_child(|| {
+            // What lies beneath the command's own mounts.
+            let beneath = mounts::point(root)?;
+            let code = in_child(|| {
                 // Before the root is changed: the kernel gives no /proc to whoever sees none.
                 let proc = Tree::proc()?;
                 proc.attach(&furniture.enter(root, what.script)?)?;
                 mask(&proc.into_point())?;
                 exec(what)
-            })
+            })?;
+            if !furniture.stand_ins {
+                // The root of this process is the command's by now.
+                let tools = Path::new("/").join(TOOLS_DIR);
+                let _ = umount2(&tools, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+                stand_ins::forget_in(&beneath)?;
+            }
+            Ok(code)
         }
         Where::Host(view) => {
             let dir = std::env::current_dir().context("finding the working directory")?;

@@ -107,7 +107,7 @@ impl Furniture {
         }
         let private = self.private_files(&made("private")?, script, locked, resolver.as_deref())?;
         if !self.stand_ins {
-            stand_in(&root)?;
+            stand_in(&root, &private)?;
         }
         if resolver.is_some() {
             resolver_in_run(&root, &run, &private.join("resolv.conf"))?;

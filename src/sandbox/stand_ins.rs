@@ -4,7 +4,7 @@
 //! They are a layer between what the step stands on and what it changes. The step sees them, may
 //! replace or remove them like any other file, and its own layer has only what it did.
 
-use super::mounts::{path_of, point, point_inside};
+use super::mounts::{Tree, path_of, point, point_inside};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
@@ -113,9 +113,11 @@ fn look_alike(from: &OwnedFd, to: &Path) -> Result<()> {
         .with_context(changing)
 }
 
-/// Where no such layer is beneath the step (a bootstrap in progress, a shell, a toolchain): makes
-/// the files that are missing. [`forget`] takes them out of the step's layer.
-pub(super) fn stand_in(root: &OwnedFd) -> Result<()> {
+/// Where no such layer is beneath the step (a host script's `on_chroot`, a shell, a toolchain): makes
+/// the files that are missing, and mounts them over others, by way of the directory `private`.
+/// [`forget`] takes away again what was made: after the command, and if that was killed, from the
+/// step's layer.
+pub(super) fn stand_in(root: &OwnedFd, private: &Path) -> Result<()> {
     for (dir, name, text, mode) in files() {
         let Some(dir) = point_inside(root, dir)?.filter(|_| !text.is_empty()) else {
             continue;
@@ -125,12 +127,29 @@ pub(super) fn stand_in(root: &OwnedFd) -> Result<()> {
             Ok(file) => File::from(file)
                 .write_all(&text)
                 .with_context(|| format!("writing {name}"))?,
-            // There is one already, or a link: it is the image's affair.
-            Err(Errno::EEXIST) => {}
+            Err(Errno::EEXIST) => {
+                // A link is the image's affair.
+                let Some(at) = plain_file(&dir, name)? else {
+                    continue;
+                };
+                let ours = private.join(name);
+                fs::write(&ours, &text).with_context(|| format!("placing {name}"))?;
+                fs::set_permissions(&ours, fs::Permissions::from_mode(mode))
+                    .with_context(|| format!("setting the mode of {name}"))?;
+                Tree::of(&ours)?.attach(&at)?;
+            }
             Err(error) => return Err(error).with_context(|| format!("making {name}")),
         }
     }
     Ok(())
+}
+
+/// The file `name` of `dir`, to be mounted on, if it is no link and nothing else.
+fn plain_file(dir: &OwnedFd, name: &str) -> Result<Option<OwnedFd>> {
+    let how = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let found = openat(dir, name, how, Mode::empty()).with_context(|| format!("opening {name}"))?;
+    let kind = fstat(&found).with_context(|| format!("looking at {name}"))?;
+    Ok((kind.st_mode & libc::S_IFMT == libc::S_IFREG).then_some(found))
 }
 
 /// Removes from the changes of a step that had no layer of stand-ins what stood in: files that
@@ -140,11 +159,16 @@ pub(super) fn stand_in(root: &OwnedFd) -> Result<()> {
 /// # Errors
 /// When a file cannot be removed.
 pub fn forget(changes: &Path) -> Result<()> {
-    let Ok(root) = point(changes) else {
-        return Ok(());
-    };
+    match point(changes) {
+        Ok(root) => forget_in(&root),
+        Err(_) => Ok(()),
+    }
+}
+
+/// As [`forget`], of a root file system that is open.
+pub(super) fn forget_in(root: &OwnedFd) -> Result<()> {
     for (dir, name, text, _) in files() {
-        let Some(dir) = point_inside(&root, dir)? else {
+        let Some(dir) = point_inside(root, dir)? else {
             continue;
         };
         let how = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -160,7 +184,7 @@ pub fn forget(changes: &Path) -> Result<()> {
         }
     }
     // Not empty: then it is the image's own.
-    let _ = unlinkat(&root, TOOLS_DIR, UnlinkatFlags::RemoveDir);
+    let _ = unlinkat(root, TOOLS_DIR, UnlinkatFlags::RemoveDir);
     Ok(())
 }
 
