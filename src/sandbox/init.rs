@@ -14,6 +14,8 @@ const EMPTY: &std::ffi::CStr = c"/run/westwork-gen/empty";
 const PR_SET_PDEATHSIG: c_int = 1;
 const SIGKILL: c_int = 9;
 const EINTR: c_int = 4;
+const SIGPIPE: c_int = 13;
+const SIG_DFL: usize = 0;
 
 unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
@@ -24,6 +26,7 @@ unsafe extern "C" {
     fn chroot(path: *const c_char) -> c_int;
     fn chdir(path: *const c_char) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn signal(number: c_int, handler: usize) -> usize;
     fn execvp(file: *const c_char, argv: *const *const c_char) -> c_int;
     fn _exit(code: c_int) -> !;
 }
@@ -49,6 +52,8 @@ fn main() {
             close(fds[1]);
             read(fds[0], [0].as_mut_ptr(), 1);
             close(fds[0]);
+            // Rust's runtime ignores it, and what is ignored stays so.
+            signal(SIGPIPE, SIG_DFL);
             execvp(pointers[0], pointers.as_ptr());
             eprintln!(
                 "westwork-gen: starting {}: {}",
