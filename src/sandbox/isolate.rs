@@ -85,6 +85,7 @@ pub fn isolate(what: &Isolation<'_>) -> Result<i32> {
             make_private()?;
             // What lies beneath the command's own mounts.
             let beneath = mounts::point(root)?;
+            let before = stand_ins::there(&beneath)?;
             let code = in_child(|| {
                 // Before the root is changed: the kernel gives no /proc to whoever sees none.
                 let proc = Tree::proc()?;
@@ -96,7 +97,7 @@ pub fn isolate(what: &Isolation<'_>) -> Result<i32> {
                 // The root of this process is the command's by now.
                 let tools = Path::new("/").join(TOOLS_DIR);
                 let _ = umount2(&tools, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
-                stand_ins::forget_in(&beneath)?;
+                stand_ins::forget_in(&beneath, &before)?;
             }
             Ok(code)
         }

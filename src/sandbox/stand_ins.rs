@@ -160,14 +160,31 @@ fn plain_file(dir: &OwnedFd, name: &str) -> Result<Option<OwnedFd>> {
 /// When a file cannot be removed.
 pub fn forget(changes: &Path) -> Result<()> {
     match point(changes) {
-        Ok(root) => forget_in(&root),
+        Ok(root) => forget_in(&root, &[]),
         Err(_) => Ok(()),
     }
 }
 
-/// As [`forget`], of a root file system that is open.
-pub(super) fn forget_in(root: &OwnedFd) -> Result<()> {
+/// Names of the stand-ins that a root file system has files for already.
+pub(super) fn there(root: &OwnedFd) -> Result<Vec<&'static str>> {
+    let mut found = Vec::new();
+    for (dir, name, ..) in files() {
+        let how = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if let Some(dir) = point_inside(root, dir)?
+            && openat(&dir, name, how, Mode::empty()).is_ok()
+        {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+/// As [`forget`], of a root file system that is open, and without those of the names `but`.
+pub(super) fn forget_in(root: &OwnedFd, but: &[&str]) -> Result<()> {
     for (dir, name, text, _) in files() {
+        if but.contains(&name) {
+            continue;
+        }
         let Some(dir) = point_inside(root, dir)? else {
             continue;
         };
