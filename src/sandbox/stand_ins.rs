@@ -170,9 +170,8 @@ pub(super) fn there(root: &OwnedFd) -> Result<Vec<&'static str>> {
     let mut found = Vec::new();
     for (dir, name, ..) in files() {
         let how = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        if let Some(dir) = point_inside(root, dir)?
-            && openat(&dir, name, how, Mode::empty()).is_ok()
-        {
+        let dir = point_inside(root, dir)?;
+        if dir.is_some_and(|dir| openat(&dir, name, how, Mode::empty()).is_ok()) {
             found.push(name);
         }
     }
