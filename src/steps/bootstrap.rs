@@ -115,7 +115,7 @@ fn hide_tools(root: &Path) -> Result<()> {
 /// name writes it.
 fn name_localhost(root: &Path) -> Result<()> {
     let name = root.join("etc/hostname");
-    if name.is_file() {
+    if root.join("etc").is_dir() {
         fs::write(&name, "localhost\n").with_context(|| format!("writing {}", name.display()))?;
         fs::set_permissions(&name, fs::Permissions::from_mode(0o644))
             .with_context(|| format!("setting the mode of {}", name.display()))?;
