@@ -55,7 +55,8 @@ fn prove(arch: &str) {
     tree.script("stages/stage9/prerun.sh", "copy_previous");
     let mut manifests = Vec::new();
     for mode in ["native", "emulated"] {
-        let base = tree.dir.join(mode);
+        // What a host script may write to.
+        let base = tree.dir.join("deploy").join(mode);
         tree.file(
             "config",
             &format!(
