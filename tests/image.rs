@@ -120,7 +120,10 @@ fn westwork(artefact: &str) {
     let args = ["boot", "--test", "--timeout", "900", artefact];
     let verdict = run(PROGRAM, &args);
     assert!(verdict.contains("failed units: \n"), "{verdict}");
-    assert!(verdict.contains("Set-up code, and the password of the network: "), "{verdict}");
+    assert!(
+        verdict.contains("Set-up code, and the password of the network: "),
+        "{verdict}"
+    );
 }
 
 /// Boots an image, which must come up without a fault; MiB of its root.

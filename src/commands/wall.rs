@@ -63,17 +63,7 @@ pub(super) fn view(config: &Config, stages: &[&Path]) -> Result<View> {
     for path in signers_own(config) {
         view.see(&path, Access::Write)?;
     }
-    for address in [&config.cache_from, &config.cache_to] {
-        if let Some(Address::Folder(dir)) = address {
-            if address == &config.cache_to {
-                // One that cannot be made is told of when it is used.
-                let _ = fs::create_dir_all(dir);
-            }
-            if dir.exists() && !view.shows(dir) {
-                view.see(dir, Access::Write)?;
-            }
-        }
-    }
+    shared_caches(config, &mut view)?;
     #[cfg(feature = "remote-cache")]
     for path in CREDENTIALS
         .iter()
@@ -85,6 +75,22 @@ pub(super) fn view(config: &Config, stages: &[&Path]) -> Result<View> {
         }
     }
     Ok(view)
+}
+
+/// Folders that other machines share.
+fn shared_caches(config: &Config, view: &mut View) -> Result<()> {
+    for address in [&config.cache_from, &config.cache_to] {
+        if let Some(Address::Folder(dir)) = address {
+            if address == &config.cache_to {
+                // One that cannot be made is told of when it is used.
+                let _ = fs::create_dir_all(dir);
+            }
+            if dir.exists() && !view.shows(dir) {
+                view.see(dir, Access::Write)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the one who signs needs: a key's file, or gpg's own directories.
