@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_tree_of_pigen_has_pigens_defaults() {
         let build = "#!/bin/bash -e\nexport ARCH=arm64\nexport RELEASE=${RELEASE:-trixie} # x\n";
-        let prerun = "bootstrap ${RELEASE} \"${ROOTFS_DIR}\" http://deb.debian.org/debian/\n";
+        let prerun = "bootstrap ${RELEASE} \"${ROOTFS_DIR}\" http://mirror.example/debian/\n";
         let dir = tree("", build, prerun);
         fs::write(dir.path().join("config"), "IMG_DATE=2026-01-02\n").unwrap();
         let config = load(&dir);
