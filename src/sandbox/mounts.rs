@@ -46,6 +46,15 @@ impl Tree {
         Self::from_result(fd).context("copying a mount")
     }
 
+    /// Whether it is a directory.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn is_dir(&self) -> Result<bool> {
+        let stat = nix::sys::stat::fstat(&self.0).context("looking at a mount")?;
+        Ok(stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+    }
+
     /// The process namespace of the caller, as /proc shows it.
     ///
     /// # Errors

@@ -36,8 +36,12 @@ impl View {
                 }),
                 None => None,
             };
-            // Now: what is below BUILT_AT is not seen afterwards.
-            let is_file = one.what.as_ref().is_some_and(|what| !what.is_dir());
+            // By what is opened, not by its path: it may lie below BUILT_AT, or in a directory
+            // of root's that this process may not enter.
+            let is_file = match &tree {
+                Some(tree) => !tree.is_dir()?,
+                None => false,
+            };
             trees.push((one, tree, is_file));
         }
         let root = Path::new(BUILT_AT);

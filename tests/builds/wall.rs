@@ -328,6 +328,15 @@ cp evil.deb "/var/cache/apt/archives/$name"
     }
 }
 
+/// A tree below a directory that only its owner may enter, such as root's home.
+#[test]
+fn a_tree_in_a_closed_directory_is_built() {
+    let f = Fixture::with_base("arm64");
+    let closed = f.root.parent().unwrap();
+    fs::set_permissions(closed, fs::Permissions::from_mode(0o700)).unwrap();
+    f.run(&["build"]).good();
+}
+
 /// `HOST_PATHS` opens what it names and no more, and a failing step's message names it.
 #[test]
 fn host_paths_open_what_they_name() {
