@@ -185,7 +185,8 @@ pub(crate) fn over(tree: &Tree, scratch: &Path) -> Result<Tree> {
     tree.attach(&point(&scratch.join("lower"))?)?;
     let meta = fs::metadata(scratch.join("lower")).context("looking at the directory")?;
     fs::set_permissions(scratch.join("upper"), meta.permissions()).context("setting a mode")?;
-    let before = std::env::current_dir().context("finding the working directory")?;
+    // By a descriptor: its path may be covered by now.
+    let before = point(Path::new(".")).context("finding the working directory")?;
     // By names without colons and commas, which mean something in the options.
     std::env::set_current_dir(scratch).context("changing to the scratch directory")?;
     let options = "userxattr,lowerdir=lower,upperdir=upper,workdir=work";
@@ -196,7 +197,7 @@ pub(crate) fn over(tree: &Tree, scratch: &Path) -> Result<Tree> {
         MsFlags::empty(),
         Some(options),
     );
-    std::env::set_current_dir(before).context("changing back")?;
+    nix::unistd::fchdir(&before).context("changing back")?;
     match mounted {
         Ok(()) => Tree::of(&scratch.join("merged")),
         Err(_) => Tree::of(&scratch.join("lower"))?.read_only(),
