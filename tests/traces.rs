@@ -68,7 +68,7 @@ fn an_image_with_traces_of_the_build_is_not_made() {
             "/opt/link has the value of BASE_DIR",
         ),
         (
-            "mkdir .westwork-gen",
+            "mkdir -p .westwork-gen/own",
             temp,
             "/.westwork-gen has the mount point",
         ),

@@ -138,7 +138,7 @@ fn nothing_that_is_written_or_said_has_a_secret() {
     fixture.config("export API_KEY=another");
     let why = fixture.run(&["why", "stage1"]).good();
     why.says("secret API_KEY has changed");
-    why.says("stage1/00-a/01-run.sh runs: follows stage1/00-a/00-run.sh");
+    why.says("stage1/00-a/01-run.sh runs: because stage1/00-a/00-run.sh runs again");
     why.says_not("another");
     said += &why.text;
 
