@@ -6,9 +6,9 @@ use crate::base::problem::Problem;
 use std::path::{Path, PathBuf};
 
 /// Settings that contradict each other.
-pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
+pub(super) fn contradictions(reader: &mut Reader<'_>, config: &Config) {
     reader.problems.extend(clock(reader.raw.now));
-    if let Some(fault) = config.disk.judge(config.boot_size) {
+    if let Some(fault) = config.disk.contradiction(config.boot_size) {
         reader.blame_on("PARTITION_TABLE", fault);
     }
     if config.distro == Distro::Raspios && config.release == "sid" {

@@ -10,7 +10,7 @@ use super::mounts::{Tree, pivot_to, point, point_inside, tmpfs};
 use super::own_root::make_dev;
 pub use super::stand_ins::TOOLS_DIR;
 use super::stand_ins::stand_in;
-use crate::base::inside::{Entry, Kind, Root};
+use crate::base::inside::{DirEntry, Kind, Root};
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -222,7 +222,7 @@ pub(crate) fn forget_resolver(root: &Root) -> Result<()> {
         return Ok(());
     };
     // A link is the tree's own.
-    let is_file = |entry: &Entry| entry.name == "resolv.conf" && entry.kind == Kind::File;
+    let is_file = |entry: &DirEntry| entry.name == "resolv.conf" && entry.kind == Kind::File;
     if !root.entries("etc")?.iter().any(is_file) {
         return Ok(());
     }
