@@ -3,7 +3,7 @@
 
 use crate::fixture::{Fixture, PRERUN, cache, wait};
 use crate::need::{self, test_name};
-use crate::ordinary::Ordinary;
+use crate::ordinary::{self, Ordinary};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -231,6 +231,7 @@ fn nothing_worked(log: &str) {
 
 #[test]
 fn a_hostile_tree_reaches_nothing_of_the_machine() {
+    let _etc = ordinary::etc();
     let sentinel = sentinel();
     let socket = format!("westwork-sentinel-{}", std::process::id());
     let visits = listen(&socket);
