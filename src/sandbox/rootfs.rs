@@ -1,5 +1,5 @@
-//! What a command finds in a root file system it is run in: /proc, a small /dev, an empty
-//! /sys, fresh /run and /tmp, working name resolution, and no service that could start.
+//! What a command finds in a root file system it is run in: /proc, a small /dev, an empty /sys, its
+//! stage's /run and /tmp or fresh ones, working name resolution, and no service that could start.
 //!
 //! All of it is mounts in the command's own namespace, placed by descriptors that were resolved
 //! inside the root. What must have a name in the tree itself (`policy-rc.d`, `resolv.conf`, the
