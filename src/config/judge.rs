@@ -11,12 +11,12 @@ use crate::base::problem::Problem;
 use std::collections::BTreeMap;
 
 /// Judges all settings.
-pub(super) fn judge(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Config {
+pub(super) fn typed(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Config {
     let mut notes = Vec::new();
     let exports = exports(raw, problems, &mut notes);
     let mut reader = Reader::new(request, raw, problems, table::row);
     let config = table::read(&mut reader, raw.files.clone(), exports, notes);
-    agreement::judge(&mut reader, &config);
+    agreement::contradictions(&mut reader, &config);
     config
 }
 

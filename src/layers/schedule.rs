@@ -108,7 +108,7 @@ impl<'a> Schedule<'a> {
         Ok(found.schedule)
     }
 
-    fn judge(
+    fn verdict(
         &self,
         record: &Record,
         parent: Option<usize>,
@@ -261,7 +261,9 @@ impl<'a> Finding<'a, '_> {
         }
         let on = parent.map(|index| entries[index].record.key.clone());
         let record = Record::new(&name, on, inputs);
-        let verdict = self.schedule.judge(&record, parent, self.store, self.last);
+        let verdict = self
+            .schedule
+            .verdict(&record, parent, self.store, self.last);
         Ok((record, verdict))
     }
 }

@@ -126,7 +126,7 @@ fn sub_stage(stage: &str, dir: &Path, problems: &mut Vec<Problem>) -> SubStage {
             StepName::Data => {}
             StepName::Wrong { what, remedy } => problems.push(Problem::new(what, remedy).at(&path)),
             StepName::Step { number, kind } => {
-                judge(kind, &path, problems);
+                check_file(kind, &path, problems);
                 let name = format!("{stage}/{name}/{file}");
                 if let Some(other) = steps.insert(
                     (number, kind),
@@ -154,7 +154,7 @@ fn sub_stage(stage: &str, dir: &Path, problems: &mut Vec<Problem>) -> SubStage {
 }
 
 /// Looks at what a step's name stands for.
-fn judge(kind: StepKind, path: &Path, problems: &mut Vec<Problem>) {
+fn check_file(kind: StepKind, path: &Path, problems: &mut Vec<Problem>) {
     match kind {
         StepKind::Patches if path.is_dir() => patches(path, problems),
         StepKind::Patches => {
