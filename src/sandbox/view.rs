@@ -41,6 +41,10 @@ pub struct View {
     pub(super) links: BTreeMap<PathBuf, PathBuf>,
     /// Files with these texts.
     pub(super) files: BTreeMap<PathBuf, OsString>,
+    /// What of it is watched: what is opened below these is told of.
+    pub(super) watched: Vec<PathBuf>,
+    /// What of it stays as a process leaves it: what is written below these is told of.
+    pub(super) lasting: Vec<PathBuf>,
 }
 
 impl View {
@@ -109,6 +113,30 @@ impl View {
             access: Access::Write,
             own: true,
         });
+    }
+
+    /// Lets it be told what is opened at `path`, which is seen, and below.
+    ///
+    /// # Errors
+    /// When there is nothing at `path`.
+    pub fn watch(&mut self, path: &Path) -> Result<()> {
+        let real = path
+            .canonicalize()
+            .with_context(|| format!("finding {}", path.display()))?;
+        self.watched.push(real);
+        Ok(())
+    }
+
+    /// Lets it be told what is written at `path`, which is seen, and below.
+    ///
+    /// # Errors
+    /// When there is nothing at `path`.
+    pub fn lasting(&mut self, path: &Path) -> Result<()> {
+        let real = path
+            .canonicalize()
+            .with_context(|| format!("finding {}", path.display()))?;
+        self.lasting.push(real);
+        Ok(())
     }
 
     /// A file with this text, where nothing else is.

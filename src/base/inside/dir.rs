@@ -152,6 +152,17 @@ impl Dir {
         Ok(file)
     }
 
+    /// The regular file `name`, open for reading and writing.
+    ///
+    /// # Errors
+    /// When it is a link or not a regular file, or cannot be opened.
+    pub fn writable(&self, name: &OsStr) -> Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.fd, name, flags, Mode::empty())?);
+        ensure!(file.metadata()?.is_file(), "not a regular file");
+        Ok(file)
+    }
+
     /// Whether `name`, itself if it is a link, has extended attributes.
     pub fn has_attributes(&self, name: &OsStr) -> bool {
         let path = super::seen_here(self).join(name);

@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! layers/KEY            one line, "SHA256 BYTES": the archive of the layer with this key
+//! reads/KEY             a layer's record, by the key of what was known before its step ran: so
+//!                       that others know what to look at
 //! tools/NAME            the same for a tools root
 //! blobs/SHA256          an archive (.tar.zst), or a package of westwork.lock as it is
 //! ```
@@ -41,6 +43,9 @@ const AT_ONCE: usize = 4;
 
 /// An object that names a blob is a shorter line, in bytes.
 const LINE: u64 = 200;
+
+/// And one that is a record.
+const RECORD: u64 = 4 << 20;
 
 /// After so many failures a cache is left out.
 const PATIENCE: usize = 3;
@@ -105,6 +110,30 @@ impl Share {
             Ok(())
         });
         count.into_inner()
+    }
+
+    /// Records of layers of the steps of which this is known before they run.
+    pub fn fetch_reads(&self, known: &[Key]) -> Vec<Record> {
+        let found = Mutex::default();
+        self.each(known, |from, key| {
+            let mut file = tempfile::tempfile().context("making a file")?;
+            if from.get(&reads_name(key), RECORD, &mut file)? {
+                file.rewind()?;
+                let record: Option<Record> = serde_json::from_reader(file.take(RECORD)).ok();
+                locked(&found).extend(record.filter(|it| it.before.as_ref() == Some(key)));
+            }
+            Ok(())
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives what the step of `record` has read, if that could not be known before.
+    pub fn give_reads(&self, record: &Record) {
+        let before = record.before.as_ref().filter(|key| **key != record.key);
+        if let Some((before, Ok(text))) = before.map(|key| (key, serde_json::to_string(record))) {
+            let name = reads_name(before);
+            self.give(Gift::Text { name, text });
+        }
     }
 
     /// Fetches the tools root `name` into `dir`, if it is to be had.
@@ -287,6 +316,10 @@ impl Share {
         self.fetched.fetch_add(found.size, Ordering::Relaxed);
         Ok(found == *blob)
     }
+}
+
+fn reads_name(known: &Key) -> String {
+    format!("reads/{}", known.hash())
 }
 
 fn layer_name(key: &Key) -> String {

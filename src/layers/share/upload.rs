@@ -25,6 +25,11 @@ pub(super) enum Gift {
         path: PathBuf,
         sha256: String,
     },
+    /// In place of what has the name.
+    Text {
+        name: String,
+        text: String,
+    },
 }
 
 pub(super) struct Uploads {
@@ -55,6 +60,12 @@ pub(super) fn give_all(
 /// Gives one thing, or says why not.
 fn give(to: &dyn Objects, gift: &Gift, work_dir: &Path) -> Result<Option<String>> {
     match gift {
+        Gift::Text { name, text } => {
+            let mut file = tempfile::tempfile_in(work_dir).context("making a file")?;
+            file.write_all(text.as_bytes())?;
+            file.rewind()?;
+            to.put(name, &mut file)?;
+        }
         Gift::File { path, sha256 } => {
             let mut file =
                 File::open(path).with_context(|| format!("opening {}", path.display()))?;
