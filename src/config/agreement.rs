@@ -5,6 +5,20 @@ use super::{Config, Distro};
 use crate::base::problem::Problem;
 use std::path::{Path, PathBuf};
 
+/// What a user should know of settings that go together.
+pub(super) fn notes(config: &Config) -> Option<String> {
+    let no_sudo = config.pubkey_ssh_first_user.is_some()
+        && config.first_user_pass.is_none()
+        && !config.passwordless_sudo;
+    no_sudo.then(|| {
+        format!(
+            "FIRST_USER_NAME: {} can log in with a key, but has no password for sudo; set FIRST_USER_PASS or \
+             PASSWORDLESS_SUDO=1 if that is needed",
+            config.first_user_name
+        )
+    })
+}
+
 /// Settings that contradict each other.
 pub(super) fn contradictions(reader: &mut Reader<'_>, config: &Config) {
     reader.problems.extend(clock(reader.raw.now));
@@ -95,10 +109,13 @@ fn real(path: &Path) -> PathBuf {
 /// When this program was written, seconds since 1970: no clock that is right is before it.
 const WRITTEN: i64 = 1_767_225_600;
 
+/// Longer than any release is supported, so that no archive of its would still be signed: 15 years.
+const LONG: i64 = 15 * 365 * 86400;
+
 /// A clock that cannot be right: archives and their certificates would look expired or unborn, and
 /// the image would have the wrong date.
 fn clock(now: i64) -> Option<Problem> {
-    if now >= WRITTEN {
+    if (WRITTEN..WRITTEN + LONG).contains(&now) {
         return None;
     }
     let time = jiff::Timestamp::from_second(now).unwrap_or_default();
@@ -117,5 +134,6 @@ mod tests {
         assert_eq!(clock(WRITTEN), None);
         let problem = clock(86400).unwrap();
         assert!(problem.what.contains("1970-01-02"), "{problem}");
+        assert!(clock(WRITTEN + 2 * LONG).is_some());
     }
 }
