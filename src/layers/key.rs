@@ -6,8 +6,8 @@ use crate::config::row::Bearing;
 use crate::layers::own_variables::{bearing, is_secret};
 use crate::layers::seal::Seal;
 use crate::layers::store::Inputs;
-use crate::plan::Stage;
 use crate::plan::step::{Step, StepKind};
+use crate::plan::{Common, Stage};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -19,7 +19,7 @@ use std::rc::Rc;
 use walkdir::WalkDir;
 
 /// Raised when a change of this program changes what steps make of the same input.
-const ENGINE: &str = "4";
+const ENGINE: &str = "5";
 
 /// A line of a host script that begins so names the files it reads, relative to its own
 /// directory, in place of everything in its stage.
@@ -44,6 +44,22 @@ const OPEN: [&str; 14] = [
     "${!",
 ];
 
+/// What functions of the contract read of the variables, for scripts that name only the function.
+const READ_BY: [(&str, &[&str]); 2] = [
+    ("bootstrap", &["BOOTSTRAP_OPTIONS"]),
+    (
+        "update_issue",
+        &[
+            "GIT_HASH",
+            "IMG_DATE",
+            "IMG_NAME",
+            "PI_GEN",
+            "PI_GEN_RELEASE",
+            "PI_GEN_REPO",
+        ],
+    ),
+];
+
 /// Inputs of this kind have a keyed hash in place of a secret.
 const SECRET: &str = "secret ";
 
@@ -55,6 +71,8 @@ pub fn has_secret(inputs: &Inputs) -> bool {
 /// Reads files for keys, each one once.
 pub struct Files<'a> {
     seal: &'a Seal,
+    /// The tree's own part of `scripts/common`, which every host script has.
+    common: Option<(PathBuf, Rc<Facts>)>,
     seen: RefCell<HashMap<PathBuf, Rc<Facts>>>,
 }
 
@@ -66,13 +84,20 @@ struct Facts {
     words: BTreeSet<String>,
     /// It can get at variables without naming them.
     open: bool,
+    /// A shell would find something to expand in it.
+    expands: bool,
 }
 
 impl<'a> Files<'a> {
-    /// Nothing read yet; secrets are hashed by `seal`.
-    pub fn new(seal: &'a Seal) -> Self {
+    /// Nothing read yet; secrets are hashed by `seal`. `common` are functions of the tree's own.
+    pub fn new(seal: &'a Seal, common: Option<&Common>) -> Self {
+        let common = common.filter(|common| !common.own.is_empty());
         Self {
             seal,
+            common: common.map(|common| {
+                let facts = Facts::of_text(common.own.as_bytes(), false);
+                (common.path.clone(), Rc::new(facts))
+            }),
             seen: RefCell::default(),
         }
     }
@@ -99,17 +124,20 @@ impl<'a> Files<'a> {
                 }
                 None => files.extend(self.below(&stage.dir, &other_steps(stage))?),
             }
+            files.extend(self.common.clone());
         }
         let packages = matches!(
             step.kind,
             StepKind::Packages | StepKind::PackagesNoRecommends | StepKind::PackagesNonInteractive
         );
+        // One with variables in it is a shell's (steps::apt).
+        let packages = packages && !files.iter().any(|(_, facts)| facts.expands);
         let open = files.iter().any(|(_, facts)| facts.open);
         for (name, value) in env {
-            let named = || files.iter().any(|(_, facts)| facts.words.contains(name));
+            let named = || files.iter().any(|(_, facts)| facts.reads(name));
             let counts = match bearing(name) {
                 Bearing::Core => true,
-                // Packages are installed with the core variables alone (build::carry_out).
+                // Packages are installed with the core variables alone (pipeline::step).
                 Bearing::Visible => !packages && (open || named()),
                 Bearing::Named => !packages && named(),
                 Bearing::Never => false,
@@ -170,12 +198,16 @@ impl Facts {
                 value: format!("link to {}", fs::read_link(path)?.display()),
                 words: BTreeSet::new(),
                 open: false,
+                expands: false,
             });
         }
-        let bytes = fs::read(path)?;
         // Only the execute bit: the rest depends on the umask of whoever checked out.
         let execute = meta.permissions().mode() & 0o100 != 0;
-        let text = String::from_utf8_lossy(&bytes);
+        Ok(Self::of_text(&fs::read(path)?, execute))
+    }
+
+    fn of_text(bytes: &[u8], execute: bool) -> Self {
+        let text = String::from_utf8_lossy(bytes);
         // `#!/usr/bin/env` is no use of variables.
         let body = match text.split_once('\n') {
             Some((first, rest)) if first.starts_with("#!") => rest,
@@ -196,15 +228,24 @@ impl Facts {
                 body.contains(mark)
             }
         });
-        Ok(Self {
+        Self {
             value: format!(
                 "{}{}",
                 if execute { "executable " } else { "" },
-                digest(&bytes)
+                digest(bytes)
             ),
             words,
             open,
-        })
+            expands: body.contains(['$', '`']),
+        }
+    }
+
+    /// Whether the variable `name` is named here, or is read by a function that is.
+    fn reads(&self, name: &str) -> bool {
+        let through = |(function, read): &(&str, &[&str])| {
+            read.contains(&name) && self.words.contains(*function)
+        };
+        self.words.contains(name) || READ_BY.iter().any(through)
     }
 }
 
@@ -271,6 +312,7 @@ mod tests {
                 name: "stage0".into(),
                 dir: dir.path().to_owned(),
                 skip: false,
+                kept: false,
                 prerun: None,
                 sub_stages: Vec::new(),
                 export: None,
@@ -287,7 +329,7 @@ mod tests {
     fn inputs(case: &Case) -> Inputs {
         let env = [("HAT", "red"), ("ARCH", "arm64"), ("FIRST_USER_PASS", "x")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Files::new(&case.seal)
+        Files::new(&case.seal, None)
             .inputs(&case.step, &case.stage, &Env::from(env))
             .unwrap()
     }
@@ -321,6 +363,40 @@ mod tests {
     }
 
     #[test]
+    fn what_a_function_reads_counts_for_who_calls_it() {
+        let case = case("update_issue x\nget_hat\n");
+        let env = Env::from([
+            ("GIT_HASH".to_owned(), "01".to_owned()),
+            ("HAT".to_owned(), "red".to_owned()),
+        ]);
+        let inputs = |common: Option<&Common>| {
+            let files = Files::new(&case.seal, common);
+            files.inputs(&case.step, &case.stage, &env).unwrap()
+        };
+        let without = inputs(None);
+        assert!(without.contains_key("variable GIT_HASH") && !without.contains_key("variable HAT"));
+        let common = |own: &str| Common {
+            path: "/tree/scripts/common".into(),
+            text: String::new(),
+            own: own.to_owned(),
+            functions: Vec::new(),
+        };
+        let with = inputs(Some(&common("get_hat() {\n\techo $HAT\n}\n")));
+        assert!(with.contains_key("variable HAT"));
+        assert_ne!(with, inputs(Some(&common("get_hat() {\n\techo \"$HAT\"\n}\n"))));
+        assert_eq!(without, inputs(Some(&common(""))));
+    }
+
+    #[test]
+    fn a_list_with_variables_in_it_is_a_shells() {
+        let mut case = case("$HAT nano\n");
+        case.step.kind = StepKind::Packages;
+        assert!(inputs(&case).contains_key("variable HAT"));
+        fs::write(&case.step.path, "HAT nano\n").unwrap();
+        assert!(!inputs(&case).contains_key("variable HAT"));
+    }
+
+    #[test]
     fn a_secret_is_kept_as_a_keyed_hash_only() {
         let case = case("echo $FIRST_USER_PASS\n");
         let made = inputs(&case);
@@ -329,7 +405,7 @@ mod tests {
         assert!(!made.contains_key("variable FIRST_USER_PASS") && has_secret(&made));
         assert!(!made.values().any(|value| *value == digest("x")));
         let env = Env::from([("FIRST_USER_PASS".to_owned(), String::new())]);
-        let without = Files::new(&case.seal).inputs(&case.step, &case.stage, &env);
+        let without = Files::new(&case.seal, None).inputs(&case.step, &case.stage, &env);
         assert!(!has_secret(&without.unwrap()));
     }
 
@@ -338,7 +414,7 @@ mod tests {
         let case = case("true\n");
         let address = "http://me:hunter2@mirror.example/debian";
         let env = Env::from([("MIRROR".to_owned(), address.to_owned())]);
-        let made = Files::new(&case.seal)
+        let made = Files::new(&case.seal, None)
             .inputs(&case.step, &case.stage, &env)
             .unwrap();
         assert!(has_secret(&made) && !format!("{made:?}").contains("hunter2"));
@@ -352,7 +428,7 @@ mod tests {
         let seen = inputs(&narrow);
         assert!(seen.contains_key("file used") && !seen.contains_key("file unused"));
         let wrong = case("true\n# inputs: nothing\n");
-        let error = Files::new(&wrong.seal)
+        let error = Files::new(&wrong.seal, None)
             .inputs(&wrong.step, &wrong.stage, &Env::new())
             .unwrap_err()
             .to_string();

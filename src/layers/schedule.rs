@@ -8,7 +8,7 @@ use crate::layers::progress::{EXPORT_MARK, Progress};
 use crate::layers::store::{Key, Record, Store};
 use crate::plan::step::Step;
 use crate::plan::{Export, Stage};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::path::Path;
 
 /// A step and its layer.
@@ -43,8 +43,8 @@ pub struct Image<'a> {
 pub enum Verdict {
     /// Its layer is there.
     Cached,
-    /// The interrupted build made its layer, and is resumed; what has changed since does not
-    /// count.
+    /// Its layer is kept: the interrupted build made it, and is resumed, or its stage has `SKIP`.
+    /// What has changed since does not count.
     Kept(Vec<String>),
     /// It runs, for these reasons.
     Run(Reason),
@@ -83,7 +83,7 @@ impl<'a> Schedule<'a> {
             store,
             last,
             resumed: last.filter(|last| job.config.resume && !last.complete),
-            files: Files::new(job.seal),
+            files: Files::new(job.seal, job.plan.common.as_ref()),
             keeping: true,
             schedule: Self {
                 entries: Vec::new(),
@@ -235,6 +235,9 @@ impl<'a> Finding<'a, '_> {
         at: &At<'a>,
         parent: Option<usize>,
     ) -> Result<(Record, Verdict)> {
+        if at.stage.kept {
+            return self.kept(step, at, parent);
+        }
         let env = self.job.env(at);
         let mut inputs = self.files.inputs(step, at.stage, &env)?;
         let entries = &self.schedule.entries;
@@ -263,6 +266,34 @@ impl<'a> Finding<'a, '_> {
         let record = Record::new(&name, on, inputs);
         let verdict = self.schedule.judge(&record, parent, self.store, self.last);
         Ok((record, verdict))
+    }
+}
+
+impl<'a> Finding<'a, '_> {
+    /// The layer that an earlier build made of a step whose stage has `SKIP`, whatever has become
+    /// of its files since.
+    fn kept(&self, step: &Step, at: &At<'a>, parent: Option<usize>) -> Result<(Record, Verdict)> {
+        let on = parent.map(|index| &self.schedule.entries[index].record.key);
+        let last = self.last.iter().flat_map(|last| &last.steps);
+        let made = last
+            .filter(|(name, _)| *name == step.name)
+            .find_map(|(_, key)| self.store.find(key));
+        let Some(record) = made.filter(|record| record.parent.as_ref() == on) else {
+            let skip = at.stage.dir.join("SKIP");
+            bail!(
+                "{}: this file keeps what an earlier build made of the stage, and no build has made {}; \
+                 remove it for one build, or leave the stage out of STAGE_LIST",
+                skip.display(),
+                step.name
+            );
+        };
+        let env = self.job.env(at);
+        let mut inputs = self.files.inputs(step, at.stage, &env).unwrap_or_default();
+        if parent.is_none() {
+            inputs.insert(ARCHIVE.to_owned(), self.job.state.id.clone());
+        }
+        let changes = differences(&record.inputs, &inputs);
+        Ok((record, Verdict::Kept(changes)))
     }
 }
 

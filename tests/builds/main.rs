@@ -14,6 +14,7 @@ mod locked;
 mod need;
 mod ordinary;
 mod pigen;
+mod pigen_shape;
 mod poisoned;
 mod proof;
 mod secrets;
