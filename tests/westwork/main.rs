@@ -155,6 +155,7 @@ fn a_box_is_set_up_used_and_restored() {
     OWNER.web();
     OWNER.mail("after the upgrade");
     OWNER.directory();
+    println!("upgraded");
     machine.power_off();
 
     // Another box, fresh from the image.
@@ -170,6 +171,7 @@ fn a_box_is_set_up_used_and_restored() {
     machine.nothing_failed();
     OWNER.finds_everything_again();
     machine.nothing_failed();
+    println!("restored");
     machine.sh("touch /boot/firmware/westwork-reset");
     machine.power_off();
 
@@ -202,6 +204,7 @@ fn given_away(card: &Card, image: &[String]) {
     let left: Vec<_> = left.iter().filter(|hit| !image.contains(hit)).collect();
     let begin: Vec<_> = left.iter().take(200).collect();
     assert!(left.is_empty(), "{} on the card: {begin:#?}", left.len());
+    println!("nothing of the household is on the card");
 
     let mut machine = card.boot(None);
     machine.booted();
