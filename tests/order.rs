@@ -12,7 +12,7 @@ use westwork_gen::base::command::record::{Answer, Call, Recorder, Streams};
 use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Config, ConfigRequest};
-use westwork_gen::export::{ExportRequest, export};
+use westwork_gen::export::{ExportRequest, Ext4, export};
 use westwork_gen::layers::job::Job;
 use westwork_gen::layers::schedule::{Image, Schedule};
 use westwork_gen::layers::seal::Seal;
@@ -122,7 +122,7 @@ impl Tree {
                 state: &self.state,
                 locked: None,
             };
-            let schedule =
+            let mut schedule =
                 Schedule::new(&job, &Store::at(&self.config.work_dir, "image"), None).unwrap();
             let mut walker = Walker {
                 job,
@@ -130,7 +130,7 @@ impl Tree {
                 context: self.dir.path().join("context.json"),
                 images: Vec::new(),
             };
-            walk(&schedule, &mut walker).unwrap();
+            walk(&mut schedule, &mut walker).unwrap();
             walker.images
         })
     }
@@ -145,7 +145,7 @@ struct Walker<'a> {
 }
 
 impl Walk for Walker<'_> {
-    fn step(&mut self, schedule: &Schedule<'_>, index: usize) -> anyhow::Result<()> {
+    fn step(&mut self, schedule: &mut Schedule<'_>, index: usize) -> anyhow::Result<()> {
         let entry = &schedule.entries[index];
         let env = self.job.env(&entry.at);
         let setting = Setting {
@@ -153,7 +153,7 @@ impl Walk for Walker<'_> {
             context: &self.context,
         };
         let at = stage_work_dir(&self.job.work(), entry.at.stage);
-        carry_out(entry.step, &at, &setting, &mut |_| ())
+        carry_out(entry.step, &at, &setting, &mut |_| ()).map(drop)
     }
 
     fn image(&mut self, _: &Schedule<'_>, image: &Image<'_>) -> anyhow::Result<()> {
@@ -307,7 +307,7 @@ fn nothing_follows_a_failure() {
             context: tree.dir.path().join("context.json"),
             images: Vec::new(),
         };
-        walk(&schedule, &mut walker).unwrap_err()
+        walk(&mut schedule, &mut walker).unwrap_err()
     });
     assert_eq!(
         format!("{error:#}"),
@@ -389,7 +389,10 @@ fn request<'a>(rootfs: &'a Root, scratch: &'a Path, deploy: &'a Path) -> ExportR
         signer: None,
         record: serde_json::Value::Null,
         beside: Vec::new(),
-        mke2fs: Tool::Mke2fs.into(),
+        ext4: Ext4 {
+            mke2fs: Tool::Mke2fs.into(),
+            debugfs: Tool::Debugfs.into(),
+        },
         mkfs_root: None,
     }
 }

@@ -57,6 +57,10 @@ const ALL: &[Known] = &[
 /// How the programs begin their messages that want devices, and what is to be said then.
 const DEVICES: &[(&str, &str)] = &[
     (
+        "mknod: ",
+        "the kernel lets nobody but root of the whole machine make device nodes, and a build is not that, not even with sudo; take the line out: /dev of the running image is a devtmpfs with every device in it, /dev of a build has null, zero, full, random, urandom and tty, and for more a stage adds a line to /usr/lib/tmpfiles.d of the image, such as `c /dev/name 0660 root root - 10:200`; FIFOs can be made",
+    ),
+    (
         "losetup: ",
         "a build has no loop devices: write into ROOTFS_DIR, and leave the image's partitions to the exporter",
     ),
@@ -164,5 +168,11 @@ mod tests {
         ]);
         assert!(key[0].contains("another key"), "{key:?}");
         assert_eq!(said(&["404  Not Found in a log"]), [""; 0]);
+    }
+
+    #[test]
+    fn device_nodes_are_explained_and_what_is_to_be_done() {
+        let said = said(&["mknod: /opt/null: Operation not permitted"]);
+        assert!(said[0].contains("tmpfiles.d") && said[0].contains("take the line out"));
     }
 }

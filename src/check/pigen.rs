@@ -34,6 +34,13 @@ const HABITS: &[Habit] = &[
     },
 ];
 
+/// What scripts for the chroot do, and host scripts too.
+const ANYWHERE: &[Habit] = &[Habit {
+    is_in: |line| calls(line, &["mknod", "makedev", "MAKEDEV"]) && !line.trim_end().ends_with(" p"),
+    says: "a build cannot make device nodes, so this fails; take it out, for the image's /dev is filled \
+           by its kernel, or add a line to /usr/lib/tmpfiles.d of the image. FIFOs can be made",
+}];
+
 /// pi-gen's own programs that lie in a checkout of it.
 const OWN: &[&str] = &["build.sh", "scripts/common"];
 
@@ -62,7 +69,9 @@ pub(super) fn notes(config: &Config, plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(noobs(config));
     notes.extend(export_tree(plan));
-    notes.extend(habits(plan));
+    notes.extend(habits(plan, HABITS, &[StepKind::Prerun, StepKind::RunHost]));
+    let all = [StepKind::Prerun, StepKind::RunHost, StepKind::RunChroot];
+    notes.extend(habits(plan, ANYWHERE, &all));
     notes.extend(depends(&config.base_dir));
     let own: Vec<_> = OWN
         .iter()
@@ -120,27 +129,24 @@ fn export_tree(plan: &Plan) -> Vec<String> {
     notes
 }
 
-/// A line for each habit that host scripts have, with the first place of it.
-fn habits(plan: &Plan) -> Vec<String> {
-    let mut places: Vec<Vec<String>> = HABITS.iter().map(|_| Vec::new()).collect();
-    let hosts = plan
-        .steps()
-        .filter(|step| matches!(step.kind, StepKind::Prerun | StepKind::RunHost));
-    for step in hosts {
+/// A line for each of `habits` that scripts of these kinds have, with the first place of it.
+fn habits(plan: &Plan, habits: &[Habit], kinds: &[StepKind]) -> Vec<String> {
+    let mut places: Vec<Vec<String>> = habits.iter().map(|_| Vec::new()).collect();
+    for step in plan.steps().filter(|step| kinds.contains(&step.kind)) {
         let text = fs::read(&step.path).unwrap_or_default();
         for (number, line) in String::from_utf8_lossy(&text).lines().enumerate() {
             let line = line.trim();
             if line.starts_with('#') {
                 continue;
             }
-            for (habit, places) in HABITS.iter().zip(&mut places) {
+            for (habit, places) in habits.iter().zip(&mut places) {
                 if (habit.is_in)(line) {
                     places.push(format!("{}:{}: `{line}`", step.name, number + 1));
                 }
             }
         }
     }
-    let found = HABITS.iter().zip(&places);
+    let found = habits.iter().zip(&places);
     found
         .filter_map(|(habit, places)| {
             let first = and_more(places.first()?, places.len());
@@ -248,6 +254,22 @@ mod tests {
         for (line, start) in said.iter().zip(starts) {
             assert!(line.starts_with(start), "{line}");
         }
+    }
+
+    #[test]
+    fn device_nodes_are_told_of_wherever_they_are_made() {
+        let said = said(&[
+            (
+                "stage0/00-a/00-run.sh",
+                "#!/bin/bash -e\nmknod \"${ROOTFS_DIR}/dev/x\" c 1 3\n",
+            ),
+            (
+                "stage0/00-a/01-run-chroot.sh",
+                "mknod /dev/y b 7 0\nmknod /run/fifo p\n",
+            ),
+        ]);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains(" and 1 more: a build cannot make device nodes"));
     }
 
     #[test]

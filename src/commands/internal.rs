@@ -87,7 +87,10 @@ fn export_tree(args: &ExportArgs) -> Result<()> {
             record: serde_json::Value::Null,
             beside: Vec::new(),
             disk: config.disk.clone(),
-            mke2fs: Tool::Mke2fs.into(),
+            ext4: export::Ext4 {
+                mke2fs: Tool::Mke2fs.into(),
+                debugfs: Tool::Debugfs.into(),
+            },
             mkfs_root: match config.disk.root {
                 config::RootKind::Ext4 => None,
                 config::RootKind::Squashfs => Some(Tool::Mksquashfs.into()),

@@ -5,7 +5,7 @@ use crate::base::inside::Root;
 use crate::base::timings::{Row, disk_usage};
 use crate::base::tool::Tool;
 use crate::config::{Config, RootKind};
-use crate::export::{self, ExportRequest, finalise, traces};
+use crate::export::{self, ExportRequest, Ext4, finalise, traces};
 use crate::layers::deployed;
 use crate::layers::store::Key;
 use crate::layers::variables::EXPORT_DEPLOY;
@@ -145,7 +145,10 @@ impl<'a> Build<'a> {
             signer: config.sign_with.clone(),
             record: self.record(),
             beside: left_to_deploy(&self.work.join(AT).join(EXPORT_DEPLOY), &image, config)?,
-            mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
+            ext4: Ext4 {
+                mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
+                debugfs: self.suites_own(Tool::Debugfs, "usr/sbin/debugfs")?,
+            },
             mkfs_root: match config.disk.root {
                 RootKind::Ext4 => None,
                 RootKind::Squashfs => {

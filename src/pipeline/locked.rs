@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 /// sandbox, the work directory held.
 ///
 /// # Errors
-/// When that build is not complete, or a package of it cannot be found again.
+/// When that build is not complete, or no package of it can be found again.
 pub fn lock(job: &Job<'_>, last: &Progress, ids: &str) -> Result<()> {
     ensure!(
         last.complete,
@@ -51,8 +51,11 @@ impl Build<'_> {
         let found = collect::packages(&roots, &self.archives.known(&self.work)?, self.job.mirrors);
         // What is open below keeps a view from going.
         drop((roots, views));
-        let packages = match found {
-            Ok(packages) => packages,
+        let collect::Collected {
+            packages,
+            elsewhere,
+        } = match found {
+            Ok(found) => found,
             Err(error) if again => return Err(error),
             Err(error) => {
                 self.output.say(&format!(
@@ -64,6 +67,12 @@ impl Build<'_> {
         };
         self.output
             .log(&format!("locked {} packages", packages.len()));
+        for package in elsewhere {
+            self.output.say(&format!(
+                "note: {} lacks what no archive has: {package}; keep its file with the step that installs it",
+                path.display()
+            ));
+        }
         let root = |purpose, packages| {
             let which = Which::of(config, purpose);
             Root {

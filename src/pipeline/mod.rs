@@ -3,9 +3,11 @@
 mod failure;
 mod image;
 mod layer;
+mod lists;
 mod locked;
 mod native;
 mod postrun;
+mod reads;
 mod scene;
 mod shared;
 mod step;
@@ -27,9 +29,9 @@ use crate::layers::deployed::Deployed;
 use crate::layers::durable::Durable;
 use crate::layers::job::{At, Job};
 use crate::layers::progress::Progress;
-use crate::layers::schedule::{Image, Schedule, Verdict};
+use crate::layers::schedule::{Image, Known, Schedule, Verdict};
 use crate::layers::share::Share;
-use crate::layers::store::{Store, remove};
+use crate::layers::store::{Key, Store, remove};
 use crate::native::dispatch::{Dispatch, Mode};
 use crate::sandbox::rootfs::EMULATOR_VAR;
 use anyhow::{Context as _, Result};
@@ -58,9 +60,11 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
         // The disk may be full because of it.
         remove(&store.failed_dir(key))?;
     }
-    let schedule = Schedule::new(job, &store, last.as_ref())?;
-    let mut build = Build::new(job, &store, Progress::after(last), "build.log")?;
-    let result = build.run(&schedule, options);
+    let mut schedule = Schedule::new(job, &store, last.as_ref())?;
+    let mut build = Build::new(job, &store, Progress::after(last.clone()), "build.log")?;
+    build.last = last;
+    build.one_of_several = options.one_of_several;
+    let result = build.run(&mut schedule, options);
     let mark = build.timings.begin();
     build.durable.finish()?;
     build.timings.end(&mark, "to the disk", 0);
@@ -106,6 +110,14 @@ struct Build<'a> {
     deployed: Deployed,
     work: PathBuf,
     progress: Progress,
+    /// How far the build before came.
+    last: Option<Progress>,
+    /// What this build has made, and others elsewhere.
+    known: Known,
+    /// Steps of which the shared cache was asked what they read.
+    asked: BTreeSet<Key>,
+    /// Other builds of the same command work in the same store.
+    one_of_several: bool,
     dispatch: Option<Dispatch>,
     /// Packages of the native tools.
     tools: Vec<Package>,
@@ -123,7 +135,7 @@ struct Build<'a> {
 }
 
 impl Walk for Build<'_> {
-    fn step(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
+    fn step(&mut self, schedule: &mut Schedule<'_>, index: usize) -> Result<()> {
         self.make_layer(schedule, index)
     }
 
@@ -155,6 +167,10 @@ impl<'a> Build<'a> {
             deployed: Deployed::load(&work)?,
             work,
             progress,
+            last: None,
+            known: Known::default(),
+            asked: BTreeSet::new(),
+            one_of_several: false,
             dispatch: None,
             tools: Vec::new(),
             emulated: BTreeMap::new(),
@@ -166,7 +182,7 @@ impl<'a> Build<'a> {
         })
     }
 
-    fn run(&mut self, schedule: &Schedule<'_>, options: &Options) -> Result<()> {
+    fn run(&mut self, schedule: &mut Schedule<'_>, options: &Options) -> Result<()> {
         for entry in &schedule.entries {
             if matches!(&entry.verdict, Verdict::Kept(changes) if !changes.is_empty()) {
                 self.output.say(&format!(

@@ -37,7 +37,7 @@ impl Build<'_> {
             Some(crate::steps::apt::build_conf(config, self.locked.is_some()));
         told.furniture.stand_ins = stand_ins;
         told.furniture.shared = self.shared.contains(&shared);
-        told.view = self.view(&told, mounts)?;
+        told.view = self.view(&told, mounts, !stand_ins)?;
         let path = PathBuf::from(crate::layers::context::PATH);
         let dir = path.parent().context("finding a directory")?;
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
@@ -47,11 +47,12 @@ impl Build<'_> {
 
     /// The tree, with changes that end with the step; the step's own mounts; DEPLOY_DIR; and
     /// nothing of the work directory and the cache but what is the tree's own.
-    fn view(&self, told: &Context, mounts: &[PathBuf]) -> Result<View> {
+    fn view(&self, told: &Context, mounts: &[PathBuf], host: bool) -> Result<View> {
         let config = self.job.config;
         let mut view = View::of_machine();
         for dir in self.job.tree_dirs() {
             view.see(dir, Access::Aside)?;
+            view.watch(dir)?;
         }
         let files = Signed::of(config)
             .into_iter()
@@ -71,7 +72,12 @@ impl Build<'_> {
         let cache_dir = real(&config.cache_dir)?;
         view.see(&config.cache_dir, Access::Read)?;
         view.hide(&cache_dir);
-        let scratch = self.work.join("scratch");
+        // What a step leaves in its work directory is seen by later ones, and so in its layer,
+        // beside the root file system.
+        let scratch = match mounts.first().filter(|_| host) {
+            Some(at) => at.join(".work"),
+            None => self.work.join("scratch"),
+        };
         for dir in [&scratch, &told.fetched] {
             fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         }
@@ -91,6 +97,10 @@ impl Build<'_> {
             view.see_at(dir, &real(dir)?, Access::Read);
         }
         view.see(&config.deploy_dir, Access::Write)?;
+        if !self.one_of_several {
+            // Where other builds write at the same time, nobody knows who it was.
+            view.lasting(&config.deploy_dir)?;
+        }
         for host in &config.host_paths {
             let access = if host.writable {
                 Access::Write
@@ -98,6 +108,10 @@ impl Build<'_> {
                 Access::Read
             };
             view.see(&host.path, access)?;
+            view.watch(&host.path)?;
+            if host.writable && !self.one_of_several {
+                view.lasting(&host.path)?;
+            }
         }
         Ok(view)
     }

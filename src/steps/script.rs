@@ -4,10 +4,12 @@ use super::trace::{self, Trace};
 use crate::base::command::{Command, Env, Program};
 use crate::layers::context::Context;
 use crate::sandbox::isolate::{AT_VAR, Isolation, REPORT_VAR, Where, isolate, script_path};
+use crate::sandbox::watch::{OPENED_VAR, Opened};
 use anyhow::{Context as _, Result, anyhow};
 use std::ffi::OsString;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// The exported bash functions of the stage contract.
@@ -46,6 +48,8 @@ pub struct Script {
     path: PathBuf,
     trace: Option<Trace>,
     stage: Option<String>,
+    /// What it opens is written there, if it runs on the host's side.
+    opened: Option<File>,
 }
 
 impl Script {
@@ -60,7 +64,32 @@ impl Script {
             path: path.to_owned(),
             trace,
             stage,
+            opened: None,
         }
+    }
+
+    /// The same, which is told what it opens of the tree.
+    fn watched(mut self) -> Result<Self> {
+        let opened = trace::memory("opened")?;
+        let number = opened.as_raw_fd().to_string();
+        self.command = self.command.set(OPENED_VAR, number);
+        self.opened = Some(opened);
+        Ok(self)
+    }
+
+    /// What it has opened of the tree; nothing of a script for the chroot, which does not see it.
+    ///
+    /// # Errors
+    /// When the report cannot be read.
+    pub fn opened(&self) -> Result<Opened> {
+        let Some(mut file) = self.opened.as_ref() else {
+            return Ok(Opened::default());
+        };
+        let mut text = String::new();
+        file.rewind().context("reading what a script has opened")?;
+        file.read_to_string(&mut text)
+            .context("reading what a script has opened")?;
+        Ok(Opened::parse(&text))
     }
 
     /// As [`Command::stream`].
@@ -100,7 +129,7 @@ pub fn host(script: &Path, setting: &Setting<'_>) -> Result<Script> {
         .arg(format!("{FUNCTIONS}\n{first}exec \"$0\""))
         .arg(script)
         .dir(dir);
-    Ok(Script::new(command, script, setting, trace))
+    Script::new(command, script, setting, trace).watched()
 }
 
 /// A program of the build machine that sees what a host script sees.

@@ -13,6 +13,7 @@ mod locked;
 #[path = "../common/need.rs"]
 mod need;
 mod ordinary;
+mod outside;
 mod pigen;
 mod poisoned;
 mod proof;

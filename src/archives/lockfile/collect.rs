@@ -5,7 +5,7 @@ use crate::archives::mirror::Mirrors;
 use crate::archives::pool::File;
 use crate::base::dpkg;
 use crate::base::inside::Root;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -30,23 +30,33 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
 }
 
+/// The packages of some root file systems.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// Those that can be had again.
+    pub packages: Vec<Package>,
+    /// Those that no archive has, each with its version and the reason: the step that installs one
+    /// has to keep its file.
+    pub elsewhere: Vec<String>,
+}
+
 /// The packages that ever were in the root file systems `roots`: those that are there, and
 /// those that a step took out again. Checksums are those of the files in the pool.
 ///
 /// # Errors
-/// When a package did not come from the pool, or no package index of any root lists it.
+/// When a root cannot be read, or not a single package of it can be had again.
 pub fn packages(
     roots: &[Root],
     pool: &BTreeMap<String, Vec<File>>,
     mirrors: &Mirrors,
-) -> Result<Vec<Package>> {
+) -> Result<Collected> {
     let mut known_to_indexes = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for root in roots {
         known_to_indexes.extend(listed(root, mirrors)?);
         ids.extend(installed(root)?);
     }
-    let mut packages = Vec::new();
+    let (mut packages, mut elsewhere) = (Vec::new(), Vec::new());
     for (name, version, architecture) in ids {
         let mut package = Package {
             name,
@@ -58,12 +68,10 @@ pub fn packages(
             path: String::new(),
             priority: String::new(),
         };
+        let of_no_archive = |why: &str| format!("{} {} {why}", package.name, package.version);
         let Some(known) = pool.get(&package.file_name()) else {
-            bail!(
-                "{} {} cannot be locked: it was not installed by apt from an archive",
-                package.name,
-                package.version
-            );
+            elsewhere.push(of_no_archive("was not installed by apt from an archive"));
+            continue;
         };
         let id = (
             package.name.clone(),
@@ -77,11 +85,10 @@ pub fn packages(
             ))
         });
         let Some((found, file)) = found else {
-            bail!(
-                "{} {} cannot be locked: no package index of the image lists it any more",
-                package.name,
-                package.version
-            );
+            elsewhere.push(of_no_archive(
+                "is not listed by any package index of the image any more",
+            ));
+            continue;
         };
         (package.size, package.sha256) = (file.size, file.sha256.clone());
         package.source.clone_from(&found.source);
@@ -89,7 +96,15 @@ pub fn packages(
         package.priority.clone_from(&found.priority);
         packages.push(package);
     }
-    Ok(packages)
+    ensure!(
+        !packages.is_empty() || elsewhere.is_empty(),
+        "no package can be locked; {}",
+        elsewhere.join(", ")
+    );
+    Ok(Collected {
+        packages,
+        elsewhere,
+    })
 }
 
 /// The packages whose files are in `debs`, with what the indexes of `root` say of them.
@@ -280,12 +295,27 @@ mod tests {
         ]);
         let roots = [Root::open(root.path()).unwrap()];
         let found = packages(&roots, &pool, &mirrors).unwrap();
-        assert_eq!(found.len(), 2);
+        assert_eq!((found.packages.len(), found.elsewhere.len()), (2, 0));
         assert_eq!(
-            (&*found[0].source, &*found[0].path),
+            (&*found.packages[0].source, &*found.packages[0].path),
             ("mirror", "pool/a.deb")
         );
+        // One that was installed from a file: the rest is locked all the same.
         pool.remove("gone_1_arm64.deb");
+        let found = packages(&roots, &pool, &mirrors).unwrap();
+        assert_eq!(found.packages.len(), 1);
+        assert_eq!(
+            found.elsewhere,
+            ["gone 1 was not installed by apt from an archive"]
+        );
+        // One that has other contents than its index says.
+        pool.insert("gone_1_arm64.deb".to_owned(), known("33", 4));
+        let found = packages(&roots, &pool, &mirrors).unwrap();
+        assert_eq!(
+            found.elsewhere,
+            ["gone 1 is not listed by any package index of the image any more"]
+        );
+        pool.clear();
         assert!(packages(&roots, &pool, &mirrors).is_err());
     }
 }
