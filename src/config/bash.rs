@@ -57,7 +57,7 @@ fn is_key(name: &str) -> bool {
 }
 
 /// The quotation mark that is open after `line`, if `open` was at its beginning.
-fn quote_after(line: &str, mut open: Option<char>) -> Option<char> {
+pub(super) fn quote_after(line: &str, mut open: Option<char>) -> Option<char> {
     let mut escaped = false;
     let mut before = ' ';
     for c in line.chars() {

@@ -31,6 +31,22 @@ const OPEN: [&str; 14] = [
     "${!",
 ];
 
+/// What functions of the contract read of the variables, for scripts that name only the function.
+const READ_BY: [(&str, &[&str]); 2] = [
+    ("bootstrap", &["BOOTSTRAP_OPTIONS"]),
+    (
+        "update_issue",
+        &[
+            "GIT_HASH",
+            "IMG_DATE",
+            "IMG_NAME",
+            "PI_GEN",
+            "PI_GEN_RELEASE",
+            "PI_GEN_REPO",
+        ],
+    ),
+];
+
 /// Files up to this size are looked through for variables' names, in bytes: longer ones are no
 /// scripts, and their checksums are kept.
 const LONGEST: u64 = 4 << 20;
@@ -49,6 +65,8 @@ pub(super) struct Facts {
     pub(super) words: BTreeSet<String>,
     /// It can get at variables without naming them.
     pub(super) open: bool,
+    /// A shell would find something to expand in it.
+    pub(super) expands: bool,
     /// Its text, if it is a shell script.
     pub(super) script: Option<String>,
 }
@@ -60,6 +78,7 @@ impl Facts {
             value,
             words: BTreeSet::new(),
             open: false,
+            expands: false,
             script: None,
         }
     }
@@ -92,7 +111,16 @@ impl Facts {
             return Ok(Self::only(format!("{execute}{sum}")));
         }
         let bytes = fs::read(path)?;
-        let text = String::from_utf8_lossy(&bytes);
+        let mut facts = Self::of_text(&bytes, execute);
+        if path.extension().is_some_and(|it| it == "sh") {
+            facts.script = Some(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        Ok(facts)
+    }
+
+    /// Of a file with these contents, after `mode`.
+    pub(super) fn of_text(bytes: &[u8], mode: &str) -> Self {
+        let text = String::from_utf8_lossy(bytes);
         // `#!/usr/bin/env` is no use of variables.
         let body = match text.split_once('\n') {
             Some((first, rest)) if first.starts_with("#!") => rest,
@@ -108,13 +136,23 @@ impl Facts {
             true => words.contains(*mark),
             false => body.contains(mark),
         });
-        let is_script = text.starts_with("#!") || path.extension().is_some_and(|it| it == "sh");
-        Ok(Self {
-            value: format!("{execute}{}", hash(&bytes)),
+        let expands = body.contains(['$', '`']);
+        let script = text.starts_with("#!");
+        Self {
+            value: format!("{mode}{}", hash(bytes)),
             open,
             words,
-            script: is_script.then(|| text.into_owned()),
-        })
+            expands,
+            script: script.then(|| text.into_owned()),
+        }
+    }
+
+    /// Whether the variable `name` is named here, or is read by a function that is.
+    pub(super) fn reads(&self, name: &str) -> bool {
+        let through = |(function, read): &(&str, &[&str])| {
+            read.contains(&name) && self.words.contains(*function)
+        };
+        self.words.contains(name) || READ_BY.iter().any(through)
     }
 }
 

@@ -7,11 +7,12 @@ use crate::base::dpkg;
 use crate::base::inside::Root;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// Where apt keeps the package indexes.
-const LISTS: &str = "var/lib/apt/lists";
+/// Where apt keeps the package indexes in a root file system.
+pub const LISTS: &str = "var/lib/apt/lists";
 
 /// Longest log of dpkg and list of sources that are read, bytes.
 const LONGEST_LOG: u64 = 64 << 20;
@@ -30,20 +31,43 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
 }
 
+/// A package that no index lists: one that an earlier step had may.
+#[derive(Debug)]
+pub struct Unlisted {
+    name: String,
+    version: String,
+}
+
+impl fmt::Display for Unlisted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} cannot be locked: no package index that a step left in the image lists it",
+            self.name, self.version
+        )
+    }
+}
+
+impl std::error::Error for Unlisted {}
+
 /// The packages that ever were in the root file systems `roots`: those that are there, and
-/// those that a step took out again. Checksums are those of the files in the pool.
+/// those that a step took out again. Checksums are those of the files in the pool. Package indexes
+/// are those of `roots`, then those of `earlier`, which are states that the roots once had.
 ///
 /// # Errors
-/// When a package did not come from the pool, or no package index of any root lists it.
+/// When a package did not come from the pool; [`Unlisted`] when no package index lists it.
 pub fn packages(
     roots: &[Root],
+    earlier: &[Root],
     pool: &BTreeMap<String, Vec<File>>,
     mirrors: &Mirrors,
 ) -> Result<Vec<Package>> {
-    let mut known_to_indexes = BTreeMap::new();
+    let mut indexes = Vec::new();
+    for root in roots.iter().chain(earlier) {
+        indexes.push(listed(root, mirrors)?);
+    }
     let mut ids = BTreeSet::new();
     for root in roots {
-        known_to_indexes.extend(listed(root, mirrors)?);
         ids.extend(installed(root)?);
     }
     let mut packages = Vec::new();
@@ -70,18 +94,14 @@ pub fn packages(
             package.version.clone(),
             package.architecture.clone(),
         );
-        let found = known_to_indexes.get(&id).and_then(|found| {
-            Some((
-                found,
-                known.iter().find(|file| file.sha256 == found.sha256)?,
-            ))
+        let mut found = indexes.iter().filter_map(|index| {
+            let found = index.get(&id)?;
+            let file = known.iter().find(|file| file.sha256 == found.sha256)?;
+            Some((found, file))
         });
-        let Some((found, file)) = found else {
-            bail!(
-                "{} {} cannot be locked: no package index of the image lists it any more",
-                package.name,
-                package.version
-            );
+        let Some((found, file)) = found.next() else {
+            let (name, version) = (package.name, package.version);
+            return Err(Unlisted { name, version }.into());
         };
         (package.size, package.sha256) = (file.size, file.sha256.clone());
         package.source.clone_from(&found.source);
@@ -279,13 +299,24 @@ mod tests {
             ("gone_1_arm64.deb".to_owned(), known("22", 4)),
         ]);
         let roots = [Root::open(root.path()).unwrap()];
-        let found = packages(&roots, &pool, &mirrors).unwrap();
+        let found = packages(&roots, &[], &pool, &mirrors).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(
             (&*found[0].source, &*found[0].path),
             ("mirror", "pool/a.deb")
         );
+        // The tree has put other sources in the place of the first ones since.
+        let before = tempfile::tempdir().unwrap();
+        let lists = "var/lib/apt";
+        fs::create_dir_all(before.path().join("var/lib")).unwrap();
+        fs::rename(root.path().join(lists), before.path().join(lists)).unwrap();
+        let error = packages(&roots, &[], &pool, &mirrors).unwrap_err();
+        assert!(error.is::<Unlisted>(), "{error}");
+        let earlier = [Root::open(before.path()).unwrap()];
+        let again = packages(&roots, &earlier, &pool, &mirrors).unwrap();
+        assert_eq!(found, again);
         pool.remove("gone_1_arm64.deb");
-        assert!(packages(&roots, &pool, &mirrors).is_err());
+        let error = packages(&roots, &earlier, &pool, &mirrors).unwrap_err();
+        assert!(!error.is::<Unlisted>(), "{error}");
     }
 }
