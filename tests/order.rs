@@ -308,7 +308,7 @@ fn nothing_follows_a_failure() {
             state: &tree.state,
             locked: None,
         };
-        let schedule =
+        let mut schedule =
             Schedule::new(&job, &Store::at(&tree.config.work_dir, "image"), None).unwrap();
         let mut walker = Walker {
             job,

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// Held until it is dropped.
@@ -45,6 +46,27 @@ pub fn attempt(path: &Path) -> Result<std::result::Result<Lock, File>> {
         Err((file, Errno::EWOULDBLOCK)) => Ok(Err(file)),
         Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
+}
+
+/// Locks `file` for as long as it is open anywhere: in this process, or in one that it starts.
+///
+/// # Errors
+/// When somebody else has it, or its file system knows no locks.
+pub(crate) fn mark(file: &File) -> std::io::Result<()> {
+    flock(file, libc::LOCK_SH)
+}
+
+/// Whether nobody has `file` locked.
+pub(crate) fn is_free(file: File) -> bool {
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
+}
+
+fn flock(file: &File, operation: libc::c_int) -> std::io::Result<()> {
+    // SAFETY: an open descriptor.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) };
+    Errno::result(result)?;
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<File> {

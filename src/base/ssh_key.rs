@@ -15,6 +15,9 @@ const KINDS: [&str; 7] = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
+/// `RequiredRSASize` of sshd_config(5), in all releases that there are.
+const SHORTEST_RSA: usize = 1024;
+
 /// What follows the kind of a certificate, in place of an `@openssh.com` at its end.
 const CERTIFICATE: &str = "-cert-v01@openssh.com";
 
@@ -22,7 +25,7 @@ const CERTIFICATE: &str = "-cert-v01@openssh.com";
 ///
 /// # Errors
 /// What is wrong with it, in one clause.
-pub(crate) fn judge(line: &str) -> Result<(), String> {
+pub(crate) fn check(line: &str) -> Result<(), String> {
     let line = line.trim();
     if line.contains("PRIVATE KEY") {
         return Err("this is a private key".to_owned());
@@ -54,16 +57,37 @@ pub(crate) fn judge(line: &str) -> Result<(), String> {
         return Err(format!("the {kind} key is cut off or damaged"));
     }
     // A certificate has numbers as well.
-    if !kind.ends_with(CERTIFICATE) {
-        let number = fields
-            .by_ref()
-            .take_while(|field| !field.is_empty())
-            .count();
-        if number == 0 || !fields.0.is_empty() {
-            return Err(format!("the {kind} key is cut off or damaged"));
-        }
+    if kind.ends_with(CERTIFICATE) {
+        return Ok(());
+    }
+    let numbers: Vec<_> = fields
+        .by_ref()
+        .take_while(|field| !field.is_empty())
+        .collect();
+    let whole = match kind {
+        "ssh-ed25519" => numbers.first().is_some_and(|key| key.len() == 32) && numbers.len() == 1,
+        "ssh-rsa" => numbers.len() == 2,
+        _ => !numbers.is_empty(),
+    };
+    if !whole || !fields.0.is_empty() {
+        return Err(format!("the {kind} key is cut off or damaged"));
+    }
+    if kind == "ssh-rsa" && bits(numbers[1]) < SHORTEST_RSA {
+        let bits = bits(numbers[1]);
+        return Err(format!(
+            "this RSA key has {bits} bits, and OpenSSH takes none of less than {SHORTEST_RSA}"
+        ));
     }
     Ok(())
+}
+
+/// Bits of a number, the highest byte first.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    match number.get(zeros) {
+        Some(first) => (number.len() - zeros) * 8 - first.leading_zeros() as usize,
+        None => 0,
+    }
 }
 
 fn is_kind(word: &str) -> bool {
@@ -109,6 +133,9 @@ mod tests {
 
     const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIGOuxk/R9+LJSF46qiptoBKJQyMk80tw49Ih8anV+/G2";
 
+    /// As `ssh-keygen` made them long ago.
+    const RSA_768: &str = "AAAAB3NzaC1yc2EAAAADAQABAAAAYQCgJygr/jO95Hv7OgxtPDrXVWxSTTNlpQIHCCCyGmF4jCTcJSjxONzFq6PzW2PTEwbSrc2U9kPfUsnkK8x1yJAnF9BwLzHgfs0Oh/Qlqg5ELUpyVI3pHi10AguW+Q2XZBM=";
+
     #[test]
     fn lines_are_taken_as_sshd_takes_them() {
         for options in [
@@ -118,7 +145,7 @@ mod tests {
             "cert-authority\t",
         ] {
             let line = format!("{options}ssh-ed25519 {KEY} me at home\r");
-            assert_eq!(judge(&line), Ok(()), "{line}");
+            assert_eq!(check(&line), Ok(()), "{line}");
         }
     }
 
@@ -128,6 +155,7 @@ mod tests {
             (format!("ssh-ed25519 {}", &KEY[..60]), "cut off"),
             (format!("ssh-ed25519 {}", &KEY[1..]), "cut off"),
             (format!("ssh-rsa {KEY}"), "cut off"),
+            (format!("ssh-rsa {RSA_768}"), "has 768 bits"),
             ("ssh-dss AAAA".to_owned(), "DSA"),
             ("from=\"a ssh-ed25519 AAAA".to_owned(), "no public SSH key"),
             ("hello".to_owned(), "no public SSH key"),
@@ -138,7 +166,7 @@ mod tests {
                 "no public SSH key",
             ),
         ] {
-            let said = judge(&line).unwrap_err();
+            let said = check(&line).unwrap_err();
             assert!(said.contains(words), "{line}: {said}");
         }
     }

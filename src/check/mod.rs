@@ -5,6 +5,7 @@ mod emulator;
 mod ids;
 mod kernel;
 pub mod needs;
+mod outputs;
 mod pigen;
 mod storage;
 
@@ -14,8 +15,9 @@ use crate::base::command::Command;
 use crate::base::problem::{Problem, Problems};
 use crate::base::tool::{self, Task, Tool};
 use crate::config::Signer;
-use crate::config::{Arch, Config, Loaded, Settings};
+use crate::config::{Address, Arch, Config, Loaded, Settings};
 use crate::plan::Plan;
+use crate::sandbox::mounts::MOST_LAYERS;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -56,9 +58,20 @@ pub fn tools_for(task: Task) -> Result<()> {
     Ok(Problems(problems).into_result()?)
 }
 
-fn all(loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
+fn all(mut loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
+    let places = std::mem::take(&mut loaded.places);
     let (input, mut problems) = understand(loaded);
     problems.extend(host(input.as_ref(), dirs));
+    if let Some((config, _)) = &input {
+        problems.extend(outputs::judge(config).into_iter().map(|finding| {
+            let what = format!("{}: {}", finding.key, finding.what);
+            let problem = Problem::new(what, finding.remedy);
+            match places.get(finding.key) {
+                Some((file, line)) => problem.at(file).line(*line),
+                None => problem,
+            }
+        }));
+    }
     judged(input, problems)
 }
 
@@ -90,6 +103,25 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
             host.path.display()
         )
     }));
+    for (key, cache) in [
+        ("CACHE_FROM", &config.cache_from),
+        ("CACHE_TO", &config.cache_to),
+    ] {
+        if cache.as_ref().is_some_and(Address::is_plain) {
+            notes.push(format!(
+                "{key}: is not encrypted, so whoever is on the way to it decides what is in the image"
+            ));
+        }
+    }
+    let for_boot = missing(&needs::needed(Task::Boot, None), &tool::search_path());
+    // A container is for builds alone.
+    if !for_boot.is_empty() && std::env::var_os("DEPLOY_MOUNT").is_none() {
+        let packages: Vec<_> = for_boot.into_keys().collect();
+        notes.push(format!(
+            "`westwork-gen boot`, which tries the image, needs more on this machine; apt install {}",
+            packages.join(" ")
+        ));
+    }
     notes.extend(config.notes.iter().cloned());
     notes.extend(pigen::notes(config, plan));
     notes.extend(
@@ -179,9 +211,23 @@ fn understand(loaded: Loaded) -> (Option<(Config, Plan)>, Vec<Problem>) {
     let input = loaded.config.map(|config| {
         let (plan, found) = Plan::discover(&config);
         problems.extend(found);
+        problems.extend(too_many(&plan));
         (config, plan)
     });
     (input, problems)
+}
+
+/// More steps than one mount can have layers. Each has one; it shows when the last are mounted.
+fn too_many(plan: &Plan) -> Option<Problem> {
+    let depth = plan.depth();
+    (depth > MOST_LAYERS).then(|| {
+        let what =
+            format!("{depth} steps stand one on the other, and a build can have {MOST_LAYERS}");
+        Problem::new(
+            what,
+            "join some: several packages in one list, several commands in one script",
+        )
+    })
 }
 
 fn judged(input: Option<(Config, Plan)>, problems: Vec<Problem>) -> Result<(Config, Plan)> {
@@ -192,7 +238,7 @@ fn judged(input: Option<(Config, Plan)>, problems: Vec<Problem>) -> Result<(Conf
 /// What is wrong with the build machine, as far as the settings are known.
 fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
     let mut problems = missing_tools(Task::Build, input, dirs);
-    problems.extend(kernel::judge());
+    problems.extend(kernel::problems());
     // A missing mount has been told of, and is no word on namespaces.
     let can_try = Tool::Mount.find_in(dirs).is_some();
     let namespaces = can_try.then(ids::namespaces).flatten();
@@ -200,17 +246,17 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
     problems.extend(namespaces);
     problems.extend(ids::ranges());
     if let Some((config, _)) = input {
-        problems.extend(storage::judge(&config.work_dir, config.min_free));
+        problems.extend(storage::problems(&config.work_dir, config.min_free));
         problems.extend(kernel::page_size(config.arch));
         problems.extend(signing(config, dirs));
         if Tool::ArchiveKeys.find_in(dirs).is_some() {
             let archives = Signed::of(config);
-            problems.extend(archives.iter().filter_map(|signed| signed.judge(config)));
+            problems.extend(archives.iter().filter_map(|signed| signed.problem(config)));
         }
         if is_foreign(config.arch) {
             if let Some(path) = Tool::Emulator(config.arch).find_in(dirs) {
                 let place = storage::existing(&config.work_dir);
-                problems.extend(emulator::judge(
+                problems.extend(emulator::problems(
                     (config.arch, config.qemu_cpu()),
                     &path,
                     &place,

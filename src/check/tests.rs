@@ -1,11 +1,12 @@
 //! The build machine, with a search path of the test's own.
 
-use super::{all, missing, problems_of};
+use super::{MOST_LAYERS, Plan, all, missing, problems_of, too_many};
 use crate::base::arch::is_foreign;
 use crate::base::problem::{Problem, Problems};
 use crate::base::tool::{Task, Tool, search_path};
 use crate::config::{Arch, Loaded};
 use crate::plan::fixture::{config, tree};
+use std::collections::BTreeMap;
 
 #[test]
 fn a_hidden_emulator_is_reported_with_its_package() {
@@ -48,6 +49,7 @@ fn settings_tree_and_machine_are_reported_together() {
             Problem::new("misspelt", "spell it right"),
             Problem::new("no such format", "use xz"),
         ],
+        places: BTreeMap::new(),
     };
     let error = all(loaded, &[empty.path().to_owned()]).unwrap_err();
     let Problems(problems) = error.downcast_ref().unwrap();
@@ -75,10 +77,29 @@ fn unreadable_settings_do_not_hide_the_machine() {
     let loaded = Loaded {
         config: None,
         problems: vec![Problem::new("IMG_NAME is not set", "set it")],
+        places: BTreeMap::new(),
     };
     let said = all(loaded, &[empty.path().to_owned()])
         .unwrap_err()
         .to_string();
     assert!(said.starts_with("IMG_NAME is not set; set it\n"), "{said}");
     assert!(said.contains("bash is not installed"), "{said}");
+}
+
+#[test]
+fn steps_are_counted_against_the_layers_of_a_mount() {
+    let mut files = vec![("s/prerun.sh", "#!/bin/bash\n"), ("s/EXPORT_IMAGE", "")];
+    let names: Vec<_> = (0..MOST_LAYERS)
+        .map(|n| format!("s/{n:03}/00-packages"))
+        .collect();
+    files.extend(names.iter().map(|name| (name.as_str(), "")));
+    let dir = tree(&files[..files.len() - 1]);
+    let (plan, _) = Plan::discover(&config(dir.path(), &["s"]));
+    assert_eq!((plan.depth(), too_many(&plan)), (MOST_LAYERS, None));
+    // The steps of an export stand on those of its stage.
+    std::fs::create_dir_all(dir.path().join("export/00-a")).unwrap();
+    std::fs::write(dir.path().join("export/00-a/00-packages"), "").unwrap();
+    let (plan, _) = Plan::discover(&config(dir.path(), &["s"]));
+    let problem = too_many(&plan).unwrap();
+    assert!(problem.what.starts_with("206 steps"), "{problem}");
 }

@@ -21,6 +21,11 @@ pub enum Address {
 }
 
 impl Address {
+    /// Whether what goes to and from it can be read and changed on the way.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Url(url) if url.starts_with("http://"))
+    }
+
     /// Reads a path, relative to `cwd`, or a URL.
     ///
     /// # Errors
@@ -81,7 +86,9 @@ mod tests {
         assert!(http.contains("insecure+http://192.0.2.1/c"), "{http}");
         let plain = parse("insecure+http://192.0.2.1/c");
         if cfg!(feature = "remote-cache") {
-            assert_eq!(plain, Ok(Address::Url("http://192.0.2.1/c".into())));
+            let url = Address::Url("http://192.0.2.1/c".into());
+            assert!(url.is_plain());
+            assert_eq!(plain, Ok(url));
         }
         let s3 = parse("s3://bucket/prefix");
         assert_eq!(s3.is_ok(), cfg!(feature = "remote-cache"));

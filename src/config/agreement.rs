@@ -3,11 +3,26 @@
 use super::reader::Reader;
 use super::{Config, Distro};
 use crate::base::problem::Problem;
+use std::path::{Path, PathBuf};
+
+/// What a user should know of settings that go together.
+pub(super) fn notes(config: &Config) -> Option<String> {
+    let no_sudo = config.pubkey_ssh_first_user.is_some()
+        && config.first_user_pass.is_none()
+        && !config.passwordless_sudo;
+    no_sudo.then(|| {
+        format!(
+            "FIRST_USER_NAME: {} can log in with a key, but has no password for sudo; set FIRST_USER_PASS or \
+             PASSWORDLESS_SUDO=1 if that is needed",
+            config.first_user_name
+        )
+    })
+}
 
 /// Settings that contradict each other.
-pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
+pub(super) fn contradictions(reader: &mut Reader<'_>, config: &Config) {
     reader.problems.extend(clock(reader.raw.now));
-    if let Some(fault) = config.disk.judge(config.boot_size) {
+    if let Some(fault) = config.disk.contradiction(config.boot_size) {
         reader.blame_on("PARTITION_TABLE", fault);
     }
     if config.distro == Distro::Raspios && config.release == "sid" {
@@ -51,6 +66,7 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
         let remedy = "correct the path; one that is relative starts where the stages are";
         reader.blame_on("EXPORT_CONFIG_DIR", (what, remedy.to_owned()));
     }
+    host_paths(reader, config);
     let paths = [
         &config.work_dir,
         &config.deploy_dir,
@@ -66,13 +82,40 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
     }
 }
 
+/// What is opened for host scripts may not be where the program keeps its own files.
+fn host_paths(reader: &mut Reader<'_>, config: &Config) {
+    for host in &config.host_paths {
+        for (name, dir) in [
+            ("WORK_DIR", &config.work_dir),
+            ("CACHE_DIR", &config.cache_dir),
+        ] {
+            if real(&host.path).starts_with(real(dir)) {
+                let what = format!(
+                    "{} lies in {name}, whose files are the program's own",
+                    host.path.display()
+                );
+                let remedy = "name a folder elsewhere; scripts may keep files in DEPLOY_DIR";
+                reader.blame_on("HOST_PATHS", (what, remedy.to_owned()));
+            }
+        }
+    }
+}
+
+/// A path without links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 /// When this program was written, seconds since 1970: no clock that is right is before it.
 const WRITTEN: i64 = 1_767_225_600;
+
+/// Longer than any release is supported, so that no archive of its would still be signed: 15 years.
+const LONG: i64 = 15 * 365 * 86400;
 
 /// A clock that cannot be right: archives and their certificates would look expired or unborn, and
 /// the image would have the wrong date.
 fn clock(now: i64) -> Option<Problem> {
-    if now >= WRITTEN {
+    if (WRITTEN..WRITTEN + LONG).contains(&now) {
         return None;
     }
     let time = jiff::Timestamp::from_second(now).unwrap_or_default();
@@ -91,5 +134,6 @@ mod tests {
         assert_eq!(clock(WRITTEN), None);
         let problem = clock(86400).unwrap();
         assert!(problem.what.contains("1970-01-02"), "{problem}");
+        assert!(clock(WRITTEN + 2 * LONG).is_some());
     }
 }

@@ -56,6 +56,40 @@ fn is_key(name: &str) -> bool {
             .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
+/// Names that bash sets itself, so that what a file makes of them is no setting. Those that a
+/// script may well set for itself, such as IFS and PATH, are not among them.
+const OWN: &[&str] = &[
+    "BASHOPTS",
+    "DIRSTACK",
+    "EPOCHSECONDS",
+    "EUID",
+    "GROUPS",
+    "HOSTNAME",
+    "HOSTTYPE",
+    "MACHTYPE",
+    "OSTYPE",
+    "PPID",
+    "PWD",
+    "SHELLOPTS",
+    "SHLVL",
+    "SRANDOM",
+    "UID",
+];
+
+/// Settings by names that bash has for itself, which would be lost without a word.
+pub(super) fn own_names(path: &Path, text: &str) -> Vec<Problem> {
+    let found = OWN.iter().filter_map(|name| {
+        let line = assignment(text, name)?;
+        let remedy = match *name {
+            "HOSTNAME" => "write TARGET_HOSTNAME",
+            _ => "give it another name, and export it if scripts are to have it",
+        };
+        let what = format!("{name} is a variable that bash sets itself, so this is no setting");
+        Some(Problem::new(what, remedy).at(path).line(line))
+    });
+    found.collect()
+}
+
 /// The quotation mark that is open after `line`, if `open` was at its beginning.
 pub(super) fn quote_after(line: &str, mut open: Option<char>) -> Option<char> {
     let mut escaped = false;

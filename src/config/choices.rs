@@ -104,13 +104,7 @@ pub(super) fn boot_size(text: &str) -> Result<u64, Fault> {
 
 /// `DEPLOY_COMPRESSION`: words with spaces or commas between them.
 pub(super) fn compression(text: &str) -> Result<Vec<Compression>, Fault> {
-    let words = [
-        ("none", Compression::None),
-        ("zip", Compression::Zip),
-        ("gz", Compression::Gz),
-        ("xz", Compression::Xz),
-        ("zst", Compression::Zst),
-    ];
+    let words = Compression::ALL.map(|form| (form.word(), form));
     let mut all = Vec::new();
     for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
         let one = one_of(word, &words)?;

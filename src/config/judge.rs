@@ -1,6 +1,7 @@
 //! From raw settings to a [`Config`]: every fault is noted, and a default stands in for it.
 
 use super::agreement;
+use super::lists;
 use super::pigen;
 use super::reader::Reader;
 use super::row::Scripts;
@@ -11,12 +12,21 @@ use crate::base::problem::Problem;
 use std::collections::BTreeMap;
 
 /// Judges all settings.
-pub(super) fn judge(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Config {
+pub(super) fn typed(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Config {
     let mut notes = Vec::new();
     let exports = exports(raw, problems, &mut notes);
     let mut reader = Reader::new(request, raw, problems, table::row);
-    let config = table::read(&mut reader, raw.files.clone(), exports, notes);
-    agreement::judge(&mut reader, &config);
+    let mut config = table::read(&mut reader, raw.files.clone(), exports, notes);
+    let names = lists::names(&reader);
+    config
+        .notes
+        .extend(lists::unknown_words(names, &config.keyboard_layout));
+    let country = config.wpa_country.as_deref();
+    config
+        .notes
+        .extend(country.and_then(|country| lists::without_radio_rules(names, country)));
+    agreement::contradictions(&mut reader, &config);
+    config.notes.extend(agreement::notes(&config));
     config
 }
 

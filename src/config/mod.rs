@@ -24,7 +24,6 @@ mod setting;
 mod settings;
 mod signer;
 mod source;
-mod ssh_keys;
 mod table;
 mod tree;
 mod values;
@@ -68,6 +67,9 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// Everything that is wrong with the settings.
     pub problems: Vec<Problem>,
+    /// File and line of each setting that is from a file: for what the build machine has against
+    /// it.
+    pub places: BTreeMap<String, (PathBuf, usize)>,
 }
 
 impl Config {
@@ -253,8 +255,22 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// Every form, in the order in which it is told of.
+    pub const ALL: [Self; 5] = [Self::None, Self::Zip, Self::Gz, Self::Xz, Self::Zst];
+
+    /// The config's words for them.
+    pub const WORDS: [&'static str; 5] = {
+        let mut words = [""; 5];
+        let mut at = 0;
+        while at < words.len() {
+            words[at] = Self::ALL[at].word();
+            at += 1;
+        }
+        words
+    };
+
     /// The config's word for it.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Zip => "zip",

@@ -133,7 +133,9 @@ mod tests {
             "PASSWORDLESS_SUDO=1",
             "FIRST_USER_NAME=me",
         ];
-        let Loaded { config, problems } = Config::load(&ConfigRequest {
+        let Loaded {
+            config, problems, ..
+        } = Config::load(&ConfigRequest {
             cwd: dir.path().to_owned(),
             set: set.map(str::to_owned).into(),
             ..ConfigRequest::default()

@@ -1,7 +1,7 @@
 //! Collecting settings as they are written: files, command line, environment.
 
 use super::ConfigRequest;
-use super::bash::{source, unquoted_lists};
+use super::bash::{own_names, source, unquoted_lists};
 use super::setting::{Raw, Setting, assignment, outside};
 use super::table::is_known;
 use super::{pigen, tree};
@@ -58,6 +58,7 @@ fn in_files(
                 {
                     tables.push(read_toml(&path, &text, problems));
                 } else {
+                    problems.extend(own_names(&path, &text));
                     let found = unquoted_lists(&path, &text);
                     if found.is_empty() {
                         fragments.push((path, text));

@@ -152,7 +152,12 @@ pub(super) fn timeout(text: &str) -> Result<u32, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::people::*;
+    use crate::base::releases::{country, names};
+    use crate::config::people::{host_name, user};
+
+    fn user_name(text: &str) -> Result<(), Fault> {
+        user(names("trixie"), text)
+    }
 
     #[test]
     fn good_values_pass_and_bad_ones_do_not() {

@@ -1,4 +1,5 @@
-//! The readers, as `fuzz/` calls them with bytes that nobody made on purpose.
+//! The readers, as `fuzz/` calls them with bytes that nobody made on purpose. The test below does
+//! the same for some seconds, always with the same bytes.
 
 use super::image::Image;
 use super::image::stream::Packed;
@@ -71,5 +72,100 @@ pub fn stream(data: &[u8]) {
 pub fn map(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = flash::bmap::parse(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::{Duration, Instant};
+
+    /// What a reader takes for one input, at most: twenty times what the slowest of the corpus
+    /// takes on a slow machine.
+    const LONGEST: Duration = Duration::from_secs(20);
+
+    /// xorshift64: the same numbers everywhere.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 % bound as u64).unwrap()
+        }
+    }
+
+    /// Numbers that readers of sizes and of counts stumble over.
+    const EDGES: [u64; 9] = [
+        0,
+        1,
+        0x7f,
+        0xff,
+        0x7fff_ffff,
+        0xffff_ffff,
+        0x8000_0000,
+        u64::MAX,
+        u64::MAX / 2,
+    ];
+
+    /// Changes some bytes of `data`, most of them in its first pages, where the structures are.
+    fn mutate(data: &mut Vec<u8>, numbers: &mut Numbers) {
+        for _ in 0..=numbers.below(6) {
+            let end = data
+                .len()
+                .min([512, 4096, 16384, usize::MAX][numbers.below(4)]);
+            let at = numbers.below(end.max(1));
+            let width = [1, 2, 4, 8][numbers.below(4)].min(data.len() - at);
+            let value = match numbers.below(3) {
+                0 => EDGES[numbers.below(EDGES.len())],
+                _ => numbers.0,
+            };
+            data[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        }
+        if numbers.below(8) == 0 {
+            data.truncate(numbers.below(data.len()).max(1));
+        }
+    }
+
+    /// Each file of the corpus `name` as it is, and changed in so many ways.
+    fn fuzz(name: &str, changes: usize, read: fn(&[u8])) {
+        let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let entries = fs::read_dir(corpus.join(name)).unwrap();
+        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        assert!(!paths.is_empty());
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        for path in paths {
+            let whole = fs::read(&path).unwrap();
+            for change in 0..=changes {
+                let mut data = whole.clone();
+                if change > 0 {
+                    mutate(&mut data, &mut numbers);
+                }
+                let begun = Instant::now();
+                let read = std::panic::catch_unwind(|| read(&data));
+                let took = begun.elapsed();
+                assert!(
+                    read.is_ok() && took < LONGEST,
+                    "{}, change {change}: {read:?} after {took:?}",
+                    path.display()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn changed_images_end_no_reader() {
+        fuzz("ext", 40, image);
+        fuzz("fat", 60, image);
+    }
+
+    #[test]
+    fn changed_tables_streams_and_maps_end_no_reader() {
+        fuzz("table", 300, table);
+        fuzz("stream", 150, stream);
+        fuzz("map", 300, map);
     }
 }

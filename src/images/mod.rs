@@ -5,7 +5,7 @@
 pub mod boot;
 pub mod diff;
 pub mod flash;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzz;
 pub mod image;
 pub mod inspect;

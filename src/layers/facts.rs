@@ -31,22 +31,6 @@ const OPEN: [&str; 14] = [
     "${!",
 ];
 
-/// What functions of the contract read of the variables, for scripts that name only the function.
-const READ_BY: [(&str, &[&str]); 2] = [
-    ("bootstrap", &["BOOTSTRAP_OPTIONS"]),
-    (
-        "update_issue",
-        &[
-            "GIT_HASH",
-            "IMG_DATE",
-            "IMG_NAME",
-            "PI_GEN",
-            "PI_GEN_RELEASE",
-            "PI_GEN_REPO",
-        ],
-    ),
-];
-
 /// Files up to this size are looked through for variables' names, in bytes: longer ones are no
 /// scripts, and their checksums are kept.
 const LONGEST: u64 = 4 << 20;
@@ -111,15 +95,17 @@ impl Facts {
             return Ok(Self::only(format!("{execute}{sum}")));
         }
         let bytes = fs::read(path)?;
-        let mut facts = Self::of_text(&bytes, execute);
-        if path.extension().is_some_and(|it| it == "sh") {
+        let is_shell = path.extension().is_some_and(|it| it == "sh");
+        let mut facts = Self::of_text(&bytes);
+        if is_shell || bytes.starts_with(b"#!") {
             facts.script = Some(String::from_utf8_lossy(&bytes).into_owned());
         }
+        facts.value = format!("{execute}{}", facts.value);
         Ok(facts)
     }
 
-    /// Of a file with these contents, after `mode`.
-    pub(super) fn of_text(bytes: &[u8], mode: &str) -> Self {
+    /// Of a text that is in no file.
+    pub(super) fn of_text(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         // `#!/usr/bin/env` is no use of variables.
         let body = match text.split_once('\n') {
@@ -136,23 +122,13 @@ impl Facts {
             true => words.contains(*mark),
             false => body.contains(mark),
         });
-        let expands = body.contains(['$', '`']);
-        let script = text.starts_with("#!");
         Self {
-            value: format!("{mode}{}", hash(bytes)),
+            value: hash(bytes),
             open,
+            expands: body.contains(['$', '`']),
             words,
-            expands,
-            script: script.then(|| text.into_owned()),
+            script: None,
         }
-    }
-
-    /// Whether the variable `name` is named here, or is read by a function that is.
-    pub(super) fn reads(&self, name: &str) -> bool {
-        let through = |(function, read): &(&str, &[&str])| {
-            read.contains(&name) && self.words.contains(*function)
-        };
-        self.words.contains(name) || READ_BY.iter().any(through)
     }
 }
 

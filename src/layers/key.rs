@@ -25,6 +25,22 @@ use walkdir::WalkDir;
 /// directory, in place of everything in its stage.
 const DECLARATION: &str = "# inputs:";
 
+/// What functions of the contract read of the variables, for scripts that name only the function.
+const READ_BY: [(&str, &[&str]); 2] = [
+    ("bootstrap", &["BOOTSTRAP_OPTIONS"]),
+    (
+        "update_issue",
+        &[
+            "GIT_HASH",
+            "IMG_DATE",
+            "IMG_NAME",
+            "PI_GEN",
+            "PI_GEN_RELEASE",
+            "PI_GEN_REPO",
+        ],
+    ),
+];
+
 /// Inputs of this kind have a keyed hash in place of a secret.
 const SECRET: &str = "secret ";
 
@@ -58,11 +74,11 @@ impl<'a> Files<'a> {
     pub fn new(seal: &'a Seal, tree: Tree, work_dir: &Path, common: Option<&Common>) -> Self {
         let common = common.filter(|common| !common.own.is_empty());
         Self {
+            seal,
             common: common.map(|common| {
-                let facts = Facts::of_text(common.own.as_bytes(), "");
+                let facts = Facts::of_text(common.own.as_bytes());
                 (common.path.clone(), Rc::new(facts))
             }),
-            seal,
             tree,
             engine: PARTS,
             sums: Sums::load(work_dir),
@@ -197,7 +213,7 @@ impl<'a> Files<'a> {
         let packages = packages && !files.values().any(|facts| facts.expands);
         let open = files.values().any(|facts| facts.open);
         for (name, value) in env {
-            let named = || files.values().any(|facts| facts.reads(name));
+            let named = || files.values().any(|facts| reads(facts, name));
             let counts = match bearing(name) {
                 Bearing::Core => true,
                 // Packages are installed with the core variables alone (pipeline::step).
@@ -256,6 +272,14 @@ impl<'a> Files<'a> {
             .insert(path.to_owned(), Rc::clone(&facts));
         Ok(facts)
     }
+}
+
+/// Whether the variable `name` is named in a file, or is read by a function that is.
+fn reads(facts: &Facts, name: &str) -> bool {
+    let through = |(function, read): &(&str, &[&str])| {
+        read.contains(&name) && facts.words.contains(*function)
+    };
+    facts.words.contains(name) || READ_BY.iter().any(through)
 }
 
 fn values(files: &BTreeMap<String, Rc<Facts>>) -> impl Iterator<Item = (String, String)> + '_ {

@@ -3,6 +3,7 @@
 //! Layers are named relative to the store, which is the process's working directory.
 
 use crate::layers::identity::{ID_LENGTH, Key};
+use crate::sandbox::mounts::MOST_LAYERS;
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use std::fs;
@@ -15,8 +16,8 @@ const OPTIONS: usize = 4096;
 /// Bytes of them that are not names of lower layers, at most.
 const OTHERS: usize = 200;
 
-/// So many layers can be stood on: each takes the length of its name, `/upper` and a colon.
-pub const MOST_LAYERS: usize = (OPTIONS - OTHERS) / (ID_LENGTH + "/upper:".len());
+// Each takes the length of its name, `/upper` and a colon.
+const _: () = assert!(MOST_LAYERS <= (OPTIONS - OTHERS) / (ID_LENGTH + "/upper:".len()));
 
 /// Mounts `lower` (top first) at `at`, read-only, or with `scratch` (a directory of the store
 /// with `upper` and `work`) on top to take changes.

@@ -7,7 +7,7 @@ use crate::layers::job::{At, Job};
 use crate::layers::key::has_secret;
 use crate::layers::progress::Progress;
 use crate::layers::records::Records;
-use crate::layers::store::{Inputs, Key, Record, Store};
+use crate::layers::store::{Key, Record, Store};
 use crate::plan::step::Step;
 use crate::plan::{Export, Stage};
 use anyhow::{Result, bail};
@@ -143,7 +143,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn judge(
+    fn verdict(
         &self,
         record: &Record,
         parent: Option<usize>,
@@ -272,12 +272,12 @@ impl<'a> Finding<'a, '_> {
         at: &At<'a>,
         parent: Option<usize>,
     ) -> Result<(Record, Verdict)> {
+        if at.stage.kept {
+            return self.kept(step, at, parent);
+        }
         let name = Records::name(step, at);
         if let Some(record) = self.more.made.get(&name) {
             return Ok((record.clone(), Verdict::Cached));
-        }
-        if at.stage.kept {
-            return self.kept(step, at, parent);
         }
         let on = parent.map(|index| self.schedule.entries[index].record.key.clone());
         let kept = self
@@ -306,31 +306,10 @@ impl<'a> Finding<'a, '_> {
             }
             planned = first.unwrap_or(planned);
         }
-        let verdict = self.schedule.judge(&planned, parent, self.store, self.last);
+        let verdict = self
+            .schedule
+            .verdict(&planned, parent, self.store, self.last);
         Ok((planned, verdict))
-    }
-
-    /// The layer that an earlier build made of a step whose stage has `SKIP`, whatever has become
-    /// of its files since.
-    fn kept(&self, step: &Step, at: &At<'a>, parent: Option<usize>) -> Result<(Record, Verdict)> {
-        let on = parent.map(|index| self.schedule.entries[index].record.key.clone());
-        let last = self.last.iter().flat_map(|last| &last.steps);
-        let made = last
-            .filter(|(name, _)| *name == step.name)
-            .find_map(|(_, key)| self.store.find(key));
-        let Some(record) = made.filter(|record| record.parent == on) else {
-            let skip = at.stage.dir.join("SKIP");
-            bail!(
-                "{}: this file keeps what an earlier build made of the stage, and no build has made {}; \
-                 remove it for one build, or leave the stage out of STAGE_LIST",
-                skip.display(),
-                step.name
-            );
-        };
-        let now = self.records.of(step, at, on, Some(&record));
-        let now = now.map_or_else(|_| Inputs::new(), |now| now.inputs);
-        let changes = differences(&record.inputs, &now);
-        Ok((record, Verdict::Kept(changes)))
     }
 
     /// Records of the step `name` that may tell what it reads: that of the last build first, then
@@ -352,6 +331,31 @@ impl<'a> Finding<'a, '_> {
             );
         }
         alike
+    }
+}
+
+impl<'a> Finding<'a, '_> {
+    /// The layer that an earlier build made of a step whose stage has `SKIP`, whatever has become
+    /// of its files since.
+    fn kept(&self, step: &Step, at: &At<'a>, parent: Option<usize>) -> Result<(Record, Verdict)> {
+        let on = parent.map(|index| &self.schedule.entries[index].record.key);
+        let last = self.last.iter().flat_map(|last| &last.steps);
+        let made = last
+            .filter(|(name, _)| *name == step.name)
+            .find_map(|(_, key)| self.store.find(key));
+        let Some(record) = made.filter(|record| record.parent.as_ref() == on) else {
+            let skip = at.stage.dir.join("SKIP");
+            bail!(
+                "{}: this file keeps what an earlier build made of the stage, and no build has made {}; \
+                 remove it for one build, or leave the stage out of STAGE_LIST",
+                skip.display(),
+                step.name
+            );
+        };
+        let now = self.records.of(step, at, on.cloned(), Some(&record));
+        let inputs = now.map_or_else(|_| record.inputs.clone(), |now| now.inputs);
+        let changes = differences(&record.inputs, &inputs);
+        Ok((record, Verdict::Kept(changes)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! From a finished build to the lock file.
 
 use super::Build;
-use crate::archives::lockfile::{self, LockFile, Package, Root, Use, Which, collect};
+use crate::archives::lockfile::collect::{self, Collected};
+use crate::archives::lockfile::{self, LockFile, Root, Use, Which};
 use crate::base::inside::{self, Kind};
 use crate::layers::job::Job;
 use crate::layers::mounts::View;
@@ -14,7 +15,7 @@ use anyhow::{Result, ensure};
 /// sandbox, the work directory held.
 ///
 /// # Errors
-/// When that build is not complete, or a package of it cannot be found again.
+/// When that build is not complete, or no package of it can be found again.
 pub fn lock(job: &Job<'_>, last: &Progress, ids: &str) -> Result<()> {
     ensure!(
         last.complete,
@@ -43,8 +44,12 @@ impl Build<'_> {
         if !again && file.root(Which::of(config, Use::Image)).is_some() {
             return Ok(());
         }
-        let packages = match self.packages() {
-            Ok(packages) => packages,
+        let Collected {
+            packages,
+            elsewhere,
+            ..
+        } = match self.packages() {
+            Ok(found) => found,
             Err(error) if again => return Err(error),
             Err(error) => {
                 self.output.say(&format!(
@@ -56,6 +61,12 @@ impl Build<'_> {
         };
         self.output
             .log(&format!("locked {} packages", packages.len()));
+        for package in elsewhere {
+            self.output.say(&format!(
+                "note: {} lacks what no archive has: {package}; keep its file with the step that installs it",
+                path.display()
+            ));
+        }
         let root = |purpose, packages| {
             let which = Which::of(config, purpose);
             Root {
@@ -79,7 +90,7 @@ impl Build<'_> {
     }
 
     /// The packages of the finished build.
-    fn packages(&self) -> Result<Vec<Package>> {
+    fn packages(&self) -> Result<Collected> {
         let known = self.archives.known(&self.work)?;
         let tips = self
             .progress
@@ -88,15 +99,18 @@ impl Build<'_> {
             .cloned()
             .collect::<Vec<_>>();
         let now = self.roots(&tips)?;
-        let found = collect::packages(&now.roots, &[], &known, self.job.mirrors);
-        match found {
-            Err(error) if error.is::<collect::Unlisted>() => {
-                // A tree that writes sources of its own has taken the first ones' indexes away.
-                let earlier = self.roots(&self.with_lists(&tips)?)?;
-                collect::packages(&now.roots, &earlier.roots, &known, self.job.mirrors)
-            }
-            found => found,
+        let mut found = collect::packages(&now.roots, &[], &known, self.job.mirrors)?;
+        if found.unlisted {
+            // A tree that writes sources of its own has taken the first ones' indexes away.
+            let earlier = self.roots(&self.with_lists(&tips)?)?;
+            found = collect::packages(&now.roots, &earlier.roots, &known, self.job.mirrors)?;
         }
+        ensure!(
+            !found.packages.is_empty() || found.elsewhere.is_empty(),
+            "no package can be locked; {}",
+            found.elsewhere.join(", ")
+        );
+        Ok(found)
     }
 
     /// The layers below `tips` in which package indexes were written, the latest first.

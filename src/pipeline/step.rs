@@ -36,12 +36,12 @@ pub fn carry_out(
         StepKind::Debconf => {
             let answers = read(&step.path)?;
             if apt::is_for_shell(&answers) {
-                script::chroot_text(&root, &apt::answer(&answers), setting).stream(sink)?;
-                return Ok(Opened::default());
+                script::chroot_text(&root, &apt::answer(&answers), setting).stream(sink)
+            } else {
+                script::chroot_program(&root, &["debconf-set-selections"], narrow)
+                    .input(answers)
+                    .stream(sink)
             }
-            script::chroot_program(&root, &["debconf-set-selections"], narrow)
-                .input(answers)
-                .stream(sink)
         }
         StepKind::PackagesNoRecommends => install(step, &root, setting, Recommends::No, sink),
         StepKind::Packages | StepKind::PackagesNonInteractive => {

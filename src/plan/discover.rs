@@ -1,6 +1,6 @@
 //! From stage directories to a plan.
 
-use super::{Found, Stage, SubStage, suffix};
+use super::{Found, Stage, SubStage, patches, suffix};
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::plan::step::{Step, StepKind, StepName};
@@ -146,7 +146,7 @@ fn sub_stage(stage: &str, dir: &Path, found: &mut Found) -> SubStage {
             StepName::Other => found.passed_over.push(path),
             StepName::Wrong { what, remedy } => problems.push(Problem::new(what, remedy).at(&path)),
             StepName::Step { number, kind } => {
-                judge(kind, &path, problems);
+                check_file(kind, &path, problems);
                 let name = format!("{stage}/{name}/{file}");
                 if let Some(other) = steps.insert(
                     (number, kind),
@@ -174,9 +174,9 @@ fn sub_stage(stage: &str, dir: &Path, found: &mut Found) -> SubStage {
 }
 
 /// Looks at what a step's name stands for.
-fn judge(kind: StepKind, path: &Path, problems: &mut Vec<Problem>) {
+fn check_file(kind: StepKind, path: &Path, problems: &mut Vec<Problem>) {
     match kind {
-        StepKind::Patches if path.is_dir() => patches(path, problems),
+        StepKind::Patches if path.is_dir() => patches::check(path, problems),
         StepKind::Patches => {
             let what = "patches are a directory, and this is not one";
             problems.push(
@@ -219,35 +219,7 @@ fn executable(path: &Path, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A quilt series: every file that `series` names must be there.
-fn patches(dir: &Path, problems: &mut Vec<Problem>) {
-    let series = dir.join("series");
-    let text = match fs::read_to_string(&series) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let what = "the patches have no file `series`, so none would be applied";
-            problems.push(Problem::new(what, "list the patches in it, one a line").at(dir));
-            return;
-        }
-        Err(error) => {
-            problems.push(unreadable(&series, &error));
-            return;
-        }
-    };
-    for (index, line) in text.lines().enumerate() {
-        let patch = line
-            .split('#')
-            .next()
-            .and_then(|line| line.split_whitespace().next());
-        if let Some(patch) = patch.filter(|patch| !dir.join(patch).is_file()) {
-            let what = format!("there is no patch {patch}");
-            let remedy = "add the file, or take the line out";
-            problems.push(Problem::new(what, remedy).at(&series).line(index + 1));
-        }
-    }
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     Problem::new(
         format!("cannot be read: {error}"),
         "correct its permissions",

@@ -5,6 +5,7 @@ mod discover;
 mod export_tree;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod patches;
 pub mod step;
 mod suffix;
 
@@ -102,6 +103,22 @@ impl Plan {
             let subs = stage.sub_stages.iter().flat_map(|sub| &sub.steps);
             stage.prerun.iter().chain(subs)
         })
+    }
+
+    /// The steps one after the other that the deepest image stands on.
+    pub fn depth(&self) -> usize {
+        let of = |stage: &Stage| {
+            let subs = stage.sub_stages.iter().map(|sub| sub.steps.len());
+            subs.sum::<usize>() + usize::from(stage.prerun.is_some())
+        };
+        let export = self.export_tree.as_ref().map_or(0, |tree| of(&tree.stage));
+        let mut depth = 0;
+        let stages = self.stages.iter().filter(|stage| !stage.skip);
+        let depths = stages.map(|stage| {
+            depth += of(stage);
+            depth + stage.export.as_ref().map_or(0, |_| export)
+        });
+        depths.max().unwrap_or(0)
     }
 
     /// Whether any step is a quilt series.

@@ -12,6 +12,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// Layers that one overlay can have below it: their names must fit into a page of options.
+pub const MOST_LAYERS: usize = 205;
+
 /// What is seen at a path, and below it, as a mount that is nowhere yet.
 #[derive(Debug)]
 pub struct Tree(OwnedFd);

@@ -9,15 +9,15 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-/// What may be done with a path that is seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What may be done with a path that is seen, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Access {
     /// It is read.
     Read,
-    /// It is read and written.
-    Write,
     /// Written, too, but what is written ends with the process.
     Aside,
+    /// It is read and written.
+    Write,
 }
 
 /// One path that is seen.
@@ -152,7 +152,14 @@ impl View {
             || self.links.keys().any(|link| path.starts_with(link))
     }
 
+    /// What is named twice is mounted once, with the wider of the two accesses.
     fn push(&mut self, path: &Path, access: Access, own: bool) {
+        let same = |seen: &&mut Seen| seen.at == path && seen.what.as_deref() == Some(path);
+        if let Some(seen) = self.seen.iter_mut().find(same) {
+            seen.access = seen.access.max(access);
+            seen.own |= own;
+            return;
+        }
         self.seen.push(Seen {
             at: path.to_owned(),
             what: Some(path.to_owned()),
@@ -266,6 +273,19 @@ mod tests {
         assert_eq!(view.seen[0].at, base.join("disk/work"));
         assert_eq!(view.links[&base.join("there")], base.join("disk"));
         assert!(view.see(&base.join("none"), Access::Read).is_err());
+    }
+
+    #[test]
+    fn what_is_named_twice_is_seen_once_by_the_wider_access() {
+        let mut view = View::default();
+        let tree = Path::new("/tree");
+        for access in [Access::Aside, Access::Write, Access::Read] {
+            view.push(tree, access, true);
+        }
+        let [seen] = &view.seen[..] else {
+            panic!("{:?}", view.seen);
+        };
+        assert_eq!((seen.access, seen.own), (Access::Write, true));
     }
 
     #[test]

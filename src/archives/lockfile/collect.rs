@@ -5,9 +5,8 @@ use crate::archives::mirror::Mirrors;
 use crate::archives::pool::File;
 use crate::base::dpkg;
 use crate::base::inside::Root;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -31,37 +30,30 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
 }
 
-/// A package that no index lists: one that an earlier step had may.
-#[derive(Debug)]
-pub struct Unlisted {
-    name: String,
-    version: String,
+/// The packages of some root file systems.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Those that can be had again.
+    pub packages: Vec<Package>,
+    /// Those that no archive has, each with its version and the reason: the step that installs one
+    /// has to keep its file.
+    pub elsewhere: Vec<String>,
+    /// Whether one of these came from an archive, and an index that an earlier step had may list it.
+    pub unlisted: bool,
 }
-
-impl fmt::Display for Unlisted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} cannot be locked: no package index that a step left in the image lists it",
-            self.name, self.version
-        )
-    }
-}
-
-impl std::error::Error for Unlisted {}
 
 /// The packages that ever were in the root file systems `roots`: those that are there, and
 /// those that a step took out again. Checksums are those of the files in the pool. Package indexes
 /// are those of `roots`, then those of `earlier`, which are states that the roots once had.
 ///
 /// # Errors
-/// When a package did not come from the pool; [`Unlisted`] when no package index lists it.
+/// When a root cannot be read.
 pub fn packages(
     roots: &[Root],
     earlier: &[Root],
     pool: &BTreeMap<String, Vec<File>>,
     mirrors: &Mirrors,
-) -> Result<Vec<Package>> {
+) -> Result<Collected> {
     let mut indexes = Vec::new();
     for root in roots.iter().chain(earlier) {
         indexes.push(listed(root, mirrors)?);
@@ -70,7 +62,7 @@ pub fn packages(
     for root in roots {
         ids.extend(installed(root)?);
     }
-    let mut packages = Vec::new();
+    let mut all = Collected::default();
     for (name, version, architecture) in ids {
         let mut package = Package {
             name,
@@ -82,12 +74,11 @@ pub fn packages(
             path: String::new(),
             priority: String::new(),
         };
+        let of_no_archive = |why: &str| format!("{} {} {why}", package.name, package.version);
         let Some(known) = pool.get(&package.file_name()) else {
-            bail!(
-                "{} {} cannot be locked: it was not installed by apt from an archive",
-                package.name,
-                package.version
-            );
+            all.elsewhere
+                .push(of_no_archive("was not installed by apt from an archive"));
+            continue;
         };
         let id = (
             package.name.clone(),
@@ -100,16 +91,19 @@ pub fn packages(
             Some((found, file))
         });
         let Some((found, file)) = found.next() else {
-            let (name, version) = (package.name, package.version);
-            return Err(Unlisted { name, version }.into());
+            all.elsewhere.push(of_no_archive(
+                "is not listed by any package index that a step left in the image",
+            ));
+            all.unlisted = true;
+            continue;
         };
         (package.size, package.sha256) = (file.size, file.sha256.clone());
         package.source.clone_from(&found.source);
         package.path.clone_from(&found.path);
         package.priority.clone_from(&found.priority);
-        packages.push(package);
+        all.packages.push(package);
     }
-    Ok(packages)
+    Ok(all)
 }
 
 /// The packages whose files are in `debs`, with what the indexes of `root` say of them.
@@ -269,8 +263,13 @@ mod tests {
         assert_eq!(id_of("lock"), None);
     }
 
-    #[test]
-    fn what_is_there_and_what_was_there_is_found() {
+    fn known(sha256: &str, size: u64) -> Vec<File> {
+        let sha256 = sha256.to_owned();
+        vec![File { sha256, size }]
+    }
+
+    /// A root with a package that is there and one that was, its mirrors, and the pool.
+    fn example() -> (tempfile::TempDir, Mirrors, BTreeMap<String, Vec<File>>) {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);
@@ -290,33 +289,55 @@ mod tests {
             "Package: a\nVersion: 1:2\nArchitecture: all\nFilename: pool/a.deb\nPriority: optional\nSize: 3\nSHA256: 11\n\nPackage: gone\nVersion: 1\nArchitecture: arm64\nFilename: pool/g.deb\nSize: 4\nSHA256: 22\n",
         );
         let mirrors = Mirrors::of_debian("http://mirror.example/a_b/".to_owned(), String::new());
-        let known = |sha256: &str, size| {
-            let sha256 = sha256.to_owned();
-            vec![File { sha256, size }]
-        };
-        let mut pool = BTreeMap::from([
+        let pool = BTreeMap::from([
             ("a_1%3a2_all.deb".to_owned(), known("11", 3)),
             ("gone_1_arm64.deb".to_owned(), known("22", 4)),
         ]);
+        (root, mirrors, pool)
+    }
+
+    #[test]
+    fn what_is_there_and_what_was_there_is_found() {
+        let (root, mirrors, mut pool) = example();
         let roots = [Root::open(root.path()).unwrap()];
         let found = packages(&roots, &[], &pool, &mirrors).unwrap();
-        assert_eq!(found.len(), 2);
+        assert_eq!((found.packages.len(), found.elsewhere.len()), (2, 0));
         assert_eq!(
-            (&*found[0].source, &*found[0].path),
+            (&*found.packages[0].source, &*found.packages[0].path),
             ("mirror", "pool/a.deb")
         );
+        // One that was installed from a file: the rest is locked all the same.
+        pool.remove("gone_1_arm64.deb");
+        let found = packages(&roots, &[], &pool, &mirrors).unwrap();
+        assert_eq!((found.packages.len(), found.unlisted), (1, false));
+        assert_eq!(
+            found.elsewhere,
+            ["gone 1 was not installed by apt from an archive"]
+        );
+        // One that has other contents than its index says.
+        pool.insert("gone_1_arm64.deb".to_owned(), known("33", 4));
+        let found = packages(&roots, &[], &pool, &mirrors).unwrap();
+        assert_eq!(
+            found.elsewhere,
+            ["gone 1 is not listed by any package index that a step left in the image"]
+        );
+        assert!(found.unlisted);
+    }
+
+    #[test]
+    fn an_index_that_an_earlier_step_had_counts() {
+        let (root, mirrors, pool) = example();
+        let roots = [Root::open(root.path()).unwrap()];
+        let found = packages(&roots, &[], &pool, &mirrors).unwrap();
         // The tree has put other sources in the place of the first ones since.
         let before = tempfile::tempdir().unwrap();
         let lists = "var/lib/apt";
         fs::create_dir_all(before.path().join("var/lib")).unwrap();
         fs::rename(root.path().join(lists), before.path().join(lists)).unwrap();
-        let error = packages(&roots, &[], &pool, &mirrors).unwrap_err();
-        assert!(error.is::<Unlisted>(), "{error}");
+        let without = packages(&roots, &[], &pool, &mirrors).unwrap();
+        assert!(without.unlisted && without.packages.is_empty());
         let earlier = [Root::open(before.path()).unwrap()];
         let again = packages(&roots, &earlier, &pool, &mirrors).unwrap();
         assert_eq!(found, again);
-        pool.remove("gone_1_arm64.deb");
-        let error = packages(&roots, &earlier, &pool, &mirrors).unwrap_err();
-        assert!(!error.is::<Unlisted>(), "{error}");
     }
 }

@@ -9,7 +9,7 @@ macro_rules! artefact_rows {
 
         /// Forms of the image: one or more of none (the .img itself), zip, gz, xz and zst, such as "zst xz".
         DEPLOY_COMPRESSION compression: Vec<Compression> = |r| choices::formats(r);
-        { group: Group::Artefacts, kind: Kind::SomeOf(&["none", "zip", "gz", "xz", "zst"]), default: "zst", example: "",
+        { group: Group::Artefacts, kind: Kind::SomeOf(&Compression::WORDS), default: "zst", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Never, image: true, mount: Mount::No }
 
         /// Level of the compression, 0 to 9. Default: each format's own.

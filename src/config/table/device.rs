@@ -8,7 +8,7 @@ macro_rules! device_rows {
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// Name of the first user, who has sudo and the hardware groups.
-        FIRST_USER_NAME first_user_name: String = |r| r.checked(people::user_name);
+        FIRST_USER_NAME first_user_name: String = |r| people::user_name(r);
         { group: Group::Access, kind: Kind::Text, default: "westwork", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
@@ -19,7 +19,7 @@ macro_rules! device_rows {
           secrecy: Secrecy::Secret, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// Public SSH keys of the first user, a line each, as authorized_keys has them.
-        PUBKEY_SSH_FIRST_USER pubkey_ssh_first_user: Option<String> = |r| r.text(ssh_keys::public_keys);
+        PUBKEY_SSH_FIRST_USER pubkey_ssh_first_user: Option<String> = |r| r.text(people::public_keys);
         { group: Group::Access, kind: Kind::Text, default: "", example: "'ssh-ed25519 AAAA… you@example.org'",
           secrecy: Secrecy::Personal, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
@@ -50,12 +50,12 @@ macro_rules! device_rows {
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// A locale with UTF-8.
-        LOCALE_DEFAULT locale_default: String = |r| r.checked(lists::locale);
+        LOCALE_DEFAULT locale_default: String = |r| lists::named(r, lists::locale);
         { group: Group::Place, kind: Kind::Text, default: "en_GB.UTF-8", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// Keyboard layout as X names it.
-        KEYBOARD_KEYMAP keyboard_keymap: String = |r| r.checked(lists::keyboard);
+        KEYBOARD_KEYMAP keyboard_keymap: String = |r| lists::named(r, lists::keyboard);
         { group: Group::Place, kind: Kind::Text, default: "gb", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
@@ -65,12 +65,12 @@ macro_rules! device_rows {
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// Time zone, as the tz database names it.
-        TIMEZONE_DEFAULT timezone_default: String = |r| r.checked(lists::time_zone);
+        TIMEZONE_DEFAULT timezone_default: String = |r| lists::named(r, lists::time_zone);
         { group: Group::Place, kind: Kind::Text, default: "Europe/London", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
         /// Country whose rules Wi-Fi follows, two letters. Without it the radio stays off.
-        WPA_COUNTRY wpa_country: Option<String> = |r| r.text(people::country);
+        WPA_COUNTRY wpa_country: Option<String> = |r| r.text(releases::country);
         { group: Group::Place, kind: Kind::Text, default: "", example: "GB",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
     } };

@@ -27,7 +27,8 @@ use super::nearest::nearest_of;
 use super::reader::Reader;
 use super::row::{Bearing, Facts, Field, Group, Kind, Mount, Row, Scripts, Secrecy, text_of};
 use super::{Address, Arch, Bootstrap, Compression, Disk, Distro, HostPath, Signer};
-use super::{choices, disk, host_paths, lists, people, ssh_keys, tree, values};
+use super::{choices, disk, host_paths, lists, people, tree, values};
+use crate::base::releases;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! Putting artefacts into the deploy directory, all together at the end.
 
 use super::compress;
-use crate::base::lock;
+use crate::base::{lock, parts};
 use crate::config::Compression;
 use crate::config::Signer;
 use anyhow::{Context, Result};
@@ -37,9 +37,10 @@ pub(super) struct Deploy {
 }
 
 impl Deploy {
-    /// Begins in `dir`, which is made if needed.
+    /// Begins in `dir`, which is made if needed, and rid of what interrupted exports left.
     pub(super) fn begin(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        parts::sweep(dir, is_artefact);
         Ok(Self {
             dir: dir.to_owned(),
             artefacts: Vec::new(),
@@ -48,11 +49,7 @@ impl Deploy {
 
     /// A file in the directory, for an artefact that will be called `name`.
     pub(super) fn create(&self, name: &str) -> Result<NamedTempFile> {
-        tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".part")
-            .tempfile_in(&self.dir)
-            .with_context(|| format!("making a file in {}", self.dir.display()))
+        parts::create(&self.dir, name)
     }
 
     /// Takes a complete artefact, from [`Deploy::create`], and its checksum in hex.
@@ -149,10 +146,9 @@ impl Deploy {
     /// Every name an artefact of an image with one of the `stems` can have, also those
     /// that earlier versions gave.
     fn old_names(&self, stems: &[&str]) -> Vec<String> {
-        use Compression::{Gz, None, Xz, Zip, Zst};
         let mut names = Vec::new();
         for stem in stems {
-            for format in [None, Zip, Gz, Xz, Zst] {
+            for format in Compression::ALL {
                 let name = format!("{stem}{}", compress::extension(format));
                 names.push(format!("{name}.sha256"));
                 names.push(name);
@@ -163,6 +159,13 @@ impl Deploy {
         }
         names
     }
+}
+
+/// Whether an export makes files of such a name.
+fn is_artefact(name: &str) -> bool {
+    let images = Compression::ALL.map(compress::extension);
+    let beside = [BMAP, INFO, SPDX, CYCLONEDX, MANIFEST, RECORD];
+    name.starts_with(SUMS) || images.iter().chain(&beside).any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
@@ -178,6 +181,12 @@ mod tests {
         }
         let sums = "11  a.img.xz\n22  b.img.xz\n33  gone.img.xz\n";
         fs::write(path("SHA256SUMS"), sums).unwrap();
+        // What an interrupted export left, some time ago.
+        let part = fs::File::create(path(".a.img.zst.Ab12Cd.part")).unwrap();
+        let hour = std::time::Duration::from_secs(3600);
+        part.set_modified(std::time::SystemTime::now() - hour)
+            .unwrap();
+        drop(part);
         let mut deploy = Deploy::begin(dir.path()).unwrap();
         deploy.file("a.img.zst".into(), "x").unwrap();
         assert!(!path("a.img.zst").exists() && path("a.img.xz").exists());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// The image and the artefact that Imager is to fetch.
-pub(super) struct Entry<'a> {
+pub(super) struct ManifestEntry<'a> {
     pub(super) name: &'a str,
     pub(super) release: &'a str,
     pub(super) arch: Arch,
@@ -98,7 +98,7 @@ pub(super) fn preference(compression: Compression) -> u8 {
 }
 
 /// The manifest's text.
-pub(super) fn manifest(entry: &Entry<'_>) -> Result<String> {
+pub(super) fn manifest(entry: &ManifestEntry<'_>) -> Result<String> {
     let architecture = match entry.arch {
         Arch::Arm64 => "armv8",
         Arch::Armhf => "armhf",
@@ -144,7 +144,7 @@ pub(super) fn manifest(entry: &Entry<'_>) -> Result<String> {
     Ok(text)
 }
 
-impl Entry<'_> {
+impl ManifestEntry<'_> {
     /// The address of a file: where it is published, or where it lies now.
     fn place(&self, file: &str) -> String {
         match self.url {

@@ -118,7 +118,7 @@ fn compare_images(a: Image, b: Image) -> Report {
 }
 
 /// The text that is shown of the differences.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(super) fn text_of(a: Image, b: Image) -> String {
     show::show(&compare_images(a, b))
 }

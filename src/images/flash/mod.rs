@@ -18,6 +18,7 @@ mod sink;
 mod sums;
 mod write;
 
+use crate::base::parts;
 use crate::base::problem::{Problem, Problems};
 use crate::base::size::size;
 use crate::images::inspect::table;
@@ -40,6 +41,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::NamedTempFile;
 use write::{Bytes, Source, Stopped, Written};
+
+/// What a file in place of a disk is called in the making.
+const PART: &str = "flash";
 
 /// The exit code after Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -67,8 +71,8 @@ pub fn run(args: &FlashArgs) -> Result<u8> {
             .map(crate::base::size::parse_size)
             .transpose()?,
     };
-    let target = judge::judge(&Machine::real(), &wanted)?;
-    let mut settings = settings::judge(&args.settings)?;
+    let target = judge::target(&Machine::real(), &wanted)?;
+    let mut settings = settings::parse(&args.settings)?;
     let sector = match &target {
         Target::Disk { disk, .. } => Some(disk.sector),
         Target::File { .. } | Target::NewFile { .. } => None,
@@ -268,11 +272,10 @@ fn open(target: &Target, need: u64) -> Result<(Sink, Option<NamedTempFile>)> {
         }
         Target::NewFile { path, size } => {
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            let new = tempfile::Builder::new()
-                .prefix(".flash.")
-                .suffix(".part")
-                .tempfile_in(dir.unwrap_or(Path::new(".")))
-                .with_context(|| format!("making {}", path.display()))?;
+            let dir = dir.unwrap_or(Path::new("."));
+            parts::sweep(dir, |name| name == PART);
+            let new =
+                parts::create(dir, PART).with_context(|| format!("making {}", path.display()))?;
             let size = size.unwrap_or(need);
             new.as_file().set_len(size).context("sizing the file")?;
             let file = new.reopen().context("opening the new file")?;

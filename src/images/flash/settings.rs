@@ -4,6 +4,7 @@ use super::args::SettingsArgs;
 use super::firstrun::{Settings, Wifi};
 use crate::base::names;
 use crate::base::problem::{Problem, Problems};
+use crate::base::releases;
 use crate::base::ssh_key;
 use anyhow::Result;
 use std::fs;
@@ -14,7 +15,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`Problems`] with everything that is wrong.
-pub(super) fn judge(args: &SettingsArgs) -> Result<Settings> {
+pub(super) fn parse(args: &SettingsArgs) -> Result<Settings> {
     let mut found = Found::default();
     found.hostname(args);
     found.user(args);
@@ -73,7 +74,7 @@ impl Found {
             "use small letters, digits, - and _; start with a letter; at most 31",
         );
         self.check(
-            !RESERVED.contains(&name.as_str()),
+            !releases::any_has_account(name),
             format!("{name} is the name of an account or a group of the system"),
             "give the user another name",
         );
@@ -87,12 +88,9 @@ impl Found {
 
     fn place(&mut self, args: &SettingsArgs) {
         if let Some(country) = &args.country {
-            let good = country.len() == 2 && country.bytes().all(|b| b.is_ascii_uppercase());
-            self.check(
-                good,
-                format!("{country} is not a country"),
-                "use two capital letters, such as GB",
-            );
+            if let Err((what, remedy)) = releases::country(country) {
+                self.check(false, what, &remedy);
+            }
         }
         if let Some(zone) = &args.timezone {
             let letter = |b: u8| b.is_ascii_alphanumeric() || b"+-_".contains(&b);
@@ -136,67 +134,6 @@ impl Found {
     }
 }
 
-/// Accounts and groups of every Debian system: base-passwd's lists of them, and those that
-/// systemd and D-Bus make. What else an image has is looked up in it.
-const RESERVED: [&str; 56] = [
-    "_apt",
-    "adm",
-    "audio",
-    "backup",
-    "bin",
-    "cdrom",
-    "crontab",
-    "daemon",
-    "dialout",
-    "dip",
-    "disk",
-    "fax",
-    "floppy",
-    "games",
-    "input",
-    "irc",
-    "kmem",
-    "kvm",
-    "list",
-    "lp",
-    "mail",
-    "man",
-    "messagebus",
-    "netdev",
-    "news",
-    "nobody",
-    "nogroup",
-    "operator",
-    "plugdev",
-    "proxy",
-    "render",
-    "root",
-    "sasl",
-    "sgx",
-    "shadow",
-    "src",
-    "staff",
-    "sudo",
-    "sync",
-    "sys",
-    "systemd-journal",
-    "systemd-network",
-    "systemd-resolve",
-    "systemd-timesync",
-    "tape",
-    "tty",
-    "users",
-    "utmp",
-    "uucp",
-    "video",
-    "voice",
-    "wheel",
-    "www-data",
-    "gpio",
-    "i2c",
-    "spi",
-];
-
 /// As the image's own first boot takes it.
 fn is_user(name: &str) -> bool {
     names::is_user(name, 31)
@@ -215,7 +152,7 @@ fn keys(path: &Path) -> Result<Vec<String>, Vec<Problem>> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match ssh_key::judge(line) {
+        match ssh_key::check(line) {
             Ok(()) => keys.push(line.to_owned()),
             Err(what) => {
                 let remedy = "name the file that ends in .pub, or an authorized_keys";

@@ -119,7 +119,7 @@ fn describe(image: &Image, path: &Path, file_size: u64, with_packages: bool) -> 
 }
 
 /// The text that is shown of `image`.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(super) fn text_of(image: &Image) -> String {
     show::show(&describe(image, Path::new("fuzz"), 0, true), true)
 }

@@ -16,8 +16,8 @@
 //! A cache that cannot be reached is told of, and then left alone.
 
 mod blob;
+mod objects;
 mod pack;
-mod place;
 #[cfg(feature = "remote-cache")]
 mod remote;
 mod upload;
@@ -28,7 +28,7 @@ use crate::config::{Address, Config};
 use crate::layers::store::{Key, Record, Store};
 use anyhow::{Context, Result};
 use blob::{Blob, LAYER, Shape, TOOLS, checksum};
-use place::Place;
+use objects::Objects;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -52,7 +52,7 @@ const PATIENCE: usize = 3;
 
 /// What a build takes from and gives to shared caches.
 pub struct Share {
-    from: Option<Arc<dyn Place>>,
+    from: Option<Arc<dyn Objects>>,
     uploads: Option<Uploads>,
     /// How often something went wrong on the way in.
     failures: AtomicUsize,
@@ -73,7 +73,7 @@ impl Share {
             address
                 .as_ref()
                 .map(|address| {
-                    open_place(address)
+                    open_objects(address)
                         .with_context(|| format!("opening the shared cache {address}"))
                 })
                 .transpose()
@@ -244,7 +244,7 @@ impl Share {
     }
 
     /// Does `work` for each of `items`, several at a time, until the cache fails.
-    fn each<T: Sync>(&self, items: &[T], work: impl Fn(&dyn Place, &T) -> Result<()> + Sync) {
+    fn each<T: Sync>(&self, items: &[T], work: impl Fn(&dyn Objects, &T) -> Result<()> + Sync) {
         let Some(from) = &self.from else { return };
         let next = AtomicUsize::new(0);
         let worker = || {
@@ -273,7 +273,7 @@ impl Share {
 
     /// Unpacks what `name` stands for, which is of this `shape`, into `dir`. False when it is not
     /// there or is damaged.
-    fn directory(&self, from: &dyn Place, name: &str, dir: &Path, shape: Shape) -> Result<bool> {
+    fn directory(&self, from: &dyn Objects, name: &str, dir: &Path, shape: Shape) -> Result<bool> {
         let mut line = tempfile::tempfile_in(dir).context("making a file")?;
         if !from.get(name, LINE, &mut line)? {
             return Ok(false);
@@ -308,7 +308,7 @@ impl Share {
     }
 
     /// Fetches `blob` to `to`. False when it is not there or is not what it is called.
-    fn blob(&self, from: &dyn Place, blob: &Blob, to: &mut File) -> Result<bool> {
+    fn blob(&self, from: &dyn Objects, blob: &Blob, to: &mut File) -> Result<bool> {
         if !from.get(&blob.name(), blob.size, to)? {
             return Ok(false);
         }
@@ -331,9 +331,9 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The place that `address` names.
-fn open_place(address: &Address) -> Result<Arc<dyn Place>> {
+fn open_objects(address: &Address) -> Result<Arc<dyn Objects>> {
     match address {
-        Address::Folder(path) => Ok(Arc::new(place::Folder(path.clone()))),
+        Address::Folder(path) => Ok(Arc::new(objects::Folder(path.clone()))),
         #[cfg(feature = "remote-cache")]
         Address::Url(url) => Ok(Arc::new(remote::Remote::open(url)?)),
         #[cfg(not(feature = "remote-cache"))]
