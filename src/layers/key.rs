@@ -141,10 +141,26 @@ impl<'a> Files<'a> {
         let mut before = inputs.clone();
         self.variables(step, env, &named, &mut before);
         before.extend(values(&named));
+        self.add_reads(reads, &roots, &dir, &mut named, &mut inputs)?;
+        self.variables(step, env, &named, &mut inputs);
+        inputs.extend(values(&named));
+        Ok(Sources { inputs, before })
+    }
+
+    /// Adds what was read besides: files to `named`, directories that are not in `roots` to
+    /// `inputs`.
+    fn add_reads(
+        &self,
+        reads: &BTreeSet<Read>,
+        roots: &[PathBuf],
+        stage: &Path,
+        named: &mut BTreeMap<String, Rc<Facts>>,
+        inputs: &mut Inputs,
+    ) -> Result<()> {
         for read in reads {
             match read {
                 Read::File(path) => {
-                    let Some(name) = self.tree.name(FILE, path, &dir) else {
+                    let Some(name) = self.tree.name(FILE, path, stage) else {
                         continue;
                     };
                     if let Entry::Vacant(place) = named.entry(name) {
@@ -154,14 +170,12 @@ impl<'a> Files<'a> {
                 // Of what counts file by file, the names do already.
                 Read::Directory(path) if roots.iter().any(|root| path.starts_with(root)) => {}
                 Read::Directory(path) => {
-                    let name = self.tree.name(DIRECTORY, path, &dir);
+                    let name = self.tree.name(DIRECTORY, path, stage);
                     inputs.extend(name.map(|name| (name, self.tree.listing(path))));
                 }
             }
         }
-        self.variables(step, env, &named, &mut inputs);
-        inputs.extend(values(&named));
-        Ok(Sources { inputs, before })
+        Ok(())
     }
 
     /// Whether what the scripts among `files` name outside of the stage is there.

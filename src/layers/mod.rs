@@ -11,6 +11,7 @@ pub mod digest;
 pub mod durable;
 pub(crate) mod engine;
 mod facts;
+mod format;
 pub mod identity;
 pub mod job;
 pub mod key;

@@ -16,6 +16,7 @@
 
 use crate::base::{lock, work};
 use crate::layers::durable::{DURABLE, Durable};
+use crate::layers::format::{FORMAT, Format, format_of};
 use crate::layers::mounts::{Scratch, View, lower_dirs, make_scratch, overlay};
 use crate::layers::sound::{has_link_for_root, is_dir, received, seal};
 use anyhow::{Context, Result, bail};
@@ -29,8 +30,6 @@ pub(crate) use crate::layers::mounts::remove;
 
 /// The further layer of a step in progress.
 const BENEATH: &str = "beneath";
-/// Name of the file in the store that says whose ids the owners in it are.
-const FORMAT: &str = "format";
 
 /// Ids of a build that nothing is known of, which takes what is there.
 pub const SAME_IDS: &str = "";
@@ -329,31 +328,6 @@ impl Store {
 fn close(dir: &Path) -> Result<()> {
     fs::set_permissions(dir, Permissions::from_mode(0o700))
         .with_context(|| format!("setting the mode of {}", dir.display()))
-}
-
-/// What is written down of whose ids the owners in a store are.
-enum Format {
-    Known(String),
-    /// Nothing, as by earlier versions.
-    Unknown,
-}
-
-impl Format {
-    /// Whether layers of this format are of use with `ids`. Earlier versions kept the image's own
-    /// ids, or those of a user; a range of root's own is later.
-    fn is(&self, ids: &str) -> bool {
-        match self {
-            Self::Known(known) => known == ids,
-            Self::Unknown => !ids.starts_with("range "),
-        }
-    }
-}
-
-fn format_of(dir: &Path) -> Format {
-    match fs::read_to_string(dir.join(FORMAT)) {
-        Ok(text) => Format::Known(text.trim_end().to_owned()),
-        Err(_) => Format::Unknown,
-    }
 }
 
 /// Held while a layer is made.

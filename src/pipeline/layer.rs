@@ -1,6 +1,7 @@
 //! From a step to its layer.
 
 use super::{Build, carry_out, lists, reads};
+use crate::archives::pool::Staging;
 use crate::base::timings::disk_usage;
 use crate::layers::blocks;
 use crate::layers::mounts::View;
@@ -57,13 +58,11 @@ impl Build<'_> {
         )?;
         let before = self.stage_before(schedule, index)?;
         self.refresh_dispatch(&at)?;
-        let below = entry.record.parent.as_ref().map_or("", Key::hash);
-        let staging = self.archives.staging(&self.work, below)?;
+        let staging = self.staging(entry)?;
         self.share_tmp(entry.at.stage, &at)?;
-        let mut mounts = vec![at.clone()];
-        if let (Some(_), Some(previous)) = (&before, entry.at.previous) {
-            mounts.push(stage_work_dir(&self.work, previous));
-        }
+        let previous = entry.at.previous.filter(|_| before.is_some());
+        let previous = previous.map(|stage| stage_work_dir(&self.work, stage));
+        let mounts: Vec<_> = [at.clone()].into_iter().chain(previous).collect();
         let context = self.context(&entry.at, &mounts, Some(&staging), layer.beneath)?;
         self.prepare_toolchains(entry.step, &context)?;
         let env = self.env(&entry.at);
@@ -81,8 +80,7 @@ impl Build<'_> {
             .and_then(|()| carry_out(entry.step, &at, &setting, &mut sink))
             .and_then(|opened| {
                 let made = reads::judge(self.job, entry, &opened, begun)?;
-                let key = made.record.key.hash();
-                self.archives.save(staging, &root, key)?;
+                self.archives.save(staging, &root, made.record.key.hash())?;
                 Ok(made)
             });
         drop(before);
@@ -102,6 +100,12 @@ impl Build<'_> {
                 Err(self.failure(name, last_lines, cause))
             }
         }
+    }
+
+    /// The packages that a step may see.
+    fn staging(&mut self, entry: &Entry<'_>) -> Result<Staging> {
+        let below = entry.record.parent.as_ref().map_or("", Key::hash);
+        self.archives.staging(&self.work, below)
     }
 
     /// Shows the last stage's result at its own place, if the step at `index` is of another one.

@@ -75,20 +75,7 @@ impl Build<'_> {
         let cache_dir = real(&config.cache_dir)?;
         view.see(&config.cache_dir, Access::Read)?;
         view.hide(&cache_dir);
-        // What a step leaves in its work directory is seen by later ones, and so in its layer,
-        // beside the root file system.
-        let scratch = match mounts.first().filter(|_| host) {
-            Some(at) => at.join(".work"),
-            None => self.work.join("scratch"),
-        };
-        for dir in [&scratch, &told.fetched] {
-            fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-        }
-        view.see_at(&scratch, &real(&self.work)?, Access::Write);
-        view.see_at(&told.fetched, &real(&told.fetched)?, Access::Write);
-        if told.toolchains.is_dir() {
-            view.see_at(&told.toolchains, &real(&told.toolchains)?, Access::Read);
-        }
+        self.see_work(&mut view, told, mounts.first().filter(|_| host))?;
         if let Some(common) = &self.job.plan.common {
             // Scripts that read it get the tree's functions, and this program's in place of
             // pi-gen's.
@@ -107,6 +94,33 @@ impl Build<'_> {
         for dir in [&furniture.tools, &furniture.locked].into_iter().flatten() {
             view.see_at(dir, &real(dir)?, Access::Read);
         }
+        self.see_outside(&mut view)?;
+        Ok(view)
+    }
+
+    /// Lets the tree's own part of the work directory and the cache be seen; `at` is where a host
+    /// script's layer is.
+    fn see_work(&self, view: &mut View, told: &Context, at: Option<&PathBuf>) -> Result<()> {
+        // What a step leaves in its work directory is seen by later ones, and so in its layer,
+        // beside the root file system.
+        let scratch = match at {
+            Some(at) => at.join(".work"),
+            None => self.work.join("scratch"),
+        };
+        for dir in [&scratch, &told.fetched] {
+            fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        }
+        view.see_at(&scratch, &real(&self.work)?, Access::Write);
+        view.see_at(&told.fetched, &real(&told.fetched)?, Access::Write);
+        if told.toolchains.is_dir() {
+            view.see_at(&told.toolchains, &real(&told.toolchains)?, Access::Read);
+        }
+        Ok(())
+    }
+
+    /// Lets DEPLOY_DIR and HOST_PATHS be seen.
+    fn see_outside(&self, view: &mut View) -> Result<()> {
+        let config = self.job.config;
         view.see(&config.deploy_dir, Access::Write)?;
         if !self.one_of_several {
             // Where other builds write at the same time, nobody knows who it was.
@@ -124,7 +138,7 @@ impl Build<'_> {
                 view.lasting(&host.path)?;
             }
         }
-        Ok(view)
+        Ok(())
     }
 }
 
