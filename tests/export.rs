@@ -14,7 +14,7 @@ use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{
     Arch, Compression, Disk, Distro, Extra, ExtraFormat, RootKind, TableKind,
 };
-use westwork_gen::export::{ExportRequest, Exported, export};
+use westwork_gen::export::{ExportRequest, Exported, Ext4, export};
 
 const EPOCH: i64 = 1_700_000_000;
 
@@ -97,7 +97,10 @@ fn make_with(root: &Path, out: &Path, margin: u64, disk: Disk) -> anyhow::Result
         signer: None,
         record: serde_json::Value::Null,
         beside: Vec::new(),
-        mke2fs: Tool::Mke2fs.into(),
+        ext4: Ext4 {
+            mke2fs: Tool::Mke2fs.into(),
+            debugfs: Tool::Debugfs.into(),
+        },
         mkfs_root,
     };
     export(&request, &mut |line| println!("{line}"))

@@ -14,7 +14,7 @@ use std::process::Command;
 use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Arch, Compression, Disk, Distro};
-use westwork_gen::export::{ExportRequest, export};
+use westwork_gen::export::{ExportRequest, Ext4, export};
 
 const EPOCH: i64 = 1_700_000_000;
 const SMALL_FILES: usize = 300_000;
@@ -204,7 +204,10 @@ fn every_attribute_comes_through() {
         release: "trixie".into(),
         source_date_epoch: EPOCH,
         info_lines: vec![],
-        mke2fs: Tool::Mke2fs.into(),
+        ext4: Ext4 {
+            mke2fs: Tool::Mke2fs.into(),
+            debugfs: Tool::Debugfs.into(),
+        },
         mkfs_root: None,
     };
     export(&request, &mut |line| println!("{line}")).unwrap();

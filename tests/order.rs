@@ -12,7 +12,7 @@ use westwork_gen::base::command::record::{Answer, Call, Recorder, Streams};
 use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Config, ConfigRequest};
-use westwork_gen::export::{ExportRequest, export};
+use westwork_gen::export::{ExportRequest, Ext4, export};
 use westwork_gen::layers::job::Job;
 use westwork_gen::layers::schedule::{Image, Schedule};
 use westwork_gen::layers::seal::Seal;
@@ -80,7 +80,7 @@ impl Tree {
         }
         let set = [
             "IMG_NAME=test",
-            "STAGE_LIST=stage0 stage1 stage2 stage3 stage4",
+            "STAGE_LIST=stage0 stage2 stage3 stage4 stage1",
             "FIRST_USER_NAME=ann",
             "LOCALE_DEFAULT=en_GB.UTF-8",
             "MIRROR=http://mirror.invalid/debian",
@@ -122,7 +122,7 @@ impl Tree {
                 state: &self.state,
                 locked: None,
             };
-            let schedule =
+            let mut schedule =
                 Schedule::new(&job, &Store::at(&self.config.work_dir, "image"), None).unwrap();
             let mut walker = Walker {
                 job,
@@ -130,7 +130,7 @@ impl Tree {
                 context: self.dir.path().join("context.json"),
                 images: Vec::new(),
             };
-            walk(&schedule, &mut walker).unwrap();
+            walk(&mut schedule, &mut walker).unwrap();
             walker.images
         })
     }
@@ -145,7 +145,7 @@ struct Walker<'a> {
 }
 
 impl Walk for Walker<'_> {
-    fn step(&mut self, schedule: &Schedule<'_>, index: usize) -> anyhow::Result<()> {
+    fn step(&mut self, schedule: &mut Schedule<'_>, index: usize) -> anyhow::Result<()> {
         let entry = &schedule.entries[index];
         let env = self.job.env(&entry.at);
         let setting = Setting {
@@ -153,7 +153,7 @@ impl Walk for Walker<'_> {
             context: &self.context,
         };
         let at = stage_work_dir(&self.job.work(), entry.at.stage);
-        carry_out(entry.step, &at, &setting, &mut |_| ())
+        carry_out(entry.step, &at, &setting, &mut |_| ()).map(drop)
     }
 
     fn image(&mut self, _: &Schedule<'_>, image: &Image<'_>) -> anyhow::Result<()> {
@@ -240,7 +240,7 @@ fn steps_see_the_variables_that_are_theirs() {
     assert_eq!(host.var("SOURCE_DATE_EPOCH").as_deref(), Some("1700000000"));
 
     // What is no script of the tree sees no settings.
-    for line in ["debconf-set-selections", "apt-get install", "quilt"] {
+    for line in ["apt-get install", "quilt"] {
         let call = call(&recorder, line);
         assert_eq!(call.var("FIRST_USER_NAME"), None, "{line}");
         assert_eq!(
@@ -249,8 +249,17 @@ fn steps_see_the_variables_that_are_theirs() {
             "{line}"
         );
     }
-    let answers = call(&recorder, "debconf-set-selections").input.unwrap();
-    assert_eq!(answers, b"locales locales/default select en_GB.UTF-8\n");
+    // Answers with variables in them are the image's shell's.
+    let answers = call(&recorder, "debconf-set-selections");
+    assert_eq!(
+        answers.var("LOCALE_DEFAULT").as_deref(),
+        Some("en_GB.UTF-8")
+    );
+    assert_eq!(
+        answers.input.unwrap(),
+        b"debconf-set-selections <<SELEOF\n\
+          locales locales/default select ${LOCALE_DEFAULT}\nSELEOF\n"
+    );
 
     let quilt = call(&recorder, "quilt");
     assert_eq!(quilt.dir, Some(tree.config.work().join("stage0")));
@@ -299,7 +308,7 @@ fn nothing_follows_a_failure() {
             state: &tree.state,
             locked: None,
         };
-        let schedule =
+        let mut schedule =
             Schedule::new(&job, &Store::at(&tree.config.work_dir, "image"), None).unwrap();
         let mut walker = Walker {
             job,
@@ -307,7 +316,7 @@ fn nothing_follows_a_failure() {
             context: tree.dir.path().join("context.json"),
             images: Vec::new(),
         };
-        walk(&schedule, &mut walker).unwrap_err()
+        walk(&mut schedule, &mut walker).unwrap_err()
     });
     assert_eq!(
         format!("{error:#}"),
@@ -389,7 +398,10 @@ fn request<'a>(rootfs: &'a Root, scratch: &'a Path, deploy: &'a Path) -> ExportR
         signer: None,
         record: serde_json::Value::Null,
         beside: Vec::new(),
-        mke2fs: Tool::Mke2fs.into(),
+        ext4: Ext4 {
+            mke2fs: Tool::Mke2fs.into(),
+            debugfs: Tool::Debugfs.into(),
+        },
         mkfs_root: None,
     }
 }

@@ -73,9 +73,9 @@ fn an_image_with_traces_of_the_build_is_not_made() {
             "/.westwork-gen has the mount point",
         ),
         (
-            "printf '#!/bin/sh\\nexit 101\\n' > usr/sbin/policy-rc.d",
+            "mkdir -p usr/local/sbin; printf '#!/bin/sh\\nexit 101\\n' > usr/local/sbin/policy-rc.d",
             temp,
-            "/usr/sbin/policy-rc.d has the build's policy-rc.d",
+            "/usr/local/sbin/policy-rc.d has the build's policy-rc.d",
         ),
         (
             "echo \"${FIRST_USER_PASS}\" > opt/pass",

@@ -103,7 +103,7 @@ impl Signed {
     }
 
     /// A problem with the key file that the config names.
-    pub fn judge(self, config: &Config) -> Option<Problem> {
+    pub fn problem(self, config: &Config) -> Option<Problem> {
         let file = self.given(config)?;
         let reason = gpg::key_of(file, self.fingerprint(config)).err()?;
         Some(
@@ -134,7 +134,7 @@ impl Signed {
     pub fn find(self, config: &Config, offline: bool) -> Result<PathBuf> {
         let fingerprint = self.fingerprint(config);
         let cached = self.cached(config);
-        if let Some(problem) = self.judge(config) {
+        if let Some(problem) = self.problem(config) {
             bail!("{problem}");
         }
         let mut reasons = Vec::new();

@@ -50,7 +50,7 @@ impl Package {
     ///
     /// # Errors
     /// A sentence for each thing, in which the package is named where its name can be.
-    pub fn judge(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         if !is_name(&self.name) {
             return Err(format!(
                 "{:?} cannot be the name of a package: that has small letters, digits and `+-.`, at least two, the first one a letter or digit",
@@ -167,12 +167,12 @@ pub(crate) mod tests {
             ("dbus.x11-compat", "1:1.16~rc1+dfsg-2~deb13u1"),
             ("linux-image-6.12.41+deb13-arm64", "6.12.41-1"),
         ] {
-            assert_eq!(package(name, version).judge(), Ok(()));
+            assert_eq!(package(name, version).check(), Ok(()));
         }
         let mut flat = package("tool", "1");
         flat.source = "https://packages.example.com/apt/./".to_owned();
         flat.path = "./tool_1_all.deb".to_owned();
-        assert_eq!(flat.judge(), Ok(()));
+        assert_eq!(flat.check(), Ok(()));
     }
 
     #[test]
@@ -180,7 +180,7 @@ pub(crate) mod tests {
         for name in [
             "", "a", "/etc/x", "../x", "a/../x", "Tool", "a b", "a\nb", "-a", "a_b", "é1",
         ] {
-            assert!(package(name, "1").judge().is_err(), "{name}");
+            assert!(package(name, "1").check().is_err(), "{name}");
         }
         for version in [
             "",
@@ -194,12 +194,12 @@ pub(crate) mod tests {
             "..",
             "1%2f",
         ] {
-            assert!(package("tool", version).judge().is_err(), "{version}");
+            assert!(package("tool", version).check().is_err(), "{version}");
         }
         let wrong = |change: fn(&mut Package)| {
             let mut wrong = package("tool", "1");
             change(&mut wrong);
-            let said = wrong.judge().unwrap_err();
+            let said = wrong.check().unwrap_err();
             assert!(said.contains("of tool, "), "{said}");
         };
         wrong(|p| p.architecture = "arm64/../..".to_owned());

@@ -60,7 +60,10 @@ impl State {
             }
             None => Fetched::new(config, mirrors, PATIENT),
         };
-        if let Some((key, address)) = now.missing(config).filter(|(_, place)| !place.is_empty()) {
+        if let Some((key, address)) = now
+            .missing(config)
+            .filter(|(_, archive)| !archive.is_empty())
+        {
             bail!(
                 "the package archive {address} has no release {} to read, or cannot be reached; see {key} and RELEASE in config.example",
                 config.release
@@ -118,10 +121,10 @@ impl State {
 }
 
 /// The release files of all archives of a build, as they are now.
-struct Fetched(Vec<Place>);
+struct Fetched(Vec<Suite>);
 
 /// One suite of one archive.
-struct Place {
+struct Suite {
     /// Address of the archive.
     archive: String,
     suite: String,
@@ -137,7 +140,7 @@ struct Place {
 impl Fetched {
     fn new(config: &Config, mirrors: &Mirrors, seconds: u32) -> Self {
         let release = &config.release;
-        let place = |archive: &String, suite: String, signed, needed| Place {
+        let suite_of = |archive: &String, suite: String, signed, needed| Suite {
             archive: archive.clone(),
             suite,
             signed,
@@ -146,10 +149,15 @@ impl Fetched {
             text: None,
         };
         let raspbian = (config.base() == Base::Raspbian).then_some(Signed::Raspbian);
-        let mut places = vec![place(&mirrors.build, release.clone(), raspbian, true)];
+        let mut suites = vec![suite_of(&mirrors.build, release.clone(), raspbian, true)];
         if !mirrors.raspberrypi.is_empty() {
             let signed = Some(Signed::RaspberryPi);
-            places.push(place(&mirrors.raspberrypi, release.clone(), signed, true));
+            suites.push(suite_of(
+                &mirrors.raspberrypi,
+                release.clone(),
+                signed,
+                true,
+            ));
         }
         for suite in config.extra_suites() {
             let archive = if suite == "security" {
@@ -157,11 +165,11 @@ impl Fetched {
             } else {
                 &mirrors.build
             };
-            places.push(place(archive, format!("{release}-{suite}"), None, false));
+            suites.push(suite_of(archive, format!("{release}-{suite}"), None, false));
         }
         if raspbian.is_some() {
-            let debian = place(&mirrors.debian().build, release.clone(), None, false);
-            places.push(Place {
+            let debian = suite_of(&mirrors.debian().build, release.clone(), None, false);
+            suites.push(Suite {
                 of_image: false,
                 ..debian
             });
@@ -169,34 +177,31 @@ impl Fetched {
         // All at once: one after the other would be the longest part of a build that has
         // nothing to do.
         std::thread::scope(|scope| {
-            for place in &mut places {
+            for one in &mut suites {
                 scope.spawn(move || {
-                    let url = format!("{}/dists/{}/InRelease", place.archive, place.suite);
-                    place.text = download(&url, config, seconds).ok();
+                    let url = format!("{}/dists/{}/InRelease", one.archive, one.suite);
+                    one.text = download(&url, config, seconds).ok();
                 });
             }
         });
-        Self(places)
+        Self(suites)
     }
 
     /// The config key and the address of an archive that is needed and cannot be had.
     fn missing(&self, config: &Config) -> Option<(&'static str, String)> {
-        let place = self
-            .0
-            .iter()
-            .find(|place| place.needed && place.text.is_none())?;
+        let one = self.0.iter().find(|one| one.needed && one.text.is_none())?;
         // A mirror that has the extra suites is there, and may have no InRelease file.
-        let there = self.0.iter().any(|place| place.text.is_some());
+        let there = self.0.iter().any(|one| one.text.is_some());
         if there && config.distro == Distro::Debian {
             return None;
         }
-        let key = place.signed.map_or("MIRROR", Signed::mirror_key);
-        Some((key, place.archive.clone()))
+        let key = one.signed.map_or("MIRROR", Signed::mirror_key);
+        Some((key, one.archive.clone()))
     }
 
     fn verify(&self, config: &Config) -> Result<()> {
-        for place in &self.0 {
-            if let (Some(signed), Some(text)) = (place.signed, &place.text) {
+        for one in &self.0 {
+            if let (Some(signed), Some(text)) = (one.signed, &one.text) {
                 let key = signed
                     .known(config)
                     .with_context(|| format!("finding the key of {}", signed.name()))?;
@@ -210,14 +215,14 @@ impl Fetched {
         if self.missing(config).is_some() {
             return State::of(&[]);
         }
-        let texts = |counts: fn(&Place) -> bool| -> Vec<&str> {
-            let places = self.0.iter().filter(|place| counts(place));
-            places.filter_map(|place| place.text.as_deref()).collect()
+        let texts = |counts: fn(&Suite) -> bool| -> Vec<&str> {
+            let suites = self.0.iter().filter(|one| counts(one));
+            suites.filter_map(|one| one.text.as_deref()).collect()
         };
-        let mut state = State::of(&texts(|place| place.of_image));
+        let mut state = State::of(&texts(|one| one.of_image));
         if config.distro == Distro::Raspios {
             // Debian's suites: those that nobody but Debian signs.
-            let tools = State::of(&texts(|place| place.signed.is_none()));
+            let tools = State::of(&texts(|one| one.signed.is_none()));
             state.tools = Some(tools.id);
         }
         state

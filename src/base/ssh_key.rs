@@ -25,7 +25,7 @@ const CERTIFICATE: &str = "-cert-v01@openssh.com";
 ///
 /// # Errors
 /// What is wrong with it, in one clause.
-pub(crate) fn judge(line: &str) -> Result<(), String> {
+pub(crate) fn check(line: &str) -> Result<(), String> {
     let line = line.trim();
     if line.contains("PRIVATE KEY") {
         return Err("this is a private key".to_owned());
@@ -145,7 +145,7 @@ mod tests {
             "cert-authority\t",
         ] {
             let line = format!("{options}ssh-ed25519 {KEY} me at home\r");
-            assert_eq!(judge(&line), Ok(()), "{line}");
+            assert_eq!(check(&line), Ok(()), "{line}");
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
                 "no public SSH key",
             ),
         ] {
-            let said = judge(&line).unwrap_err();
+            let said = check(&line).unwrap_err();
             assert!(said.contains(words), "{line}: {said}");
         }
     }

@@ -38,6 +38,8 @@ pub enum Tool {
     /// Runs programs of the target architecture.
     Emulator(Arch),
     Mke2fs,
+    /// Gives files their blocks.
+    Debugfs,
     Mksquashfs,
     MkfsErofs,
     MkfsFat,
@@ -92,7 +94,7 @@ const BUILD: &[Task] = &[Task::Build];
 
 impl Tool {
     /// All of them, in the order in which a build uses them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Bash,
         Self::Mount,
         Self::Unshare,
@@ -106,6 +108,7 @@ impl Tool {
         Self::Tar,
         Self::Loader,
         Self::Mke2fs,
+        Self::Debugfs,
         Self::MkfsFat,
         Self::Mmd,
         Self::Mcopy,
@@ -175,6 +178,7 @@ impl Tool {
                 &[Task::Build, Task::Shell],
             ),
             Self::Mke2fs => row("mke2fs", "e2fsprogs", root, BUILD),
+            Self::Debugfs => row("debugfs", "e2fsprogs", root, BUILD),
             Self::Mksquashfs => row("mksquashfs", "squashfs-tools", root, BUILD),
             Self::MkfsErofs => row("mkfs.erofs", "erofs-utils", root, BUILD),
             Self::MkfsFat => {

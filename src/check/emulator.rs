@@ -20,7 +20,7 @@ const BASE: u32 = 0x40_0000;
 
 /// Runs the program; in `place`, and with nothing else in its root directory if `sandbox` says
 /// that user namespaces can be made.
-pub(super) fn judge(
+pub(super) fn problems(
     (arch, cpu): (Arch, &str),
     emulator: &Path,
     place: &Path,
@@ -132,7 +132,7 @@ impl Elf {
 
 #[cfg(test)]
 mod tests {
-    use super::{exits_with_0, judge};
+    use super::{exits_with_0, problems};
     use crate::base::tool::emulator;
     use crate::config::Arch;
     use std::fs;
@@ -150,12 +150,12 @@ mod tests {
         for arch in [Arch::Arm64, Arch::Armhf] {
             if let Some(path) = emulator(arch) {
                 assert_eq!(
-                    judge((arch, arch.qemu_cpu()), &path, dir.path(), false),
+                    problems((arch, arch.qemu_cpu()), &path, dir.path(), false),
                     None
                 );
                 if crate::check::ids::namespaces().is_none() {
                     assert_eq!(
-                        judge((arch, arch.qemu_cpu()), &path, dir.path(), true),
+                        problems((arch, arch.qemu_cpu()), &path, dir.path(), true),
                         None
                     );
                 }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn something_else_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        let problem = judge(
+        let problem = problems(
             (Arch::Arm64, "max"),
             Path::new("/bin/false"),
             dir.path(),

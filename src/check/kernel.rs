@@ -16,7 +16,7 @@ pub(super) const BINFMT_IN_NAMESPACE: (u32, u32) = (6, 7);
 const AT_PAGESZ: usize = 6;
 
 /// Version and overlayfs.
-pub(super) fn judge() -> Vec<Problem> {
+pub(super) fn problems() -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some((major, minor)) = version().filter(|version| *version < OLDEST) {
         let what =

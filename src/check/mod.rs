@@ -246,7 +246,7 @@ fn judged(input: Option<(Config, Plan)>, problems: Vec<Problem>) -> Result<(Conf
 /// What is wrong with the build machine, as far as the settings are known.
 fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
     let mut problems = missing_tools(Task::Build, input, dirs);
-    problems.extend(kernel::judge());
+    problems.extend(kernel::problems());
     // A missing mount has been told of, and is no word on namespaces.
     let can_try = Tool::Mount.find_in(dirs).is_some();
     let namespaces = can_try.then(ids::namespaces).flatten();
@@ -254,17 +254,17 @@ fn host(input: Option<&(Config, Plan)>, dirs: &[PathBuf]) -> Vec<Problem> {
     problems.extend(namespaces);
     problems.extend(ids::ranges());
     if let Some((config, _)) = input {
-        problems.extend(storage::judge(&config.work_dir, config.min_free));
+        problems.extend(storage::problems(&config.work_dir, config.min_free));
         problems.extend(kernel::page_size(config.arch));
         problems.extend(signing(config, dirs));
         if Tool::ArchiveKeys.find_in(dirs).is_some() {
             let archives = Signed::of(config);
-            problems.extend(archives.iter().filter_map(|signed| signed.judge(config)));
+            problems.extend(archives.iter().filter_map(|signed| signed.problem(config)));
         }
         if is_foreign(config.arch) {
             if let Some(path) = Tool::Emulator(config.arch).find_in(dirs) {
                 let place = storage::existing(&config.work_dir);
-                problems.extend(emulator::judge(
+                problems.extend(emulator::problems(
                     (config.arch, config.qemu_cpu()),
                     &path,
                     &place,

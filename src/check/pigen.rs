@@ -1,11 +1,12 @@
 //! What is done differently with a tree that was written for pi-gen, and why: a line each.
 
 use crate::base::tool;
-use crate::config::{Arch, Config, Distro};
-use crate::plan::Plan;
+use crate::config::{self, Arch, Config, Distro, RootWord};
 use crate::plan::step::StepKind;
+use crate::plan::{Plan, common};
 use std::fs;
 use std::path::Path;
+use walkdir::WalkDir;
 
 /// Something that host scripts do which is different here.
 struct Habit {
@@ -22,7 +23,15 @@ const HABITS: &[Habit] = &[
     },
     Habit {
         is_in: |line| calls(line, &["mount"]) && !line.contains("grep"),
-        says: "works for directories, proc, sysfs and tmpfs, but not for devices; it ends with the step",
+        says: "works for ordinary directories, proc and tmpfs, but not for devices, /dev and sysfs; it ends \
+               with the step",
+    },
+    Habit {
+        is_in: |line| {
+            calls(line, &["chroot", "systemd-nspawn", "arch-chroot"])
+                || (calls(line, &["capsh"]) && line.contains("--chroot"))
+        },
+        says: "cannot start programs of the image; write `on_chroot`, with the script on its standard input",
     },
     Habit {
         is_in: |line| words(line).any(is_emulator),
@@ -34,8 +43,18 @@ const HABITS: &[Habit] = &[
     },
 ];
 
+/// What scripts for the chroot do, and host scripts too.
+const ANYWHERE: &[Habit] = &[Habit {
+    is_in: |line| calls(line, &["mknod", "makedev", "MAKEDEV"]) && !line.trim_end().ends_with(" p"),
+    says: "a build cannot make device nodes, so this fails; take it out, for the image's /dev is filled \
+           by its kernel, or add a line to /usr/lib/tmpfiles.d of the image. FIFOs can be made",
+}];
+
 /// pi-gen's own programs that lie in a checkout of it.
-const OWN: &[&str] = &["build.sh", "scripts/common"];
+const OWN: [&str; 2] = ["build.sh", "scripts/common"];
+
+/// Functions of pi-gen's `build.sh`, which no script calls.
+const BUILD_FUNCTIONS: &[&str] = &["run_stage", "run_sub_stage", "term"];
 
 /// What pi-gen lists in `depends` for work that is done another way here.
 const NOT_NEEDED: &[&str] = &[
@@ -62,19 +81,20 @@ pub(super) fn notes(config: &Config, plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(noobs(config));
     notes.extend(export_tree(plan));
-    notes.extend(habits(plan));
+    let kept = plan.stages.iter().filter(|stage| stage.kept);
+    notes.extend(kept.map(|stage| {
+        format!(
+            "{}: keeps what the last build made of the stage, whatever has changed since",
+            stage.dir.join("SKIP").display()
+        )
+    }));
+    notes.extend(habits(plan, HABITS, &[StepKind::Prerun, StepKind::RunHost]));
+    let all = [StepKind::Prerun, StepKind::RunHost, StepKind::RunChroot];
+    notes.extend(habits(plan, ANYWHERE, &all));
     notes.extend(depends(&config.base_dir));
-    let own: Vec<_> = OWN
-        .iter()
-        .filter(|name| config.base_dir.join(name).is_file())
-        .copied()
-        .collect();
-    if own.len() == OWN.len() {
-        notes.push(format!(
-            "{}: not used, westwork-gen does what they do",
-            own.join(" and ")
-        ));
-    }
+    notes.extend(own_programs(config, plan));
+    notes.extend(passed_over(plan));
+    notes.extend(command_lines(config, plan));
     let is_set = |name: &str| config.exports.get(name).is_some_and(|value| value == "1");
     if is_set("USE_QCOW2") {
         notes.push("USE_QCOW2: no effect, for every step is a layer already".to_owned());
@@ -86,6 +106,80 @@ pub(super) fn notes(config: &Config, plan: &Plan) -> Vec<String> {
     }
     notes.extend(raspbian(config, plan));
     notes
+}
+
+/// What becomes of pi-gen's `build.sh` and `scripts/common`, and of what a fork has added to them.
+fn own_programs(config: &Config, plan: &Plan) -> Vec<String> {
+    let read = |name: &str| fs::read_to_string(config.base_dir.join(name)).ok();
+    let [Some(build), Some(_)] = OWN.map(read) else {
+        return Vec::new();
+    };
+    let mut notes = vec![format!(
+        "{}: not used, westwork-gen does what they do",
+        OWN.join(" and ")
+    )];
+    let added = plan.common.iter().flat_map(|common| &common.functions);
+    let added: Vec<&str> = added.map(String::as_str).collect();
+    if !added.is_empty() {
+        notes.push(format!(
+            "{}: the functions of its own are there for host scripts: {}",
+            OWN[1],
+            added.join(", ")
+        ));
+    }
+    let (_, functions) = common::without(&build, BUILD_FUNCTIONS);
+    for name in functions {
+        notes.push(format!(
+            "{}: the function {name} is not there for scripts; move it to {}",
+            OWN[0], OWN[1]
+        ));
+    }
+    for (line, name) in config::exported(&build) {
+        if !config.exports.contains_key(&name) && config::row(&name).is_none() {
+            notes.push(format!(
+                "{}:{line}: {name} is not there for scripts; export it in the config",
+                OWN[0]
+            ));
+        }
+    }
+    notes
+}
+
+/// Command lines of the kernel in the stages, with another root than `ROOTDEV`.
+fn command_lines(config: &Config, plan: &Plan) -> Vec<String> {
+    let mut notes = Vec::new();
+    let exported = plan.export_tree.iter().map(|tree| &tree.stage);
+    for stage in plan.stages.iter().chain(exported).filter(|one| !one.skip) {
+        for entry in WalkDir::new(&stage.dir).max_depth(6).into_iter().flatten() {
+            if entry.file_name() != "cmdline.txt" || !entry.file_type().is_file() {
+                continue;
+            }
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let Some(root) = config::root_of(&text).filter(|root| *root != "ROOTDEV") else {
+                continue;
+            };
+            let says = match RootWord::judge(root, &config.disk) {
+                RootWord::Image => "is the image's root, and becomes its PARTUUID".to_owned(),
+                RootWord::Elsewhere(why) => format!("{why}; it is kept"),
+                RootWord::Wrong(why) => {
+                    format!(
+                        "{why}: unless a script changes it, the export ends there; write root=ROOTDEV"
+                    )
+                }
+            };
+            notes.push(format!("{}: root={root} {says}", entry.path().display()));
+        }
+    }
+    notes
+}
+
+/// Names in sub-stages that are no steps'.
+fn passed_over(plan: &Plan) -> Option<String> {
+    let first = plan.passed_over.first()?.display().to_string();
+    Some(format!(
+        "{}: passed over, for no step has such a name",
+        and_more(&first, plan.passed_over.len())
+    ))
 }
 
 fn noobs(config: &Config) -> Option<String> {
@@ -120,27 +214,24 @@ fn export_tree(plan: &Plan) -> Vec<String> {
     notes
 }
 
-/// A line for each habit that host scripts have, with the first place of it.
-fn habits(plan: &Plan) -> Vec<String> {
-    let mut places: Vec<Vec<String>> = HABITS.iter().map(|_| Vec::new()).collect();
-    let hosts = plan
-        .steps()
-        .filter(|step| matches!(step.kind, StepKind::Prerun | StepKind::RunHost));
-    for step in hosts {
+/// A line for each of `habits` that scripts of these kinds have, with the first place of it.
+fn habits(plan: &Plan, habits: &[Habit], kinds: &[StepKind]) -> Vec<String> {
+    let mut places: Vec<Vec<String>> = habits.iter().map(|_| Vec::new()).collect();
+    for step in plan.steps().filter(|step| kinds.contains(&step.kind)) {
         let text = fs::read(&step.path).unwrap_or_default();
         for (number, line) in String::from_utf8_lossy(&text).lines().enumerate() {
             let line = line.trim();
             if line.starts_with('#') {
                 continue;
             }
-            for (habit, places) in HABITS.iter().zip(&mut places) {
+            for (habit, places) in habits.iter().zip(&mut places) {
                 if (habit.is_in)(line) {
                     places.push(format!("{}:{}: `{line}`", step.name, number + 1));
                 }
             }
         }
     }
-    let found = HABITS.iter().zip(&places);
+    let found = habits.iter().zip(&places);
     found
         .filter_map(|(habit, places)| {
             let first = and_more(places.first()?, places.len());
@@ -236,11 +327,13 @@ mod tests {
     #[test]
     fn each_habit_has_a_line_and_its_first_place() {
         let script = "#!/bin/bash -e\nDEV=$(losetup -f)\nsudo mount --bind a b\nlosetup -d x\n\
-                      cp /usr/bin/qemu-arm-static \"$ROOTFS_DIR/usr/bin/\"\nawk 1 /etc/mtab\n";
+                      cp /usr/bin/qemu-arm-static \"$ROOTFS_DIR/usr/bin/\"\nawk 1 /etc/mtab\n\
+                      sudo chroot \"$ROOTFS_DIR\" apt-get clean\ncapsh --chroot=x -- -c true\ncapsh --drop=y\n";
         let said = said(&[("stage0/00-a/00-run.sh", script)]);
         let starts = [
             "stage0/00-a/00-run.sh:2: `DEV=$(losetup -f)` and 1 more: a build has no loop",
-            "stage0/00-a/00-run.sh:3: `sudo mount --bind a b`: works for directories",
+            "stage0/00-a/00-run.sh:3: `sudo mount --bind a b`: works for ordinary directories",
+            "stage0/00-a/00-run.sh:7: `sudo chroot \"$ROOTFS_DIR\" apt-get clean` and 1 more: cannot start",
             "stage0/00-a/00-run.sh:5: `cp /usr/bin/qemu-arm-static",
             "stage0/00-a/00-run.sh:6: `awk 1 /etc/mtab`: shows",
         ];
@@ -248,6 +341,22 @@ mod tests {
         for (line, start) in said.iter().zip(starts) {
             assert!(line.starts_with(start), "{line}");
         }
+    }
+
+    #[test]
+    fn device_nodes_are_told_of_wherever_they_are_made() {
+        let said = said(&[
+            (
+                "stage0/00-a/00-run.sh",
+                "#!/bin/bash -e\nmknod \"${ROOTFS_DIR}/dev/x\" c 1 3\n",
+            ),
+            (
+                "stage0/00-a/01-run-chroot.sh",
+                "mknod /dev/y b 7 0\nmknod /run/fifo p\n",
+            ),
+        ]);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains(" and 1 more: a build cannot make device nodes"));
     }
 
     #[test]

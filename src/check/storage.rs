@@ -27,7 +27,7 @@ const USUAL: u64 = 6 * GIB;
 
 /// Kind of file system, write access, extended attributes, free space.
 /// `least` is the room in bytes without which a build is not begun.
-pub(super) fn judge(work_dir: &Path, least: u64) -> Vec<Problem> {
+pub(super) fn problems(work_dir: &Path, least: u64) -> Vec<Problem> {
     let place = existing(work_dir);
     let elsewhere = "set WORK_DIR to a directory on ext4, btrfs or xfs";
     let mut problems = Vec::new();
@@ -107,7 +107,7 @@ fn gib(bytes: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{GIB, existing, judge, scarce};
+    use super::{GIB, existing, problems, scarce};
     use std::fs;
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
     fn a_file_is_no_work_directory() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("work"), "").unwrap();
-        let problems = judge(&dir.path().join("work"), 0);
+        let problems = problems(&dir.path().join("work"), 0);
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].what, "this is not a directory");
     }
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        judge(&dir.path().join("work"), 0);
+        problems(&dir.path().join("work"), 0);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

@@ -24,8 +24,8 @@ pub(super) fn run_internal(internal: Internal) -> Result<u8> {
             root,
             argv,
         } => script::run_in_chroot(&told.context, &root, script.is_some(), &argv)?,
-        Internal::Bootstrap(request) => {
-            bootstrap::bootstrap(&request, &told()?)?;
+        Internal::Bootstrap(words) => {
+            bootstrap::bootstrap(&words, &told()?)?;
             0
         }
         Internal::CrossBuild(request) => {
@@ -87,7 +87,10 @@ fn export_tree(args: &ExportArgs) -> Result<()> {
             record: serde_json::Value::Null,
             beside: Vec::new(),
             disk: config.disk.clone(),
-            mke2fs: Tool::Mke2fs.into(),
+            ext4: export::Ext4 {
+                mke2fs: Tool::Mke2fs.into(),
+                debugfs: Tool::Debugfs.into(),
+            },
             mkfs_root: match config.disk.root {
                 config::RootKind::Ext4 => None,
                 config::RootKind::Squashfs => Some(Tool::Mksquashfs.into()),

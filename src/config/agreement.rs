@@ -3,6 +3,7 @@
 use super::reader::Reader;
 use super::{Config, Distro};
 use crate::base::problem::Problem;
+use std::path::{Path, PathBuf};
 
 /// What a user should know of settings that go together.
 pub(super) fn notes(config: &Config) -> Option<String> {
@@ -19,9 +20,9 @@ pub(super) fn notes(config: &Config) -> Option<String> {
 }
 
 /// Settings that contradict each other.
-pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
+pub(super) fn contradictions(reader: &mut Reader<'_>, config: &Config) {
     reader.problems.extend(clock(reader.raw.now));
-    if let Some(fault) = config.disk.judge(config.boot_size) {
+    if let Some(fault) = config.disk.contradiction(config.boot_size) {
         reader.blame_on("PARTITION_TABLE", fault);
     }
     if config.distro == Distro::Raspios && config.release == "sid" {
@@ -65,6 +66,7 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
         let remedy = "correct the path; one that is relative starts where the stages are";
         reader.blame_on("EXPORT_CONFIG_DIR", (what, remedy.to_owned()));
     }
+    host_paths(reader, config);
     let paths = [
         &config.work_dir,
         &config.deploy_dir,
@@ -78,6 +80,30 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &Config) {
             "use another directory; scripts could not name this one",
         ));
     }
+}
+
+/// What is opened for host scripts may not be where the program keeps its own files.
+fn host_paths(reader: &mut Reader<'_>, config: &Config) {
+    for host in &config.host_paths {
+        for (name, dir) in [
+            ("WORK_DIR", &config.work_dir),
+            ("CACHE_DIR", &config.cache_dir),
+        ] {
+            if real(&host.path).starts_with(real(dir)) {
+                let what = format!(
+                    "{} lies in {name}, whose files are the program's own",
+                    host.path.display()
+                );
+                let remedy = "name a folder elsewhere; scripts may keep files in DEPLOY_DIR";
+                reader.blame_on("HOST_PATHS", (what, remedy.to_owned()));
+            }
+        }
+    }
+}
+
+/// A path without links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// When this program was written, seconds since 1970: no clock that is right is before it.

@@ -187,7 +187,7 @@ fn one_extra(word: &str) -> Result<Extra, Fault> {
 
 impl Disk {
     /// What does not fit the partition table, whatever is in the image.
-    pub(super) fn judge(&self, boot_size: u64) -> Option<Fault> {
+    pub(super) fn contradiction(&self, boot_size: u64) -> Option<Fault> {
         let partitions = 2 + self.extra.len() + usize::from(self.data_size.is_some());
         let remedy = "set PARTITION_TABLE=gpt";
         if self.table == TableKind::Gpt {
@@ -250,13 +250,13 @@ mod tests {
             extra,
             ..Disk::default()
         };
-        let (what, _) = disk.judge(1 << 29).unwrap();
+        let (what, _) = disk.contradiction(1 << 29).unwrap();
         assert!(what.contains("5 partitions are 1 more"), "{what}");
         disk.extra.clear();
         disk.data_size = Some(2 << 40);
-        let (what, _) = disk.judge(1 << 29).unwrap();
+        let (what, _) = disk.contradiction(1 << 29).unwrap();
         assert!(what.contains("512 MiB beyond"), "{what}");
         disk.table = TableKind::Gpt;
-        assert_eq!(disk.judge(1 << 29), None);
+        assert_eq!(disk.contradiction(1 << 29), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::base::problem::Problem;
 use std::collections::BTreeMap;
 
 /// Judges all settings.
-pub(super) fn judge(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Config {
+pub(super) fn typed(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Config {
     let mut notes = Vec::new();
     let exports = exports(raw, problems, &mut notes);
     let mut reader = Reader::new(request, raw, problems, table::row);
@@ -25,7 +25,7 @@ pub(super) fn judge(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Probl
     config
         .notes
         .extend(country.and_then(|country| lists::without_radio_rules(names, country)));
-    agreement::judge(&mut reader, &config);
+    agreement::contradictions(&mut reader, &config);
     config.notes.extend(agreement::notes(&config));
     config
 }
@@ -122,6 +122,11 @@ mod tests {
             ("ARCH=aarch64", "arm64"),
             ("ARCH=amd64", "arm64"),
             ("RELEASE=trixy", "trixie"),
+            (
+                "RELEASE=bullseye",
+                "move the tree to one of bookworm, trixie",
+            ),
+            ("RELEASE=duke", "write one of bookworm, trixie"),
             ("DISTRO=raspian", "did you mean raspios?"),
             ("DISTRO=raspbian", "ARCH=armhf"),
             ("RASPBERRYPI_FINGERPRINT=7FA3303E", "40 hexadecimal"),

@@ -32,7 +32,7 @@ impl Settings {
     /// Judges all of them; as often as one likes, with the same result for the same machine.
     pub fn judge(&self) -> Loaded {
         let mut problems = self.problems.clone();
-        let config = Some(judge::judge(&self.request, &self.raw, &mut problems));
+        let config = Some(judge::typed(&self.request, &self.raw, &mut problems));
         let places = self.raw.settings.iter().filter_map(|(name, setting)| {
             let place = (setting.file.clone()?, setting.line?);
             Some((name.clone(), place))

@@ -9,6 +9,8 @@ pub mod finalise;
 pub mod publish;
 pub mod traces;
 
+pub use disk::ext4::Ext4;
+
 use crate::base::command::Program;
 use crate::base::inside::{Dir, Kind, Root};
 use crate::base::run::Log;
@@ -65,8 +67,8 @@ pub struct ExportRequest<'a> {
     pub record: serde_json::Value,
     /// Files that are published with the artefacts, under their own names.
     pub beside: Vec<PathBuf>,
-    /// The mke2fs program.
-    pub mke2fs: Program,
+    /// The programs that make ext4.
+    pub ext4: Ext4,
     /// The program that makes a read-only root, if `disk` has one.
     pub mkfs_root: Option<Program>,
 }
@@ -102,7 +104,7 @@ pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
     let identity = Identity::new(request.source_date_epoch, &request.name);
     let mut layout = Layout::new(&identity, &request.disk, request.boot_size);
     let places = Places::open(request.rootfs, &layout)?;
-    placeholders::fix(request.rootfs, &layout)?;
+    placeholders::fix(request.rootfs, &layout, &request.disk, log)?;
     let read_only = measure(request, &mut layout, &places, log)?;
     layout.place()?;
     let image = publish::raw_image(request)?;
@@ -232,7 +234,7 @@ fn fill(
             fat::make(image, partition, dir, &contents, epoch, log)
         }
         FileSystem::Ext4 { .. } => ext4::make(
-            request.mke2fs.clone(),
+            &request.ext4,
             image,
             partition,
             dir,

@@ -6,7 +6,7 @@
 //! and [`is_distinctive_password`]. A needless alarm would keep an image from being made.
 
 use super::finalise::temp_repo;
-use crate::base::inside::{Dir, Entry, Kind, Root};
+use crate::base::inside::{Dir, DirEntry, Kind, Root};
 use crate::base::sparse::{self, CHUNK};
 use crate::config::{Address, Config};
 use crate::sandbox::stand_ins::{POLICY, TOOLS_DIR};
@@ -222,7 +222,7 @@ impl Values {
         &self,
         path: &Path,
         dir: &Dir,
-        entry: &Entry,
+        entry: &DirEntry,
         buffer: &mut Vec<u8>,
     ) -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();

@@ -4,6 +4,7 @@ use crate::base::digest::is_sha256;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Length of a layer's directory name. Mount options must fit a page (4096 bytes) with all
 /// lower layers in them; 48 bits are plenty to tell the layers of one store apart.
@@ -13,7 +14,7 @@ pub(super) const ID_LENGTH: usize = 12;
 pub type Inputs = BTreeMap<String, String>;
 
 /// Identity of a committed layer: the hash of its parent's key and its inputs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Key(String);
 
@@ -62,6 +63,13 @@ pub struct Record {
     pub name: String,
     /// What the step saw.
     pub inputs: Inputs,
+    /// The key that it would have if only that counted which is known before the step runs: by
+    /// this it is found, whatever it turned out to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Key>,
+    /// Files that the step has left outside of the layer, which has no part in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<PathBuf>,
     /// Since which start of the machine the layer is there; set when it is committed.
     #[serde(default)]
     pub boot: String,
@@ -78,6 +86,8 @@ impl Record {
             parent,
             name: name.to_owned(),
             inputs,
+            before: None,
+            left: Vec::new(),
             boot: String::new(),
             digest: None,
         }

@@ -3,45 +3,42 @@
 use crate::base::command::Env;
 use crate::config::has_user;
 use crate::config::row::Bearing;
+use crate::layers::engine::{self, PARTS, Part, is_host};
+use crate::layers::facts::{Facts, Sums};
+use crate::layers::mentions;
 use crate::layers::own_variables::{bearing, is_secret};
+use crate::layers::reads::{DIRECTORY, FILE, Read, Tree, real};
 use crate::layers::seal::Seal;
 use crate::layers::store::Inputs;
-use crate::plan::Stage;
 use crate::plan::step::{Step, StepKind};
+use crate::plan::{Common, Stage};
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use walkdir::WalkDir;
-
-/// Raised when a change of this program changes what steps make of the same input.
-const ENGINE: &str = "4";
 
 /// A line of a host script that begins so names the files it reads, relative to its own
 /// directory, in place of everything in its stage.
 const DECLARATION: &str = "# inputs:";
 
-/// Words with which a script can get at variables that it does not name, or at files outside
-/// of its stage that do: then every variable counts.
-const OPEN: [&str; 14] = [
-    "BASE_DIR",
-    "SCRIPT_DIR",
-    "compgen",
-    "declare",
-    "env",
-    "environ",
-    "envsubst",
-    "eval",
-    "export -p",
-    "printenv",
-    "set >",
-    "set |",
-    "typeset",
-    "${!",
+/// What functions of the contract read of the variables, for scripts that name only the function.
+const READ_BY: [(&str, &[&str]); 2] = [
+    ("bootstrap", &["BOOTSTRAP_OPTIONS"]),
+    (
+        "update_issue",
+        &[
+            "GIT_HASH",
+            "IMG_DATE",
+            "IMG_NAME",
+            "PI_GEN",
+            "PI_GEN_RELEASE",
+            "PI_GEN_REPO",
+        ],
+    ),
 ];
 
 /// Inputs of this kind have a keyed hash in place of a secret.
@@ -55,61 +52,157 @@ pub fn has_secret(inputs: &Inputs) -> bool {
 /// Reads files for keys, each one once.
 pub struct Files<'a> {
     seal: &'a Seal,
+    tree: Tree,
+    engine: &'static [Part],
+    sums: Sums,
+    /// The tree's own part of `scripts/common`, which every host script has.
+    common: Option<(PathBuf, Rc<Facts>)>,
     seen: RefCell<HashMap<PathBuf, Rc<Facts>>>,
 }
 
-/// What a key needs of one file.
-struct Facts {
-    /// Its type, mode and checksum.
-    value: String,
-    /// Words of it that could be variables' names.
-    words: BTreeSet<String>,
-    /// It can get at variables without naming them.
-    open: bool,
+/// What a step was made from as far as is known before it has run, and what it read besides.
+pub(super) struct Sources {
+    /// Everything, by name.
+    pub(super) inputs: Inputs,
+    /// The same without what it read besides: found without running it.
+    pub(super) before: Inputs,
 }
 
 impl<'a> Files<'a> {
-    /// Nothing read yet; secrets are hashed by `seal`.
-    pub fn new(seal: &'a Seal) -> Self {
+    /// Nothing read yet; secrets are hashed by `seal`. Checksums of large files are kept in
+    /// `work_dir`. `common` are functions of the tree's own.
+    pub fn new(seal: &'a Seal, tree: Tree, work_dir: &Path, common: Option<&Common>) -> Self {
+        let common = common.filter(|common| !common.own.is_empty());
         Self {
             seal,
+            common: common.map(|common| {
+                let facts = Facts::of_text(common.own.as_bytes());
+                (common.path.clone(), Rc::new(facts))
+            }),
+            tree,
+            engine: PARTS,
+            sums: Sums::load(work_dir),
             seen: RefCell::default(),
         }
+    }
+
+    /// What scripts read besides their stages is called by this.
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Everything that decides what `step` makes, by name.
     ///
     /// A chroot script, a package list and debconf answers see their own bytes; a host script
-    /// sees the files of its stage as well, other steps' files left out, or what it declares.
-    /// Of the variables those count that these files name.
+    /// sees the files of its stage as well, other steps' files left out, or what it declares, and
+    /// `reads`, which it opened when it ran. Of the variables those count that these files name.
     ///
     /// # Errors
     /// When a file cannot be read, or a declared one is not there.
-    pub fn inputs(&self, step: &Step, stage: &Stage, env: &Env) -> Result<Inputs> {
+    pub(super) fn inputs(
+        &self,
+        step: &Step,
+        stage: &Stage,
+        env: &Env,
+        reads: &BTreeSet<Read>,
+    ) -> Result<Sources> {
+        let dir = real(&stage.dir);
         let mut inputs = Inputs::new();
-        inputs.insert("engine".to_owned(), ENGINE.to_owned());
+        inputs.extend(engine::of(self.engine, step.kind));
         inputs.insert("kind".to_owned(), format!("{:?}", step.kind));
-        let mut files = self.below(&step.path, &BTreeSet::new())?;
-        if matches!(step.kind, StepKind::RunHost | StepKind::Prerun) {
-            match declared(&step.path)? {
-                Some(paths) => {
-                    for path in paths {
-                        files.extend(self.below(&path, &BTreeSet::new())?);
+        // The program itself reads these, through links too.
+        let mut files = self.below(&step.path, &BTreeSet::new(), true)?;
+        let mut roots = Vec::new();
+        if is_host(step.kind) {
+            let declared = declared(&step.path)?;
+            let without = match declared {
+                Some(_) => BTreeSet::new(),
+                None => other_steps(stage),
+            };
+            let is_whole = declared.is_none();
+            roots = declared.unwrap_or_else(|| vec![dir.clone()]);
+            for root in &roots {
+                files.extend(self.below(root, &without, false)?);
+            }
+            if is_whole {
+                inputs.extend(self.mentioned(&files, &step.path, &dir, env));
+            }
+            files.extend(self.common.clone());
+        }
+        let mut named: BTreeMap<String, Rc<Facts>> = BTreeMap::new();
+        for (path, facts) in files {
+            let path = path
+                .strip_prefix(&stage.dir)
+                .map_or(path.clone(), |it| dir.join(it));
+            let name = self.tree.name(FILE, &path, &dir);
+            let name = name.unwrap_or_else(|| format!("{FILE}{}", path.display()));
+            named.entry(name).or_insert(facts);
+        }
+        let mut before = inputs.clone();
+        self.variables(step, env, &named, &mut before);
+        before.extend(values(&named));
+        for read in reads {
+            match read {
+                Read::File(path) => {
+                    let Some(name) = self.tree.name(FILE, path, &dir) else {
+                        continue;
+                    };
+                    if let Entry::Vacant(place) = named.entry(name) {
+                        place.insert(self.facts(path)?);
                     }
                 }
-                None => files.extend(self.below(&stage.dir, &other_steps(stage))?),
+                // Of what counts file by file, the names do already.
+                Read::Directory(path) if roots.iter().any(|root| path.starts_with(root)) => {}
+                Read::Directory(path) => {
+                    let name = self.tree.name(DIRECTORY, path, &dir);
+                    inputs.extend(name.map(|name| (name, self.tree.listing(path))));
+                }
             }
         }
+        self.variables(step, env, &named, &mut inputs);
+        inputs.extend(values(&named));
+        Ok(Sources { inputs, before })
+    }
+
+    /// Whether what the scripts among `files` name outside of the stage is there.
+    fn mentioned(
+        &self,
+        files: &[(PathBuf, Rc<Facts>)],
+        step: &Path,
+        stage: &Path,
+        env: &Env,
+    ) -> Inputs {
+        let dir = step.parent().unwrap_or(stage);
+        let scripts = files.iter().filter_map(|(_, facts)| facts.script.as_ref());
+        let paths = scripts.flat_map(|script| mentions::of(script, dir, env));
+        let outside = paths.filter(|path| !path.starts_with(stage) && self.tree.has(path));
+        let named = outside.filter_map(|path| {
+            let name = self.tree.name(mentions::KIND, &path, stage)?;
+            Some((name, mentions::value(&path, &self.tree)))
+        });
+        named.collect()
+    }
+
+    /// Adds the variables that the step can see and `files` name.
+    fn variables(
+        &self,
+        step: &Step,
+        env: &Env,
+        files: &BTreeMap<String, Rc<Facts>>,
+        inputs: &mut Inputs,
+    ) {
         let packages = matches!(
             step.kind,
             StepKind::Packages | StepKind::PackagesNoRecommends | StepKind::PackagesNonInteractive
         );
-        let open = files.iter().any(|(_, facts)| facts.open);
+        // One with variables in it is a shell's (steps::apt).
+        let packages = packages && !files.values().any(|facts| facts.expands);
+        let open = files.values().any(|facts| facts.open);
         for (name, value) in env {
-            let named = || files.iter().any(|(_, facts)| facts.words.contains(name));
+            let named = || files.values().any(|facts| reads(facts, name));
             let counts = match bearing(name) {
                 Bearing::Core => true,
-                // Packages are installed with the core variables alone (build::carry_out).
+                // Packages are installed with the core variables alone (pipeline::step).
                 Bearing::Visible => !packages && (open || named()),
                 Bearing::Named => !packages && named(),
                 Bearing::Never => false,
@@ -125,17 +218,18 @@ impl<'a> Files<'a> {
                 inputs.insert(name, value);
             }
         }
-        for (path, facts) in files {
-            let name = path.strip_prefix(&stage.dir).unwrap_or(&path);
-            inputs.insert(format!("file {}", name.display()), facts.value.clone());
-        }
-        Ok(inputs)
     }
 
-    /// The files at `path` and below.
-    fn below(&self, path: &Path, without: &BTreeSet<PathBuf>) -> Result<Vec<(PathBuf, Rc<Facts>)>> {
+    /// The files at `path` and below; what links lead to in their place, if these are followed.
+    fn below(
+        &self,
+        path: &Path,
+        without: &BTreeSet<PathBuf>,
+        follow: bool,
+    ) -> Result<Vec<(PathBuf, Rc<Facts>)>> {
         let mut files = Vec::new();
         let walk = WalkDir::new(path)
+            .follow_links(follow)
             .sort_by_file_name()
             .into_iter()
             .filter_entry(|entry| !without.contains(entry.path()));
@@ -143,7 +237,11 @@ impl<'a> Files<'a> {
             let entry = entry.with_context(|| format!("reading {}", path.display()))?;
             let kind = entry.file_type();
             if kind.is_file() || kind.is_symlink() {
-                files.push((entry.path().to_owned(), self.facts(entry.path())?));
+                let facts = match follow {
+                    true => self.facts(&real(entry.path()))?,
+                    false => self.facts(entry.path())?,
+                };
+                files.push((entry.into_path(), facts));
             }
         }
         Ok(files)
@@ -153,8 +251,8 @@ impl<'a> Files<'a> {
         if let Some(facts) = self.seen.borrow().get(path) {
             return Ok(Rc::clone(facts));
         }
-        let facts =
-            Rc::new(Facts::of(path).with_context(|| format!("reading {}", path.display()))?);
+        let facts = Facts::of(path, &self.sums);
+        let facts = Rc::new(facts.with_context(|| format!("reading {}", path.display()))?);
         self.seen
             .borrow_mut()
             .insert(path.to_owned(), Rc::clone(&facts));
@@ -162,54 +260,17 @@ impl<'a> Files<'a> {
     }
 }
 
-impl Facts {
-    fn of(path: &Path) -> Result<Self> {
-        let meta = path.symlink_metadata()?;
-        if meta.is_symlink() {
-            return Ok(Self {
-                value: format!("link to {}", fs::read_link(path)?.display()),
-                words: BTreeSet::new(),
-                open: false,
-            });
-        }
-        let bytes = fs::read(path)?;
-        // Only the execute bit: the rest depends on the umask of whoever checked out.
-        let execute = meta.permissions().mode() & 0o100 != 0;
-        let text = String::from_utf8_lossy(&bytes);
-        // `#!/usr/bin/env` is no use of variables.
-        let body = match text.split_once('\n') {
-            Some((first, rest)) if first.starts_with("#!") => rest,
-            _ => &text,
-        };
-        let words: BTreeSet<String> = body
-            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect();
-        let open = OPEN.iter().any(|mark| {
-            if mark
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            {
-                words.contains(*mark)
-            } else {
-                body.contains(mark)
-            }
-        });
-        Ok(Self {
-            value: format!(
-                "{}{}",
-                if execute { "executable " } else { "" },
-                digest(&bytes)
-            ),
-            words,
-            open,
-        })
-    }
+/// Whether the variable `name` is named in a file, or is read by a function that is.
+fn reads(facts: &Facts, name: &str) -> bool {
+    let through = |(function, read): &(&str, &[&str])| {
+        read.contains(&name) && facts.words.contains(*function)
+    };
+    facts.words.contains(name) || READ_BY.iter().any(through)
 }
 
-fn digest(bytes: impl AsRef<[u8]>) -> String {
-    hex::encode(Sha256::digest(bytes))
+fn values(files: &BTreeMap<String, Rc<Facts>>) -> impl Iterator<Item = (String, String)> + '_ {
+    let pairs = files.iter();
+    pairs.map(|(name, facts)| (name.clone(), facts.value.clone()))
 }
 
 /// The paths that a host script's declaration names; `None` without a declaration.
@@ -232,12 +293,13 @@ fn declared(script: &Path) -> Result<Option<Vec<PathBuf>>> {
                     number + 1
                 );
             }
-            paths.push(path);
+            paths.push(real(&path));
         }
     }
     Ok(paths)
 }
 
+/// Files of the stage that are other steps, by their real paths.
 fn other_steps(stage: &Stage) -> BTreeSet<PathBuf> {
     let subs = stage.sub_stages.iter().flat_map(|sub| &sub.steps);
     let mut paths: BTreeSet<_> = subs
@@ -247,115 +309,15 @@ fn other_steps(stage: &Stage) -> BTreeSet<PathBuf> {
     for name in ["EXPORT_IMAGE", "EXPORT_NOOBS", "SKIP_IMAGES"] {
         paths.insert(stage.dir.join(name));
     }
-    paths
+    let dir = real(&stage.dir);
+    let here = |path: &PathBuf| {
+        path.strip_prefix(&stage.dir)
+            .map(|path| dir.join(path))
+            .ok()
+    };
+    paths.iter().filter_map(here).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Case {
-        seal: Seal,
-        dir: tempfile::TempDir,
-        stage: Stage,
-        step: Step,
-    }
-
-    fn case(script: &str) -> Case {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("00-run.sh");
-        fs::write(&path, script).unwrap();
-        Case {
-            seal: Seal::look(dir.path()).unwrap(),
-            stage: Stage {
-                name: "stage0".into(),
-                dir: dir.path().to_owned(),
-                skip: false,
-                prerun: None,
-                sub_stages: Vec::new(),
-                export: None,
-            },
-            step: Step {
-                kind: StepKind::RunHost,
-                path,
-                name: "stage0/00-run.sh".into(),
-            },
-            dir,
-        }
-    }
-
-    fn inputs(case: &Case) -> Inputs {
-        let env = [("HAT", "red"), ("ARCH", "arm64"), ("FIRST_USER_PASS", "x")];
-        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Files::new(&case.seal)
-            .inputs(&case.step, &case.stage, &Env::from(env))
-            .unwrap()
-    }
-
-    #[test]
-    fn touching_a_file_changes_nothing_but_editing_and_chmod_do() {
-        let case = case("true\n");
-        let first = inputs(&case);
-        fs::write(&case.step.path, "true\n").unwrap();
-        assert_eq!(first, inputs(&case));
-        fs::set_permissions(&case.step.path, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_ne!(first, inputs(&case));
-        fs::write(case.dir.path().join("data"), "").unwrap();
-        assert!(inputs(&case).contains_key("file data"));
-    }
-
-    #[test]
-    fn variables_count_where_they_can_be_seen() {
-        let has = |script: &str, name: &str| {
-            inputs(&case(script)).contains_key(&format!("variable {name}"))
-        };
-        assert!(has("echo $HAT\n", "HAT"));
-        assert!(!has("echo $HATS\n", "HAT"));
-        assert!(has("env > file\n", "HAT"));
-        assert!(has("echo ${!name}\n", "HAT"));
-        assert!(!has("#!/usr/bin/env bash\ntrue\n", "HAT"));
-        assert!(has("true\n", "ARCH"));
-        let with_data = case("true\n");
-        fs::write(with_data.dir.path().join("helper.sh"), "echo $HAT\n").unwrap();
-        assert!(inputs(&with_data).contains_key("variable HAT"));
-    }
-
-    #[test]
-    fn a_secret_is_kept_as_a_keyed_hash_only() {
-        let case = case("echo $FIRST_USER_PASS\n");
-        let made = inputs(&case);
-        let kept = &made["secret FIRST_USER_PASS"];
-        assert_eq!(*kept, case.seal.hash("FIRST_USER_PASS", "x"));
-        assert!(!made.contains_key("variable FIRST_USER_PASS") && has_secret(&made));
-        assert!(!made.values().any(|value| *value == digest("x")));
-        let env = Env::from([("FIRST_USER_PASS".to_owned(), String::new())]);
-        let without = Files::new(&case.seal).inputs(&case.step, &case.stage, &env);
-        assert!(!has_secret(&without.unwrap()));
-    }
-
-    #[test]
-    fn an_address_with_a_password_is_a_secret_under_any_name() {
-        let case = case("true\n");
-        let address = "http://me:hunter2@mirror.example/debian";
-        let env = Env::from([("MIRROR".to_owned(), address.to_owned())]);
-        let made = Files::new(&case.seal)
-            .inputs(&case.step, &case.stage, &env)
-            .unwrap();
-        assert!(has_secret(&made) && !format!("{made:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn a_declaration_narrows_and_widens() {
-        let narrow = case("# inputs: used\ntrue\n");
-        fs::write(narrow.dir.path().join("used"), "").unwrap();
-        fs::write(narrow.dir.path().join("unused"), "").unwrap();
-        let seen = inputs(&narrow);
-        assert!(seen.contains_key("file used") && !seen.contains_key("file unused"));
-        let wrong = case("true\n# inputs: nothing\n");
-        let error = Files::new(&wrong.seal)
-            .inputs(&wrong.step, &wrong.stage, &Env::new())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("line 2: the inputs name nothing"), "{error}");
-    }
-}
+#[path = "key_tests.rs"]
+mod tests;

@@ -1,14 +1,17 @@
 //! What a build will do before it does it: for every step the layer it makes, whether that
 //! layer is there, and if not, why.
 
-use crate::layers::differences::{ARCHIVE, differences};
+use crate::layers::differences::differences;
+use crate::layers::engine::is_host;
 use crate::layers::job::{At, Job};
-use crate::layers::key::{Files, has_secret};
-use crate::layers::progress::{EXPORT_MARK, Progress};
+use crate::layers::key::has_secret;
+use crate::layers::progress::Progress;
+use crate::layers::records::Records;
 use crate::layers::store::{Key, Record, Store};
 use crate::plan::step::Step;
 use crate::plan::{Export, Stage};
-use anyhow::Result;
+use anyhow::{Result, bail};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// A step and its layer.
@@ -43,8 +46,8 @@ pub struct Image<'a> {
 pub enum Verdict {
     /// Its layer is there.
     Cached,
-    /// The interrupted build made its layer, and is resumed; what has changed since does not
-    /// count.
+    /// Its layer is kept: the interrupted build made it, and is resumed, or its stage has `SKIP`.
+    /// What has changed since does not count.
     Kept(Vec<String>),
     /// It runs, for these reasons.
     Run(Reason),
@@ -63,6 +66,15 @@ pub enum Reason {
     Gone,
 }
 
+/// What a build knows beyond what is in the store.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Records of the layers that it has reached already, by their steps' names.
+    pub made: BTreeMap<String, Record>,
+    /// Records of layers elsewhere, which tell what to look at.
+    pub others: Vec<Record>,
+}
+
 /// All steps of a build in their order. The stages stand on one another; the export tree's steps
 /// for an image stand on its stage, and nothing stands on them.
 pub struct Schedule<'a> {
@@ -78,12 +90,26 @@ impl<'a> Schedule<'a> {
     /// # Errors
     /// When a file of the tree cannot be read.
     pub fn new(job: &Job<'a>, store: &Store, last: Option<&Progress>) -> Result<Self> {
+        Self::after(job, store, last, &Known::default())
+    }
+
+    /// The same for a build that knows more by now.
+    ///
+    /// # Errors
+    /// As [`Schedule::new`].
+    pub fn after(
+        job: &Job<'a>,
+        store: &Store,
+        last: Option<&Progress>,
+        more: &Known,
+    ) -> Result<Self> {
         let mut found = Finding {
-            job,
             store,
             last,
             resumed: last.filter(|last| job.config.resume && !last.complete),
-            files: Files::new(job.seal),
+            records: Records::new(job),
+            more,
+            known: None,
             keeping: true,
             schedule: Self {
                 entries: Vec::new(),
@@ -108,7 +134,16 @@ impl<'a> Schedule<'a> {
         Ok(found.schedule)
     }
 
-    fn judge(
+    /// Takes keys and verdicts from `fresh`, a schedule of the same job.
+    pub fn take(&mut self, fresh: Schedule<'_>) {
+        for (old, new) in self.entries.iter_mut().zip(fresh.entries) {
+            old.record = new.record;
+            old.verdict = new.verdict;
+            old.private = new.private;
+        }
+    }
+
+    fn verdict(
         &self,
         record: &Record,
         parent: Option<usize>,
@@ -184,14 +219,16 @@ impl<'a> Schedule<'a> {
 
 /// A schedule in the making.
 struct Finding<'a, 'b> {
-    job: &'b Job<'a>,
     store: &'b Store,
     last: Option<&'b Progress>,
     /// The interrupted build that this one goes on with.
     resumed: Option<&'b Progress>,
     /// Whether it has made every layer so far.
     keeping: bool,
-    files: Files<'b>,
+    records: Records<'a, 'b>,
+    more: &'b Known,
+    /// Layers in the store by what was known before they were made; read when it is needed.
+    known: Option<HashMap<Key, Vec<Record>>>,
     schedule: Schedule<'a>,
 }
 
@@ -235,34 +272,90 @@ impl<'a> Finding<'a, '_> {
         at: &At<'a>,
         parent: Option<usize>,
     ) -> Result<(Record, Verdict)> {
-        let env = self.job.env(at);
-        let mut inputs = self.files.inputs(step, at.stage, &env)?;
-        let entries = &self.schedule.entries;
-        if parent.is_none() {
-            // Every later layer stands on this one, so it carries it for all.
-            inputs.insert(ARCHIVE.to_owned(), self.job.state.id.clone());
+        if at.stage.kept {
+            return self.kept(step, at, parent);
         }
-        let mut name = step.name.clone();
-        if let Some(exported) = at.exported {
-            // Scripts know it by the variables of places, which do not count.
-            inputs.insert("exported stage".to_owned(), exported.name.clone());
-            name = format!("{}{EXPORT_MARK}{name}", exported.name);
+        let name = Records::name(step, at);
+        if let Some(record) = self.more.made.get(&name) {
+            return Ok((record.clone(), Verdict::Cached));
         }
+        let on = parent.map(|index| self.schedule.entries[index].record.key.clone());
         let kept = self
             .resumed
             .filter(|_| self.keeping)
-            .and_then(|last| last.steps.get(entries.len()))
+            .and_then(|last| last.steps.get(self.schedule.entries.len()))
             .filter(|(made, _)| *made == name)
             .and_then(|(_, key)| self.store.find(key));
         self.keeping = kept.is_some();
         if let Some(record) = kept {
-            let changes = differences(&record.inputs, &inputs);
+            let now = self.records.of(step, at, on, Some(&record))?;
+            let changes = differences(&record.inputs, &now.inputs);
             return Ok((record, Verdict::Kept(changes)));
         }
-        let on = parent.map(|index| entries[index].record.key.clone());
-        let record = Record::new(&name, on, inputs);
-        let verdict = self.schedule.judge(&record, parent, self.store, self.last);
-        Ok((record, verdict))
+        let mut planned = self.records.of(step, at, on.clone(), None)?;
+        if is_host(step.kind) {
+            // What it read besides its stage is known from when it ran: as in the last build, or
+            // in an earlier one of the same script.
+            let mut first = None;
+            for like in self.alike(&name, &planned) {
+                let record = self.records.of(step, at, on.clone(), Some(&like))?;
+                if self.store.find(&record.key).is_some() {
+                    return Ok((record, Verdict::Cached));
+                }
+                first.get_or_insert(record);
+            }
+            planned = first.unwrap_or(planned);
+        }
+        let verdict = self
+            .schedule
+            .verdict(&planned, parent, self.store, self.last);
+        Ok((planned, verdict))
+    }
+
+    /// Records of the step `name` that may tell what it reads: that of the last build first, then
+    /// those with the same known before they were made.
+    fn alike(&mut self, name: &str, planned: &Record) -> Vec<Record> {
+        let last = self.last.into_iter().flat_map(|last| &last.steps);
+        let last = last.filter(|(made, _)| made == name);
+        let last = last.filter_map(|(_, key)| self.store.record(key));
+        let mut alike: Vec<Record> = last.collect();
+        let store = self.store;
+        let known = self.known.get_or_insert_with(|| store.by_what_was_known());
+        if let Some(before) = &planned.before {
+            alike.extend(known.get(before).into_iter().flatten().cloned());
+            let others = self.more.others.iter();
+            alike.extend(
+                others
+                    .filter(|it| it.before.as_ref() == Some(before))
+                    .cloned(),
+            );
+        }
+        alike
+    }
+}
+
+impl<'a> Finding<'a, '_> {
+    /// The layer that an earlier build made of a step whose stage has `SKIP`, whatever has become
+    /// of its files since.
+    fn kept(&self, step: &Step, at: &At<'a>, parent: Option<usize>) -> Result<(Record, Verdict)> {
+        let on = parent.map(|index| &self.schedule.entries[index].record.key);
+        let last = self.last.iter().flat_map(|last| &last.steps);
+        let made = last
+            .filter(|(name, _)| *name == step.name)
+            .find_map(|(_, key)| self.store.find(key));
+        let Some(record) = made.filter(|record| record.parent.as_ref() == on) else {
+            let skip = at.stage.dir.join("SKIP");
+            bail!(
+                "{}: this file keeps what an earlier build made of the stage, and no build has made {}; \
+                 remove it for one build, or leave the stage out of STAGE_LIST",
+                skip.display(),
+                step.name
+            );
+        };
+        let now = self.records.of(step, at, on.cloned(), Some(&record));
+        let inputs = now.map_or_else(|_| record.inputs.clone(), |now| now.inputs);
+        let changes = differences(&record.inputs, &inputs);
+        Ok((record, Verdict::Kept(changes)))
     }
 }
 

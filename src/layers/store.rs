@@ -19,6 +19,7 @@ use crate::layers::durable::{DURABLE, Durable};
 use crate::layers::mounts::{Scratch, View, lower_dirs, make_scratch, overlay};
 use crate::layers::sound::{has_link_for_root, is_dir, received, seal};
 use anyhow::{Context, Result, bail};
+use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,7 @@ impl Store {
                     self.dir.display()
                 );
             }
-            self.clear()?;
+            self.clear(&[])?;
         }
         work::write(&self.dir.join(FORMAT), format!("{ids}\n").as_bytes())?;
         self.foreign = false;
@@ -160,6 +161,18 @@ impl Store {
         entries
             .map(|path| Ok((path.clone(), work::load(&path.join("layer.json"))?)))
             .collect()
+    }
+
+    /// Records of layers by the key of what was known before they were made; none that cannot be
+    /// read.
+    pub(super) fn by_what_was_known(&self) -> HashMap<Key, Vec<Record>> {
+        let mut found: HashMap<Key, Vec<Record>> = HashMap::new();
+        for (_, record) in self.entries().unwrap_or_default() {
+            if let Some((before, record)) = record.and_then(|it| Some((it.before.clone()?, it))) {
+                found.entry(before).or_default().push(record);
+            }
+        }
+        found
     }
 
     /// Commits the layer of `record` from elsewhere: `fill` is given an empty directory and says
@@ -300,10 +313,13 @@ impl Store {
         self.dir.join(format!("failed-{}", key.id()))
     }
 
-    /// Forgets every layer.
-    pub fn clear(&self) -> Result<()> {
+    /// Forgets every layer but those `kept`.
+    pub fn clear(&self, kept: &[Key]) -> Result<()> {
+        let kept: Vec<PathBuf> = kept.iter().map(|key| self.layer(key)).collect();
         for path in self.directories()? {
-            remove(&path)?;
+            if !kept.contains(&path) {
+                remove(&path)?;
+            }
         }
         Ok(())
     }
@@ -356,9 +372,20 @@ pub struct NewLayer<'a> {
 }
 
 impl NewLayer<'_> {
-    /// Makes the layer's changes permanent, all at once, after `tidy` has had a last look at them.
-    pub fn commit(mut self, tidy: impl FnOnce(&Path) -> Result<()>) -> Result<Key> {
+    /// Makes the layer's changes permanent, all at once, as the layer of `record`, after `tidy`
+    /// has had a last look at them.
+    pub fn commit(mut self, record: Record, tidy: impl FnOnce(&Path) -> Result<()>) -> Result<Key> {
         self.close()?;
+        let turn = match record.key == self.record.key {
+            true => None,
+            // Another build of the same command may have made the very same, and stand on it.
+            false => Some(lock::wait_for_dir(&self.store.dir)?),
+        };
+        self.record = record;
+        if turn.is_some() && self.store.find(&self.record.key).is_some() {
+            remove(&self.dir)?;
+            return Ok(self.record.key.clone());
+        }
         tidy(&self.dir.join("upper"))?;
         if has_link_for_root(&self.dir.join("upper")) {
             bail!(

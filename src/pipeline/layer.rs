@@ -1,10 +1,11 @@
 //! From a step to its layer.
 
-use super::{Build, carry_out};
+use super::{Build, carry_out, lists, reads};
 use crate::base::timings::disk_usage;
+use crate::layers::blocks;
 use crate::layers::mounts::View;
 use crate::layers::schedule::{Entry, Schedule};
-use crate::layers::store::{Key, NewLayer};
+use crate::layers::store::{Key, NewLayer, Record};
 use crate::layers::variables::stage_work_dir;
 use crate::plan::step::StepKind;
 use crate::sandbox::stand_ins;
@@ -12,20 +13,38 @@ use crate::steps::patch;
 use crate::steps::script::Setting;
 use anyhow::Result;
 use std::path::Path;
+use std::time::SystemTime;
 
 impl Build<'_> {
     /// Runs one step on a layer of its own, unless that layer is there.
-    pub(super) fn make_layer(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
+    pub(super) fn make_layer(&mut self, schedule: &mut Schedule<'_>, index: usize) -> Result<()> {
+        let _making = self.store.making(&schedule.entries[index].record.key)?;
+        if self.one_of_several && on_the_host(schedule.entries[index].step.kind) {
+            // Another build of the same command may have been at the very same step by now.
+            self.plan_again(schedule)?;
+        }
         let entry = &schedule.entries[index];
-        let (name, key) = (&entry.record.name, &entry.record.key);
-        let at = stage_work_dir(&self.work, entry.at.stage);
-        // Another build of the same command may be at the very same step.
-        let _making = self.store.making(key)?;
-        if self.store.find(key).is_some() {
-            self.output.say(&format!("cached  {name}"));
+        if let Some(record) = self.store.find(&entry.record.key) {
+            self.output.say(&format!("cached  {}", record.name));
+            self.tell_what_is_gone(&record);
             return self.reached(entry);
         }
-        let mark = self.timings.begin();
+        let record = self.run_step(schedule, index)?;
+        let is_planned = record.key == entry.record.key;
+        self.known.made.insert(record.name.clone(), record);
+        if !is_planned {
+            self.plan_again(schedule)?;
+            self.fetch(schedule)?;
+        }
+        self.reached(&schedule.entries[index])
+    }
+
+    /// Runs one step and commits its layer, of which the record is returned.
+    fn run_step(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<Record> {
+        let entry = &schedule.entries[index];
+        let name = &entry.record.name;
+        let at = stage_work_dir(&self.work, entry.at.stage);
+        let (mark, begun) = (self.timings.begin(), SystemTime::now());
         let layer = self.store.begin(
             entry.record.clone(),
             &schedule.stack_below(index),
@@ -56,17 +75,26 @@ impl Build<'_> {
         if patch::wants_shell(entry.step) {
             output.leave_terminal();
         }
-        let result = carry_out(entry.step, &at, &setting, &mut |line| output.line(line))
-            .and_then(|()| self.archives.save(staging, &at.join("rootfs"), key.hash()));
+        let root = at.join("rootfs");
+        let mut sink = |line: &str| output.line(line);
+        let result = lists::renew(self.job, &root, &setting, &mut sink)
+            .and_then(|()| carry_out(entry.step, &at, &setting, &mut sink))
+            .and_then(|opened| {
+                let made = reads::judge(self.job, entry, &opened, begun)?;
+                let key = made.record.key.hash();
+                self.archives.save(staging, &root, key)?;
+                Ok(made)
+            });
         drop(before);
         self.shared.clear();
         match result {
-            Ok(()) => {
+            Ok(made) => {
                 output.done();
-                let key = self.commit(layer)?;
-                self.timings
-                    .end(&mark, name, disk_usage(&self.store.upper(&key)));
-                self.reached(entry)
+                self.tell_of(&made);
+                let upper = self.store.upper(&made.record.key);
+                self.commit(layer, made.record.clone())?;
+                self.timings.end(&mark, name, disk_usage(&upper));
+                Ok(made.record)
             }
             Err(cause) => {
                 let last_lines = output.failed();
@@ -104,14 +132,16 @@ impl Build<'_> {
     }
 
     /// Commits the layer of a step that has succeeded, without the stand-ins it may have.
-    fn commit(&self, layer: NewLayer<'_>) -> Result<Key> {
+    fn commit(&self, layer: NewLayer<'_>, record: Record) -> Result<()> {
         let beneath = layer.beneath;
-        let key = layer.commit(|upper| match beneath {
-            true => Ok(()),
-            false => stand_ins::forget(&upper.join("rootfs")),
+        let key = layer.commit(record, |upper| {
+            if !beneath {
+                stand_ins::forget(&upper.join("rootfs"))?;
+            }
+            blocks::settle(upper)
         })?;
         self.durable.committed(self.store.layer(&key));
-        Ok(key)
+        Ok(())
     }
 
     /// Keeps the layer of a step that has failed aside.
@@ -129,8 +159,10 @@ impl Build<'_> {
         let key = &entry.record.key;
         if !entry.private {
             self.share.give_layer(key, self.store.layer(key));
+            self.share.give_reads(&entry.record);
         }
         let step = entry.record.name.clone();
+        self.known.made.insert(step.clone(), entry.record.clone());
         self.progress.steps.push((step, key.clone()));
         self.progress.save(&self.work)
     }

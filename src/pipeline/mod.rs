@@ -3,9 +3,11 @@
 mod failure;
 mod image;
 mod layer;
+mod lists;
 mod locked;
 mod native;
 mod postrun;
+mod reads;
 mod scene;
 mod shared;
 mod step;
@@ -27,9 +29,9 @@ use crate::layers::deployed::Deployed;
 use crate::layers::durable::Durable;
 use crate::layers::job::{At, Job};
 use crate::layers::progress::Progress;
-use crate::layers::schedule::{Image, Schedule, Verdict};
+use crate::layers::schedule::{Image, Known, Schedule, Verdict};
 use crate::layers::share::Share;
-use crate::layers::store::{Store, remove};
+use crate::layers::store::{Key, Store, remove};
 use crate::native::dispatch::{Dispatch, Mode};
 use crate::sandbox::rootfs::EMULATOR_VAR;
 use anyhow::{Context as _, Result};
@@ -50,17 +52,19 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
     if !options.one_of_several {
         store.sweep()?;
     }
-    if config.clean {
-        store.clear()?;
-    }
     let last = Progress::last(config)?;
+    if config.clean {
+        store.clear(&kept(job, last.as_ref()))?;
+    }
     if let Some((_, key)) = last.as_ref().and_then(|last| last.failed.as_ref()) {
         // The disk may be full because of it.
         remove(&store.failed_dir(key))?;
     }
-    let schedule = Schedule::new(job, &store, last.as_ref())?;
-    let mut build = Build::new(job, &store, Progress::after(last), "build.log")?;
-    let result = build.run(&schedule, options);
+    let mut schedule = Schedule::new(job, &store, last.as_ref())?;
+    let mut build = Build::new(job, &store, Progress::after(last.clone()), "build.log")?;
+    build.last = last;
+    build.one_of_several = options.one_of_several;
+    let result = build.run(&mut schedule, options);
     let mark = build.timings.begin();
     build.durable.finish()?;
     build.timings.end(&mark, "to the disk", 0);
@@ -81,6 +85,16 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The layers up to the last stage that `SKIP` keeps: in pi-gen, too, such a stage outlasts CLEAN.
+fn kept(job: &Job<'_>, last: Option<&Progress>) -> Vec<Key> {
+    let stages = job.plan.stages.iter().filter(|stage| stage.kept);
+    let starts: Vec<String> = stages.map(|stage| format!("{}/", stage.name)).collect();
+    let steps = last.map_or(&[][..], |last| &last.steps);
+    let is_kept = |(name, _): &(String, Key)| starts.iter().any(|start| name.starts_with(start));
+    let end = steps.iter().rposition(is_kept).map_or(0, |at| at + 1);
+    steps[..end].iter().map(|(_, key)| key.clone()).collect()
 }
 
 /// How a build is run, beyond what makes the image.
@@ -106,6 +120,14 @@ struct Build<'a> {
     deployed: Deployed,
     work: PathBuf,
     progress: Progress,
+    /// How far the build before came.
+    last: Option<Progress>,
+    /// What this build has made, and others elsewhere.
+    known: Known,
+    /// Steps of which the shared cache was asked what they read.
+    asked: BTreeSet<Key>,
+    /// Other builds of the same command work in the same store.
+    one_of_several: bool,
     dispatch: Option<Dispatch>,
     /// Packages of the native tools.
     tools: Vec<Package>,
@@ -123,7 +145,7 @@ struct Build<'a> {
 }
 
 impl Walk for Build<'_> {
-    fn step(&mut self, schedule: &Schedule<'_>, index: usize) -> Result<()> {
+    fn step(&mut self, schedule: &mut Schedule<'_>, index: usize) -> Result<()> {
         self.make_layer(schedule, index)
     }
 
@@ -155,6 +177,10 @@ impl<'a> Build<'a> {
             deployed: Deployed::load(&work)?,
             work,
             progress,
+            last: None,
+            known: Known::default(),
+            asked: BTreeSet::new(),
+            one_of_several: false,
             dispatch: None,
             tools: Vec::new(),
             emulated: BTreeMap::new(),
@@ -166,11 +192,16 @@ impl<'a> Build<'a> {
         })
     }
 
-    fn run(&mut self, schedule: &Schedule<'_>, options: &Options) -> Result<()> {
+    fn run(&mut self, schedule: &mut Schedule<'_>, options: &Options) -> Result<()> {
         for entry in &schedule.entries {
             if matches!(&entry.verdict, Verdict::Kept(changes) if !changes.is_empty()) {
+                let (keeper, without) = if entry.at.stage.kept {
+                    ("SKIP", "a build without that file")
+                } else {
+                    ("CONTINUE", "a plain build")
+                };
                 self.output.say(&format!(
-                    "note: {} has changed since; CONTINUE keeps what it made, a plain build runs it again",
+                    "note: {} has changed since; {keeper} keeps what it made, {without} runs it again",
                     entry.record.name
                 ));
             }

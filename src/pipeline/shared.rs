@@ -4,6 +4,7 @@ use super::Build;
 use crate::archives::lockfile::{self, Use};
 use crate::archives::pool;
 use crate::base::arch::debian_arch;
+use crate::layers::engine::is_host;
 use crate::layers::schedule::Schedule;
 use crate::layers::store::{Record, Store};
 use anyhow::Result;
@@ -11,7 +12,9 @@ use anyhow::Result;
 impl Build<'_> {
     /// Fetches from the shared cache the layers that are not here, and if a step is left to run,
     /// packages. Whether one is.
-    pub(super) fn fetch(&mut self, schedule: &Schedule<'_>) -> Result<bool> {
+    pub(super) fn fetch(&mut self, schedule: &mut Schedule<'_>) -> Result<bool> {
+        self.ask_for_reads(schedule)?;
+        let schedule = &*schedule;
         let missing = |store: &Store| -> Vec<&Record> {
             let records = schedule.entries.iter().map(|entry| &entry.record);
             records
@@ -45,6 +48,35 @@ impl Build<'_> {
         ));
         self.share_notes();
         Ok(runs)
+    }
+
+    /// Asks the shared cache what steps read that are not here: only then are their keys known.
+    fn ask_for_reads(&mut self, schedule: &mut Schedule<'_>) -> Result<()> {
+        if self.job.config.cache_from.is_none() {
+            return Ok(());
+        }
+        loop {
+            let mut keys = Vec::new();
+            for entry in schedule.entries.iter().filter(|it| is_host(it.step.kind)) {
+                let Some(before) = entry.record.before.clone() else {
+                    continue;
+                };
+                if self.store.find(&entry.record.key).is_none() && self.asked.insert(before.clone())
+                {
+                    keys.push(before);
+                }
+            }
+            let found = match keys.is_empty() {
+                true => Vec::new(),
+                false => self.share.fetch_reads(&keys),
+            };
+            if found.is_empty() {
+                return Ok(());
+            }
+            // All that stand on these have other keys now.
+            self.known.others.extend(found);
+            self.plan_again(schedule)?;
+        }
     }
 
     pub(super) fn share_notes(&mut self) {

@@ -9,6 +9,7 @@ use crate::layers::context::Context;
 use crate::layers::job::At;
 use crate::layers::variables::stage_work_dir;
 use crate::sandbox::view::{Access, View};
+use crate::steps::script;
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,9 @@ impl Build<'_> {
             Some(crate::steps::apt::build_conf(config, self.locked.is_some()));
         told.furniture.stand_ins = stand_ins;
         told.furniture.shared = self.shared.contains(&shared);
-        told.view = self.view(&told, mounts)?;
+        let common = self.job.plan.common.as_ref();
+        told.common = common.map(|common| common.text.clone());
+        told.view = self.view(&told, mounts, !stand_ins)?;
         let path = PathBuf::from(crate::layers::context::PATH);
         let dir = path.parent().context("finding a directory")?;
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
@@ -47,11 +50,12 @@ impl Build<'_> {
 
     /// The tree, with changes that end with the step; the step's own mounts; DEPLOY_DIR; and
     /// nothing of the work directory and the cache but what is the tree's own.
-    fn view(&self, told: &Context, mounts: &[PathBuf]) -> Result<View> {
+    fn view(&self, told: &Context, mounts: &[PathBuf], host: bool) -> Result<View> {
         let config = self.job.config;
         let mut view = View::of_machine();
         for dir in self.job.tree_dirs() {
             view.see(dir, Access::Aside)?;
+            view.watch(dir)?;
         }
         let files = Signed::of(config)
             .into_iter()
@@ -71,7 +75,12 @@ impl Build<'_> {
         let cache_dir = real(&config.cache_dir)?;
         view.see(&config.cache_dir, Access::Read)?;
         view.hide(&cache_dir);
-        let scratch = self.work.join("scratch");
+        // What a step leaves in its work directory is seen by later ones, and so in its layer,
+        // beside the root file system.
+        let scratch = match mounts.first().filter(|_| host) {
+            Some(at) => at.join(".work"),
+            None => self.work.join("scratch"),
+        };
         for dir in [&scratch, &told.fetched] {
             fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         }
@@ -79,6 +88,14 @@ impl Build<'_> {
         view.see_at(&told.fetched, &real(&told.fetched)?, Access::Write);
         if told.toolchains.is_dir() {
             view.see_at(&told.toolchains, &real(&told.toolchains)?, Access::Read);
+        }
+        if let Some(common) = &self.job.plan.common {
+            // Scripts that read it get the tree's functions, and this program's in place of
+            // pi-gen's.
+            let path = self.work.join("common");
+            fs::write(&path, script::common(&common.text))
+                .with_context(|| format!("writing {}", path.display()))?;
+            view.see_at(&path, &real(&common.path)?, Access::Read);
         }
         for mount in mounts {
             view.see_at(mount, &real(mount)?, Access::Write);
@@ -91,6 +108,10 @@ impl Build<'_> {
             view.see_at(dir, &real(dir)?, Access::Read);
         }
         view.see(&config.deploy_dir, Access::Write)?;
+        if !self.one_of_several {
+            // Where other builds write at the same time, nobody knows who it was.
+            view.lasting(&config.deploy_dir)?;
+        }
         for host in &config.host_paths {
             let access = if host.writable {
                 Access::Write
@@ -98,6 +119,10 @@ impl Build<'_> {
                 Access::Read
             };
             view.see(&host.path, access)?;
+            view.watch(&host.path)?;
+            if host.writable && !self.one_of_several {
+                view.lasting(&host.path)?;
+            }
         }
         Ok(view)
     }

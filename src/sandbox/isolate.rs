@@ -10,9 +10,10 @@ use super::mounts::{self, Tree, make_private, point_inside};
 use super::rootfs::{CONF_PATH, Furniture, INIT_PATH, PRIVATE_DIR};
 use super::stand_ins::{self, TOOLS_DIR};
 use super::view::View;
+use super::watch::{OPENED_VAR, Opened, Watch};
 use super::{die_with_parent, ids, pipe};
 use crate::base::command::{Command, Program};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -108,7 +109,11 @@ pub fn isolate(what: &Isolation<'_>) -> Result<i32> {
             view.enter(BTreeMap::new(), Some(&Tree::of(Path::new("/proc"))?))?;
             // Where the script was started from, if it sees that.
             let _ = std::env::set_current_dir(dir);
-            with_own_ids(spaces, || {
+            let watch = match std::env::var_os(OPENED_VAR) {
+                Some(_) => Watch::new(view),
+                None => Err(anyhow!("nobody asks")),
+            };
+            let (code, opened) = with_own_ids(spaces, watch, || {
                 in_child(|| {
                     let at = mounts::point(Path::new("/proc"))?;
                     let proc = Tree::proc()?;
@@ -116,7 +121,9 @@ pub fn isolate(what: &Isolation<'_>) -> Result<i32> {
                     mask(&proc.into_point())?;
                     in_child(|| exec(what))
                 })
-            })
+            })?;
+            report_opened(&opened)?;
+            Ok(code)
         }
     }
 }
@@ -145,7 +152,11 @@ fn in_child(work: impl FnOnce() -> Result<i32>) -> Result<i32> {
 
 /// Runs `work` in a child with a user namespace of its own, with the same ids, that owns `spaces`
 /// and a copy of the mounts.
-fn with_own_ids(spaces: CloneFlags, work: impl FnOnce() -> Result<i32>) -> Result<i32> {
+fn with_own_ids(
+    spaces: CloneFlags,
+    watch: Result<Watch>,
+    work: impl FnOnce() -> Result<i32>,
+) -> Result<(i32, Opened)> {
     let map = ids::own_lines()?;
     let (mut ready_rx, mut ready_tx) = pipe()?;
     let (mut go_rx, mut go_tx) = pipe()?;
@@ -162,7 +173,16 @@ fn with_own_ids(spaces: CloneFlags, work: impl FnOnce() -> Result<i32>) -> Resul
                 go_tx.write_all(b"g").context("releasing the step")?;
             }
             drop(go_tx);
-            wait_for(child)
+            // A thread only now: a process that forks has one.
+            let (end, ended) = pipe()?;
+            let listener = watch.map(|watch| std::thread::spawn(move || watch.listen(end.into())));
+            let code = wait_for(child)?;
+            drop(ended);
+            let opened = listener.and_then(|it| it.join().map_err(|_| anyhow!("it ended early")));
+            Ok((
+                code,
+                opened.unwrap_or_else(|error| Opened::nothing_known(format!("{error:#}"))),
+            ))
         }
         ForkResult::Child => {
             drop((ready_rx, go_tx));
@@ -202,20 +222,34 @@ fn report() -> Option<u32> {
     std::env::var_os(REPORT_VAR)?.to_str()?.parse().ok()
 }
 
+/// Writes what a script has opened to the descriptor that was handed on for it, if one was.
+fn report_opened(opened: &Opened) -> Result<()> {
+    let number = std::env::var_os(OPENED_VAR);
+    let Some(number) = number.as_ref().and_then(|it| it.to_str()) else {
+        return Ok(());
+    };
+    let path = format!("/proc/self/fd/{number}");
+    let to = std::fs::OpenOptions::new().append(true).open(&path);
+    let mut to = to.with_context(|| format!("opening {path}"))?;
+    to.write_all(opened.text().as_bytes())
+        .context("reporting what was opened")
+}
+
 /// Becomes the command; in the image, a process 1 of its own that starts it.
 fn exec(what: &Isolation<'_>) -> Result<i32> {
     let program = what.argv.first().context("no command given")?;
     let command = match &what.place {
         Where::Host(_) => {
             confine(report())?;
-            Command::new(Program::Inside(program.clone())).args(&what.argv[1..])
+            let command = Command::new(Program::Inside(program.clone())).args(&what.argv[1..]);
+            command.unset(OPENED_VAR)
         }
         Where::Image { .. } => {
             confine_in_image(report())?;
             let init = Program::Inside(INIT_PATH.into());
             let mut command = Command::new(init).args(what.argv);
             command = command.set("APT_CONFIG", CONF_PATH);
-            for internal in ["WESTWORK_GEN", AT_VAR, REPORT_VAR] {
+            for internal in ["WESTWORK_GEN", AT_VAR, REPORT_VAR, OPENED_VAR] {
                 command = command.unset(internal);
             }
             command

@@ -17,6 +17,7 @@ pub mod rootfs;
 pub mod stand_ins;
 mod supervise;
 pub mod view;
+pub mod watch;
 
 use anyhow::{Context, Result};
 use ids::Ids;

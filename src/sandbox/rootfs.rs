@@ -1,5 +1,5 @@
-//! What a command finds in a root file system it is run in: /proc, a small /dev, an empty
-//! /sys, fresh /run and /tmp, working name resolution, and no service that could start.
+//! What a command finds in a root file system it is run in: /proc, a small /dev, an empty /sys, its
+//! stage's /run and /tmp or fresh ones, working name resolution, and no service that could start.
 //!
 //! All of it is mounts in the command's own namespace, placed by descriptors that were resolved
 //! inside the root. What must have a name in the tree itself (`policy-rc.d`, `resolv.conf`, the
@@ -10,7 +10,7 @@ use super::mounts::{Tree, pivot_to, point, point_inside, tmpfs};
 use super::own_root::make_dev;
 pub use super::stand_ins::TOOLS_DIR;
 use super::stand_ins::stand_in;
-use crate::base::inside::{Entry, Kind, Root};
+use crate::base::inside::{DirEntry, Kind, Root};
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -222,7 +222,7 @@ pub(crate) fn forget_resolver(root: &Root) -> Result<()> {
         return Ok(());
     };
     // A link is the tree's own.
-    let is_file = |entry: &Entry| entry.name == "resolv.conf" && entry.kind == Kind::File;
+    let is_file = |entry: &DirEntry| entry.name == "resolv.conf" && entry.kind == Kind::File;
     if !root.entries("etc")?.iter().any(is_file) {
         return Ok(());
     }

@@ -9,15 +9,15 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-/// What may be done with a path that is seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What may be done with a path that is seen, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Access {
     /// It is read.
     Read,
-    /// It is read and written.
-    Write,
     /// Written, too, but what is written ends with the process.
     Aside,
+    /// It is read and written.
+    Write,
 }
 
 /// One path that is seen.
@@ -41,6 +41,10 @@ pub struct View {
     pub(super) links: BTreeMap<PathBuf, PathBuf>,
     /// Files with these texts.
     pub(super) files: BTreeMap<PathBuf, OsString>,
+    /// What of it is watched: what is opened below these is told of.
+    pub(super) watched: Vec<PathBuf>,
+    /// What of it stays as a process leaves it: what is written below these is told of.
+    pub(super) lasting: Vec<PathBuf>,
 }
 
 impl View {
@@ -111,6 +115,30 @@ impl View {
         });
     }
 
+    /// Lets it be told what is opened at `path`, which is seen, and below.
+    ///
+    /// # Errors
+    /// When there is nothing at `path`.
+    pub fn watch(&mut self, path: &Path) -> Result<()> {
+        let real = path
+            .canonicalize()
+            .with_context(|| format!("finding {}", path.display()))?;
+        self.watched.push(real);
+        Ok(())
+    }
+
+    /// Lets it be told what is written at `path`, which is seen, and below.
+    ///
+    /// # Errors
+    /// When there is nothing at `path`.
+    pub fn lasting(&mut self, path: &Path) -> Result<()> {
+        let real = path
+            .canonicalize()
+            .with_context(|| format!("finding {}", path.display()))?;
+        self.lasting.push(real);
+        Ok(())
+    }
+
     /// A file with this text, where nothing else is.
     pub fn file(&mut self, at: &Path, text: impl Into<OsString>) {
         self.files.insert(at.to_owned(), text.into());
@@ -124,7 +152,14 @@ impl View {
             || self.links.keys().any(|link| path.starts_with(link))
     }
 
+    /// What is named twice is mounted once, with the wider of the two accesses.
     fn push(&mut self, path: &Path, access: Access, own: bool) {
+        let same = |seen: &&mut Seen| seen.at == path && seen.what.as_deref() == Some(path);
+        if let Some(seen) = self.seen.iter_mut().find(same) {
+            seen.access = seen.access.max(access);
+            seen.own |= own;
+            return;
+        }
         self.seen.push(Seen {
             at: path.to_owned(),
             what: Some(path.to_owned()),
@@ -238,6 +273,19 @@ mod tests {
         assert_eq!(view.seen[0].at, base.join("disk/work"));
         assert_eq!(view.links[&base.join("there")], base.join("disk"));
         assert!(view.see(&base.join("none"), Access::Read).is_err());
+    }
+
+    #[test]
+    fn what_is_named_twice_is_seen_once_by_the_wider_access() {
+        let mut view = View::default();
+        let tree = Path::new("/tree");
+        for access in [Access::Aside, Access::Write, Access::Read] {
+            view.push(tree, access, true);
+        }
+        let [seen] = &view.seen[..] else {
+            panic!("{:?}", view.seen);
+        };
+        assert_eq!((seen.access, seen.own), (Access::Write, true));
     }
 
     #[test]

@@ -4,14 +4,24 @@ use super::trace::{self, Trace};
 use crate::base::command::{Command, Env, Program};
 use crate::layers::context::Context;
 use crate::sandbox::isolate::{AT_VAR, Isolation, REPORT_VAR, Where, isolate, script_path};
+use crate::sandbox::watch::{OPENED_VAR, Opened};
 use anyhow::{Context as _, Result, anyhow};
 use std::ffi::OsString;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// The exported bash functions of the stage contract.
 const FUNCTIONS: &str = include_str!("functions.sh");
+
+/// Where a host script's shell finds the functions of the tree's own.
+const COMMON: &str = "/run/westwork-gen/common";
+
+/// The text `tree` of a `scripts/common`, with this program's functions in place of pi-gen's.
+pub fn common(tree: &str) -> String {
+    format!("{tree}\n{FUNCTIONS}")
+}
 
 /// What every program of a step is started with.
 #[derive(Clone, Copy)]
@@ -46,6 +56,8 @@ pub struct Script {
     path: PathBuf,
     trace: Option<Trace>,
     stage: Option<String>,
+    /// What it opens is written there, if it runs on the host's side.
+    opened: Option<File>,
 }
 
 impl Script {
@@ -60,7 +72,32 @@ impl Script {
             path: path.to_owned(),
             trace,
             stage,
+            opened: None,
         }
+    }
+
+    /// The same, which is told what it opens of the tree.
+    fn watched(mut self) -> Result<Self> {
+        let opened = trace::memory("opened")?;
+        let number = opened.as_raw_fd().to_string();
+        self.command = self.command.set(OPENED_VAR, number);
+        self.opened = Some(opened);
+        Ok(self)
+    }
+
+    /// What it has opened of the tree; nothing of a script for the chroot, which does not see it.
+    ///
+    /// # Errors
+    /// When the report cannot be read.
+    pub fn opened(&self) -> Result<Opened> {
+        let Some(mut file) = self.opened.as_ref() else {
+            return Ok(Opened::default());
+        };
+        let mut text = String::new();
+        file.rewind().context("reading what a script has opened")?;
+        file.read_to_string(&mut text)
+            .context("reading what a script has opened")?;
+        Ok(Opened::parse(&text))
     }
 
     /// As [`Command::stream`].
@@ -97,10 +134,12 @@ pub fn host(script: &Path, setting: &Setting<'_>) -> Result<Script> {
     let first = first.map_or_else(String::new, |_| format!("BASH_ENV={} ", trace::FIRST));
     let words = ["bash", "--noprofile", "--norc", "-e", "-c"];
     let command = host_program(&words, setting)
-        .arg(format!("{FUNCTIONS}\n{first}exec \"$0\""))
+        .arg(format!(
+            "[ ! -e {COMMON} ] || . {COMMON}\n{FUNCTIONS}\n{first}exec \"$0\""
+        ))
         .arg(script)
         .dir(dir);
-    Ok(Script::new(command, script, setting, trace))
+    Script::new(command, script, setting, trace).watched()
 }
 
 /// A program of the build machine that sees what a host script sees.
@@ -124,6 +163,18 @@ pub fn chroot(root: &Path, script: &Path, setting: &Setting<'_>) -> Result<Scrip
         .arg(root)
         .input(text);
     Ok(Script::new(command, script, setting, Trace::new().ok()))
+}
+
+/// A script of this program's own for `bash -e` inside `root`; its first command is what messages
+/// call it.
+pub fn chroot_text(root: &Path, text: &str, setting: &Setting<'_>) -> Command {
+    let line = text.lines().next().unwrap_or_default();
+    setting
+        .internal("chroot")
+        .args(["--script", "-"])
+        .arg(root)
+        .input(text)
+        .told_as(line.split(" <<").next().unwrap_or_default())
 }
 
 /// A program run inside `root`.
@@ -151,6 +202,9 @@ pub fn run_on_host(context: &Path, argv: &[OsString]) -> Result<i32> {
     let told = Context::load(context)?;
     let mut view = told.view.clone();
     view.file(Path::new(crate::layers::context::PATH), told.text()?);
+    if let Some(common) = told.common {
+        view.file(Path::new(COMMON), common);
+    }
     let report = std::env::var_os(REPORT_VAR).and_then(|it| it.to_str()?.parse().ok());
     if let Some(report) = report {
         view.file(Path::new(trace::FIRST), trace::first(report));

@@ -55,7 +55,7 @@ impl Trace {
 }
 
 /// A file in memory that a child process inherits, by a number that scripts leave alone.
-fn memory(name: &str) -> Result<File> {
+pub(super) fn memory(name: &str) -> Result<File> {
     let file = memfd_create(name, MFdFlags::MFD_CLOEXEC).context("making a file in memory")?;
     let number = fcntl(&file, FcntlArg::F_DUPFD(LOWEST)).context("passing on a file in memory")?;
     // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.

@@ -13,7 +13,9 @@ mod locked;
 #[path = "../common/need.rs"]
 mod need;
 mod ordinary;
+mod outside;
 mod pigen;
+mod pigen_shape;
 mod poisoned;
 mod proof;
 mod secrets;

@@ -6,26 +6,33 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
-const USER: &str = "westwork-test";
+/// Tests run side by side: one that changes /etc, or looks whether anybody did, is alone in that.
+pub(crate) fn etc() -> MutexGuard<'static, ()> {
+    static ETC: Mutex<()> = Mutex::new(());
+    ETC.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The user, and a directory of theirs with the program under test.
 pub(crate) struct Ordinary {
+    name: String,
     pub(crate) uid: u32,
     gid: u32,
     /// Not below target/, which others may not be let into.
     dir: TempDir,
+    _etc: MutexGuard<'static, ()>,
 }
 
 impl Drop for Ordinary {
     fn drop(&mut self) {
-        let _ = Command::new("userdel").arg(USER).output();
+        let _ = Command::new("userdel").arg(&self.name).output();
     }
 }
 
-fn id(flag: &str) -> Option<u32> {
-    let out = Command::new("id").args([flag, USER]).output().ok()?;
+fn id(flag: &str, name: &str) -> Option<u32> {
+    let out = Command::new("id").args([flag, name]).output().ok()?;
     String::from_utf8(out.stdout).ok()?.trim().parse().ok()
 }
 
@@ -36,8 +43,10 @@ impl Ordinary {
             need::count(test, "every test is an ordinary user's already");
             return None;
         }
+        let etc = etc();
+        let name = format!("westwork-{}", std::process::id());
         let made = Command::new("useradd")
-            .args(["--no-create-home", "--shell", "/bin/sh", USER])
+            .args(["--no-create-home", "--shell", "/bin/sh", &name])
             .output();
         if !made.is_ok_and(|out| out.status.success()) {
             need::missing(test, "a user that useradd makes");
@@ -48,12 +57,14 @@ impl Ordinary {
             .tempdir_in("/var/tmp")
             .unwrap();
         let user = Self {
-            uid: id("-u")?,
-            gid: id("-g")?,
+            uid: id("-u", &name)?,
+            gid: id("-g", &name)?,
+            name,
             dir,
+            _etc: etc,
         };
         let subuid = fs::read_to_string("/etc/subuid").unwrap_or_default();
-        if !subuid.contains(&format!("{USER}:")) {
+        if !subuid.contains(&format!("{}:", user.name)) {
             need::missing(test, "a range in /etc/subuid for a new user");
             return None;
         }
@@ -78,7 +89,7 @@ impl Ordinary {
     /// Runs the program as the user in `dir`; it must succeed.
     pub(crate) fn build(&self, dir: &Path, args: &[&str]) {
         let out = Command::new("runuser")
-            .args(["-u", USER, "--", "env", "HOME=/nonexistent"])
+            .args(["-u", &self.name, "--", "env", "HOME=/nonexistent"])
             .arg(self.dir.path().join("westwork-gen"))
             .arg("build")
             .args(args)

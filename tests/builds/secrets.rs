@@ -90,7 +90,7 @@ fn search(dir: &Path, found: &mut Vec<String>) -> usize {
 }
 
 /// What an image must have to be exported, without a package in it.
-const ROOT: &str = "#!/bin/bash -e
+pub(crate) const ROOT: &str = "#!/bin/bash -e
 cd \"$(dirname \"$ROOTFS_DIR\")\"
 mkdir -p rootfs/{boot/firmware,etc,usr/bin,var/lib/dpkg}
 touch rootfs/var/lib/dpkg/status rootfs/boot/firmware/config.txt

@@ -3,7 +3,7 @@
 
 use crate::fixture::{Fixture, PRERUN, cache, wait};
 use crate::need::{self, test_name};
-use crate::ordinary::Ordinary;
+use crate::ordinary::{self, Ordinary};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -231,6 +231,7 @@ fn nothing_worked(log: &str) {
 
 #[test]
 fn a_hostile_tree_reaches_nothing_of_the_machine() {
+    let _etc = ordinary::etc();
     let sentinel = sentinel();
     let socket = format!("westwork-sentinel-{}", std::process::id());
     let visits = listen(&socket);
@@ -370,6 +371,20 @@ fn host_paths_open_what_they_name() {
         fs::read_to_string(outside.path().join("file")).unwrap(),
         "new\n"
     );
+    // The tree itself, by a link: what a script keeps there stays and is the caller's.
+    let link = outside.path().join("tree");
+    std::os::unix::fs::symlink(&f.root, &link).unwrap();
+    f.config(&format!("HOST_PATHS='{}:rw'", link.display()));
+    f.script(
+        "mine/00-a/00-run.sh",
+        "#!/bin/bash -e\necho kept >\"$BASE_DIR/kept\"\n",
+    );
+    f.run(&["build"]).good();
+    assert_eq!(f.read("kept"), "kept\n");
+    let meta = fs::metadata(f.root.join("kept")).unwrap();
+    assert_eq!(meta.uid(), nix_uid());
+    f.config(&format!("HOST_PATHS='{}/work/layers'", link.display()));
+    f.run(&["check"]).failed().says("the program's own");
 }
 
 /// What packages and pi-gen's scripts do goes on working in the walls.

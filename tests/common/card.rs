@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
 use westwork_gen::config::{Arch, Compression, Disk, Distro};
-use westwork_gen::export::{ExportRequest, export};
+use westwork_gen::export::{ExportRequest, Ext4, export};
 
 /// First byte of the partitions of [`image`].
 pub(crate) const BOOT_AT: u64 = 4 << 20;
@@ -142,7 +142,10 @@ pub(crate) fn image(root: &Path, dir: &Path, name: &str) -> PathBuf {
         release: "trixie".into(),
         source_date_epoch: 1_700_000_000,
         info_lines: vec![],
-        mke2fs: Tool::Mke2fs.into(),
+        ext4: Ext4 {
+            mke2fs: Tool::Mke2fs.into(),
+            debugfs: Tool::Debugfs.into(),
+        },
     };
     export(&request, &mut |_| {}).unwrap();
     let image = dir.join(format!("{name}.img"));

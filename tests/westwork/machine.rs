@@ -336,7 +336,7 @@ impl Machine {
 
     /// Waits for the end of the boot; no unit may have failed.
     pub(crate) fn booted(&mut self) {
-        self.wait("the end of the boot", 300, |m| {
+        self.wait("the end of the boot", 900, |m| {
             let state = m.attempt("systemctl is-system-running").text;
             ["running", "degraded"].contains(&state.trim())
         });

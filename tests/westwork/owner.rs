@@ -44,11 +44,17 @@ impl Owner {
     }
 
     pub(crate) fn uses_everything(&self) {
+        let begin = Instant::now();
+        let works = |what: &str| println!("{what} works: after {} s", begin.elapsed().as_secs());
         self.web();
+        works("web");
         self.mail(FIRST_MAIL);
+        works("mail");
         self.directory();
         self.chat();
+        works("chat, if there is one,");
         self.web_mail();
+        works("web mail");
     }
 
     /// On a box restored from a backup of one where everything was used.

@@ -8,34 +8,73 @@ use std::path::{Path, PathBuf};
 /// Added to the versions.
 const NEWER: &str = "+newer1";
 
-/// Packages of the pool in `cache` that the services are made of.
+/// What the services are made of. Those of one source name each other's exact version.
+const PACKAGES: &str = "nginx nginx-common nginx-light postfix postfix-ldap dovecot-core \
+    dovecot-imapd dovecot-ldap dovecot-lmtpd dovecot-managesieved dovecot-sieve";
+
+fn arch() -> &'static str {
+    if is_armhf() { "armhf" } else { "arm64" }
+}
+
+/// Their files, of those that builds have left in `cache`, or of what [`fetch`] has.
 fn packages(cache: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(cache.join(if is_armhf() {
-        "packages/armhf"
-    } else {
-        "packages/arm64"
-    }))
-    .into_iter()
-    .flatten()
-    .map(|entry| entry.unwrap().path())
-    .filter(|path| {
-        let name = path.file_name().unwrap().to_string_lossy();
-        name.contains(".deb.")
-            && ["nginx", "postfix", "dovecot"]
-                .iter()
-                .any(|service| name.starts_with(service))
-    })
-    .collect();
-    found.sort();
-    found
+    let in_dir = |dir: PathBuf| {
+        let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                let name = path.file_name().unwrap().to_string_lossy();
+                let package = name.split('_').next().unwrap_or_default();
+                name.contains(".deb") && PACKAGES.split_whitespace().any(|it| it == package)
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    let pool = in_dir(cache.join("packages").join(arch()));
+    if is_enough(&pool) {
+        return pool;
+    }
+    in_dir(fetched(cache))
+}
+
+fn is_enough(found: &[PathBuf]) -> bool {
+    found.len() >= PACKAGES.split_whitespace().count()
+}
+
+fn fetched(cache: &Path) -> PathBuf {
+    cache.join(format!("services-{}", arch()))
+}
+
+/// Gets them from the archive that this machine's apt uses, if no build has: a finished image may
+/// have been built elsewhere.
+pub(crate) fn fetch(cache: &Path) {
+    if is_enough(&packages(cache)) {
+        return;
+    }
+    let (apt, to) = (tempfile::tempdir().unwrap(), fetched(cache));
+    succeed(&format!(
+        "set -e; cd '{apt}'; mkdir -p lists/partial archives/partial etc/preferences.d; : > status
+         mirror=$(apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian|//p' | head -n 1)
+         echo \"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main\" > sources.list
+         own() {{ apt-get -qq -o Dir::State='{apt}' -o Dir::Cache='{apt}' -o Dir::State::status='{apt}/status' \
+             -o Dir::Etc='{apt}/etc' -o Dir::Etc::SourceList='{apt}/sources.list' -o Dir::Etc::SourceParts=/dev/null \
+             -o APT::Architecture={arch} -o APT::Architectures={arch} -o APT::Sandbox::User=root \
+             -o Acquire::Languages=none \"$@\"; }}
+         own update; rm -rf '{to}'; mkdir -p '{to}'; cd '{to}'; own download {PACKAGES}",
+        apt = apt.path().display(),
+        arch = arch(),
+        to = to.display(),
+    ));
 }
 
 /// A disk image in `dir` with the repository.
 pub(crate) fn disk(cache: &Path, dir: &Path) -> PathBuf {
     let packages = packages(cache);
     assert!(
-        packages.len() >= 9,
-        "the packages of the image are not in {}",
+        is_enough(&packages),
+        "the services' packages are not in {}: {packages:?}",
         cache.display()
     );
     let (root, disk) = (dir.join("newer"), dir.join("newer.img"));

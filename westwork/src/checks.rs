@@ -30,6 +30,7 @@ struct Check {
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
+    /// The program takes the configuration.
     Passed,
     /// The program or the file is not there.
     LeftOut,

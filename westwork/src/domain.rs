@@ -47,6 +47,7 @@ impl Domain {
         Ok(Self(ascii.into_owned()))
     }
 
+    /// As A-labels: what programs and certificates use.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -19,6 +19,8 @@
 //! | [`status`] [`services`] | what runs |
 //! | [`root`] | paths, files, programs |
 
+#![warn(missing_docs)]
+
 pub mod announce;
 pub mod backup;
 pub mod certificate;

@@ -13,8 +13,11 @@ use std::path::PathBuf;
 /// Somebody who has mail and chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
+    /// The part of the address before the @.
     pub user: String,
+    /// The person's name, as mail shows it.
     pub name: String,
+    /// The whole address.
     pub mail: String,
 }
 
@@ -26,6 +29,7 @@ pub struct Users<'a> {
 }
 
 impl<'a> Users<'a> {
+    /// An error if the box is not set up.
     pub fn open(root: &'a Root) -> Result<Self> {
         if !root.is_configured() {
             bail!("this box is not set up yet");
@@ -36,6 +40,7 @@ impl<'a> Users<'a> {
         })
     }
 
+    /// Everybody with an account, by name of user.
     pub fn list(&self) -> Result<Vec<User>> {
         self.search("(objectClass=inetOrgPerson)")
     }
@@ -70,6 +75,7 @@ impl<'a> Users<'a> {
         })
     }
 
+    /// Another password for mail, web mail and chat; who is logged in to the chat is logged out.
     pub fn set_password(&self, user: &str, password: &Secret) -> Result<()> {
         self.must_exist(user)?;
         settings::password(password.reveal(), user).map_err(|message| anyhow!(message))?;

@@ -9,8 +9,10 @@ use crate::root::{Root, sync_directory};
 use crate::services;
 use crate::setup::remove_file;
 use anyhow::{Context, Result};
-use rustix::fs::syncfs;
+use rustix::fs::{statfs, syncfs};
 use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Of /data/conf/westwork, what came with the image or changes it. All else is the household's.
@@ -68,6 +70,12 @@ const REMOVED: [&str; 9] = [
 
 /// In the homes of who can log in: what they have typed.
 const TYPED: [&str; 4] = [".bash_history", ".lesshst", ".viminfo", ".python_history"];
+
+const EXT4: rustix::fs::FsWord = 0xef53;
+
+/// Blocks that go through its log: it has 16384 in a file system of up to 16 GiB when it is made,
+/// as those of images are, and growing leaves it as it is.
+const LOG_BLOCKS: u32 = 20_000;
 
 /// Back to set-up mode. Templates and what the image brought stay.
 pub fn factory_reset(root: &Root) -> Result<()> {
@@ -164,9 +172,16 @@ fn erase(root: &Root) -> Result<()> {
             eprintln!("westwork: the journal: {}", rotated.last_lines);
         }
     }
-    for path in [root.data(), root.path("/")] {
+    let mut systems = vec![root.data(), root.path("/")];
+    let device = |path: &Path| path.metadata().map(|it| it.dev()).ok();
+    systems.dedup_by_key(|path| device(path));
+    for path in systems {
         let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        syncfs(file).with_context(|| format!("syncing {}", path.display()))?;
+        syncfs(&file).with_context(|| format!("syncing {}", path.display()))?;
+        if root.is_device() {
+            overwrite_log(&path)?;
+            syncfs(&file).with_context(|| format!("syncing {}", path.display()))?;
+        }
         if !root.has("/usr/sbin/fstrim") {
             continue;
         }
@@ -179,4 +194,24 @@ fn erase(root: &Root) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Fills the log in which ext4 keeps what folders contained, names included, until it needs the
+/// room. It is a ring, and each new folder is a block of it. Other file systems have no such log.
+pub fn overwrite_log(system: &Path) -> Result<()> {
+    let writing = || format!("overwriting the log of {}", system.display());
+    if statfs(system).with_context(writing)?.f_type != EXT4 {
+        return Ok(());
+    }
+    // What a cut of the power has left is the next reset's.
+    let top = system.join(".westwork-log");
+    remove_tree(&top)?;
+    std::fs::create_dir(&top).with_context(writing)?;
+    for number in 0..LOG_BLOCKS {
+        match std::fs::create_dir(top.join(number.to_string())) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => break,
+            done => done.with_context(writing)?,
+        }
+    }
+    remove_tree(&top)
 }

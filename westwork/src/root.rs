@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub struct Root(PathBuf);
 
 impl Root {
+    /// `/` on the device, another directory in tests.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -36,10 +37,12 @@ impl Root {
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// What the household owns: `/data`.
     pub fn data(&self) -> PathBuf {
         self.path("/data")
     }
 
+    /// The services' configuration: `/data/conf`.
     pub fn conf(&self) -> PathBuf {
         self.path("/data/conf")
     }
@@ -54,6 +57,7 @@ impl Root {
         self.own().join("configured")
     }
 
+    /// Is the set-up over?
     pub fn is_configured(&self) -> bool {
         self.configured_mark().exists()
     }
@@ -146,24 +150,30 @@ pub struct Program {
 /// What a program wrote and how it ended.
 #[derive(Debug)]
 pub struct Outcome {
+    /// It ended with 0.
     pub success: bool,
+    /// Its exit code; none if a signal ended it.
     pub code: Option<i32>,
+    /// What it wrote to standard output.
     pub stdout: Vec<u8>,
     /// Both streams, for messages.
     pub last_lines: String,
 }
 
 impl Program {
+    /// Appends arguments.
     pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
         self.command.args(args);
         self
     }
 
+    /// Appends an argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
+    /// What it reads from standard input; nothing otherwise.
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self
@@ -200,6 +210,7 @@ impl Program {
         })
     }
 
+    /// Waits for its end, however it ends. An error if it cannot be started, or does not end in time.
     pub fn outcome(mut self) -> Result<Outcome> {
         let mut out = tempfile::tempfile()?;
         let input = std::mem::take(&mut self.input);

@@ -10,14 +10,17 @@ use std::collections::BTreeMap;
 pub struct Secret(String);
 
 impl Secret {
+    /// Takes the text; nothing is checked.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
+    /// The text itself, for where it belongs.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
+    /// Is there no text?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -88,6 +91,7 @@ impl Secrets {
         Self::load(root)
     }
 
+    /// Those that have been made so far; none on a new box.
     pub fn load(root: &Root) -> Result<Self> {
         let directory = root.own().join("secrets");
         let reading = || format!("reading {}", directory.display());
@@ -107,6 +111,7 @@ impl Secrets {
         Ok(Self(secrets))
     }
 
+    /// The secret of this name.
     pub fn get(&self, name: &str) -> Option<&Secret> {
         self.0.get(name)
     }

@@ -11,22 +11,30 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// The household's domain.
     pub domain: Domain,
     /// Is the chat server part of this image?
     #[serde(default)]
     pub chat: bool,
+    /// Who has set the box up.
     pub owner: Owner,
+    /// The radio's.
     pub wifi: Wifi,
+    /// Where the certificate comes from.
     pub certificate: Certificate,
 }
 
+/// Who has set the box up, and gets the mail for postmaster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owner {
+    /// The person's name.
     pub name: String,
+    /// The part of the address before the @.
     pub user: String,
 }
 
+/// What the radio has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wifi {
@@ -34,11 +42,15 @@ pub struct Wifi {
     pub country: String,
 }
 
+/// Where the certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
 pub enum Certificate {
+    /// Made by the box for itself.
     SelfSigned,
+    /// From Let's Encrypt, which has to reach the box by its domain.
     LetsEncrypt {
+        /// For the authority, should it have something to say.
         email: String,
         /// The authority's test service, whose certificates nobody trusts.
         staging: bool,
@@ -46,6 +58,7 @@ pub enum Certificate {
 }
 
 impl Settings {
+    /// Reads and judges the file of a box that has been set up.
     pub fn load(root: &Root) -> Result<Self> {
         let path = root.own().join("settings.toml");
         let text = std::fs::read_to_string(&path)
@@ -53,6 +66,7 @@ impl Settings {
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 
+    /// Judges the text of the file.
     pub fn parse(text: &str) -> Result<Self> {
         let settings: Self = toml::from_str(text)
             .map_err(|error| anyhow!("{}", error.to_string().trim().replace('\n', " ")))?;
@@ -66,6 +80,7 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Writes the file, whole or not at all.
     pub fn save(&self, root: &Root) -> Result<()> {
         let text = toml::to_string(self).context("writing settings as TOML")?;
         write_file(&root.own().join("settings.toml"), 0o644, text.as_bytes())
@@ -188,6 +203,7 @@ pub fn password(typed: &str, user: &str) -> Result<(), String> {
     }
 }
 
+/// A code of two letters, in capitals.
 pub fn country(typed: &str) -> Checked {
     let code = typed.trim().to_uppercase();
     if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase()) {
@@ -196,6 +212,7 @@ pub fn country(typed: &str) -> Checked {
     Err("Choose the country; its rules apply to the Wi-Fi.".into())
 }
 
+/// An address with the domain as A-labels.
 pub fn email(typed: &str) -> Checked {
     let address = typed.trim();
     let sentence = || "Enter an e-mail address, for example me@example.org.".to_owned();

@@ -20,16 +20,22 @@ use std::fs::File;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "kebab-case")]
 pub enum State {
+    /// Nobody has said yes.
     #[default]
     Fresh,
-    /// This many of [`Step::ALL`] are done.
+    /// Steps are being done, or will be after the next start.
     Running {
+        /// So many of [`Step::ALL`] are over.
         done: usize,
     },
+    /// A step has failed; the owner decides what next.
     Failed {
+        /// So many of [`Step::ALL`] are over.
         done: usize,
+        /// Why, for the owner.
         message: String,
     },
+    /// In normal use.
     Configured,
 }
 
@@ -46,6 +52,7 @@ impl State {
         }
     }
 
+    /// Writes `state.toml`, whole or not at all.
     pub fn save(&self, root: &Root) -> Result<()> {
         let text = toml::to_string(self).context("writing the state as TOML")?;
         write_file(&root.own().join("state.toml"), 0o644, text.as_bytes())
@@ -55,19 +62,25 @@ impl State {
 /// A home network to join.
 #[derive(Debug, Clone)]
 pub struct HomeWifi {
+    /// The network's name.
     pub ssid: String,
+    /// Empty for an open network.
     pub passphrase: Secret,
 }
 
 /// Everything the owner has decided, the password already hashed.
 #[derive(Debug, Clone)]
 pub struct Choices {
+    /// What goes to `settings.toml`.
     pub settings: Settings,
+    /// Of the owner's password.
     pub password_hash: Secret,
+    /// None if the box stays on its cable.
     pub home_wifi: Option<HomeWifi>,
 }
 
 impl Choices {
+    /// Hashes the password, which takes a moment.
     pub fn new(settings: Settings, password: &Secret, home_wifi: Option<HomeWifi>) -> Result<Self> {
         Ok(Self {
             settings,
@@ -80,15 +93,22 @@ impl Choices {
 /// The steps, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Passwords among the services.
     Secrets,
+    /// A self-signed one, to begin with.
     Certificate,
+    /// All templates, judged by the services.
     Configuration,
+    /// The directory with the owner in it.
     Directory,
+    /// The radio's country and the home's network.
     Network,
+    /// The code goes; the box is configured.
     Finish,
 }
 
 impl Step {
+    /// In the order in which they are done.
     pub const ALL: [Step; 6] = [
         Step::Secrets,
         Step::Certificate,
@@ -98,6 +118,7 @@ impl Step {
         Step::Finish,
     ];
 
+    /// What the owner reads.
     pub fn title(self) -> &'static str {
         match self {
             Step::Secrets => "Make this box’s own keys",

@@ -9,10 +9,13 @@ use serde::Serialize;
 /// What the owner may want to know at a glance.
 #[derive(Debug, Serialize)]
 pub struct Status {
+    /// Has it been set up?
     pub configured: bool,
+    /// As people write it; none before set-up.
     pub domain: Option<String>,
     /// Units and what systemd says of them.
     pub services: Vec<(String, String)>,
+    /// Room for /data.
     pub disk: Disk,
     /// When the certificate in use ends, as openssl writes dates.
     pub certificate_ends: Option<String>,
@@ -21,11 +24,14 @@ pub struct Status {
 /// The file system of /data, in bytes.
 #[derive(Debug, Serialize)]
 pub struct Disk {
+    /// All of it.
     pub size: u64,
+    /// What is left for anybody but root.
     pub free: u64,
 }
 
 impl Status {
+    /// Asks systemd, openssl and the file system.
     pub fn read(root: &Root) -> Result<Self> {
         let disk = rustix::fs::statvfs(root.data()).context("reading the file system of /data")?;
         let configured = root.is_configured();

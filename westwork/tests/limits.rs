@@ -59,11 +59,30 @@ fn slow(
         .collect()
 }
 
+/// 64 connections that are slow from an address each, 64 from one, and 50 clients that post wrong
+/// codes; all come again as soon as they are answered, or closed.
 #[test]
 fn nobody_keeps_the_owner_out() {
     let device = Device::new();
     let mut setup = device.start();
-    let quiet = time_of_the_owner(&device, &mut setup);
+    let mut found = Vec::new();
+    // Another program of this machine may get in the way of one measurement, not of all.
+    for _ in 0..3 {
+        let (quiet, busy) = under_attack(&device, &mut setup);
+        found.push(format!("quiet {quiet:?}, busy {busy:?}"));
+        // All clients of this test run on the box itself: the processor's time for their 178
+        // threads comes on top.
+        if busy < quiet * 2 + Duration::from_millis(20) {
+            println!("{found:?}");
+            return;
+        }
+    }
+    panic!("{found:?}");
+}
+
+/// How long the owner takes without the others, and with them.
+fn under_attack(device: &Device, setup: &mut Setup) -> (Duration, Duration) {
+    let quiet = time_of_the_owner(device, setup);
     let address = setup.address;
     let over = Arc::new(AtomicBool::new(false));
     let judged = Arc::new(AtomicUsize::new(0));
@@ -85,7 +104,7 @@ fn nobody_keeps_the_owner_out() {
     std::thread::sleep(Duration::from_secs(2));
     let begin = Instant::now();
     let before = judged.load(Ordering::SeqCst);
-    let busy = time_of_the_owner(&device, &mut setup);
+    let busy = time_of_the_owner(device, setup);
     std::thread::sleep(Duration::from_secs(3).saturating_sub(begin.elapsed()));
     let count = judged.load(Ordering::SeqCst) - before;
     let rate = count as f64 / begin.elapsed().as_secs_f64();
@@ -96,11 +115,7 @@ fn nobody_keeps_the_owner_out() {
     println!("quiet {quiet:?}, busy {busy:?}; {rate:.0} codes of 50 guessers a second");
     assert!(count > 0, "nobody guessed");
     assert!(rate < 65.0, "{rate} codes a second were judged");
-    // What the machine needs for the other 178 threads of this test comes on top.
-    assert!(
-        busy < quiet * 2 + Duration::from_millis(500),
-        "quiet {quiet:?}, busy {busy:?}"
-    );
+    (quiet, busy)
 }
 
 #[test]

@@ -148,6 +148,50 @@ fn nothing_of_the_first_household_is_left() {
     }
 }
 
+/// ext4 empties the entries of folders that it removes, but its log still has them.
+#[test]
+fn names_are_not_left_in_the_log_of_the_file_system() {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (image, mounted) = (directory.path().join("image"), directory.path().join("at"));
+    std::fs::create_dir(&mounted).unwrap();
+    // With the log of an image.
+    let line = "truncate -s 256M \"$1\" && mkfs.ext4 -q -b 4096 -J size=64 -N 24000 \"$1\" &&
+        mount -o loop \"$1\" \"$2\"";
+    let shell = |line: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", line, "sh"]).arg(&image).arg(&mounted);
+        command.output().unwrap()
+    };
+    let made = shell(line);
+    if !made.status.success() {
+        let why = String::from_utf8_lossy(&made.stderr).into_owned();
+        assert!(
+            std::env::var_os("WESTWORK_TEST_STRICT").is_none(),
+            "a file system cannot be mounted: {why}"
+        );
+        println!("skipped: a file system cannot be mounted: {why}");
+        return;
+    }
+    let left = || {
+        shell("sync -f \"$2\"; grep -aco family.example.org \"$1\"")
+            .stdout
+            .trim_ascii()
+            .to_vec()
+    };
+    let name = mounted.join("family.example.org");
+    std::fs::create_dir(&name).unwrap();
+    let before = left();
+    std::fs::remove_dir(&name).unwrap();
+    let removed = left();
+    let done = westwork::reset::overwrite_log(&mounted);
+    let overwritten = left();
+    shell("umount \"$2\"");
+    done.unwrap();
+    assert_ne!(before, b"0");
+    assert_ne!(removed, b"0", "the log is not what keeps it");
+    assert_eq!(overwritten, b"0");
+}
+
 /// A link in the place of a folder does not lead the reset elsewhere.
 #[test]
 fn links_are_not_followed() {

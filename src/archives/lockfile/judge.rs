@@ -11,7 +11,7 @@ use toml::Spanned;
 
 impl LockFile {
     /// Everything in it must be what it is called: it came with a tree, from anywhere.
-    pub(super) fn judge(&self, path: &Path, text: &str) -> Result<()> {
+    pub(super) fn check_names(&self, path: &Path, text: &str) -> Result<()> {
         for (number, root) in self.roots.iter().enumerate() {
             let at = |package| format!("{}, line {}", path.display(), line(text, number, package));
             if let Some(what) = root.wrong() {
@@ -23,7 +23,7 @@ impl LockFile {
             let mut names = BTreeSet::new();
             for (index, package) in root.packages.iter().enumerate() {
                 let twice = || format!("{} is listed twice", package.file_name());
-                let wrong = package.judge().err();
+                let wrong = package.check().err();
                 let wrong = wrong.or_else(|| (!names.insert(package.file_name())).then(twice));
                 if let Some(what) = wrong {
                     let at = at(Some(index));

@@ -176,7 +176,7 @@ impl LockFile {
             path.display(),
             lock.version
         );
-        lock.judge(path, &text)?;
+        lock.check_names(path, &text)?;
         Ok(Some(lock))
     }
 

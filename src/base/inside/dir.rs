@@ -42,7 +42,7 @@ impl Kind {
 
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirEntry {
     /// Its name in the directory.
     pub name: OsString,
     /// What it is; no link was followed.
@@ -79,7 +79,7 @@ impl Dir {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn entries(&self) -> nix::Result<Vec<Entry>> {
+    pub fn entries(&self) -> nix::Result<Vec<DirEntry>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         // A description of its own: reading moves its position.
         let mut list = nix::dir::Dir::openat(&self.fd, ".", flags, Mode::empty())?;
@@ -97,7 +97,7 @@ impl Dir {
                 Some(_) => Kind::Other,
                 None => Kind::of(&self.metadata(name)?),
             };
-            entries.push(Entry {
+            entries.push(DirEntry {
                 name: name.to_owned(),
                 kind,
             });
@@ -147,6 +147,17 @@ impl Dir {
     pub fn file(&self, name: &OsStr) -> Result<File> {
         // Without waiting for the other end of a FIFO.
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.fd, name, flags, Mode::empty())?);
+        ensure!(file.metadata()?.is_file(), "not a regular file");
+        Ok(file)
+    }
+
+    /// The regular file `name`, open for reading and writing.
+    ///
+    /// # Errors
+    /// When it is a link or not a regular file, or cannot be opened.
+    pub fn writable(&self, name: &OsStr) -> Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = File::from(openat(&self.fd, name, flags, Mode::empty())?);
         ensure!(file.metadata()?.is_file(), "not a regular file");
         Ok(file)
@@ -222,7 +233,7 @@ impl Dir {
     /// The first that `visit` gave, or a directory that cannot be read.
     pub fn walk(
         &self,
-        visit: impl Fn(&Path, &Self, &[Entry]) -> Result<bool> + Sync,
+        visit: impl Fn(&Path, &Self, &[DirEntry]) -> Result<bool> + Sync,
     ) -> Result<()> {
         let todo = Todo::default();
         let work = || -> Result<()> {
@@ -254,7 +265,7 @@ impl Dir {
     fn visited(
         &self,
         path: &Path,
-        visit: &impl Fn(&Path, &Self, &[Entry]) -> Result<bool>,
+        visit: &impl Fn(&Path, &Self, &[DirEntry]) -> Result<bool>,
     ) -> Result<Vec<PathBuf>> {
         let dir = self.subdirectory(path)?;
         let entries = dir.entries()?;

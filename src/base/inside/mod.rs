@@ -13,7 +13,7 @@
 mod dir;
 mod write;
 
-pub use dir::{Dir, Entry, Kind, Lent};
+pub use dir::{Dir, DirEntry, Kind, Lent};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
@@ -84,7 +84,7 @@ impl Root {
     ///
     /// # Errors
     /// When it cannot be listed.
-    pub fn entries(&self, path: impl AsRef<Path>) -> Result<Vec<Entry>> {
+    pub fn entries(&self, path: impl AsRef<Path>) -> Result<Vec<DirEntry>> {
         let path = path.as_ref();
         match self.directory(path)? {
             Some(dir) => dir.entries().with_context(|| self.doing("listing", path)),

@@ -3,7 +3,7 @@
 use super::layout::{FileSystem, Partition};
 use super::superblock::has_copy;
 use super::tree::{BLOCK, Usage};
-use super::{ext4_canonical, ext4_times, layout};
+use super::{ext4_blocks, ext4_canonical, ext4_times, layout};
 use crate::base::command::Program;
 use crate::base::inside::Dir;
 use crate::base::run::{Log, run};
@@ -33,6 +33,15 @@ const RESERVED_DESCRIPTORS: u64 = 160;
 
 /// Percentage of blocks only root may use.
 const RESERVED_PERCENT: u64 = 1;
+
+/// The programs that make it.
+#[derive(Debug, Clone)]
+pub struct Ext4 {
+    /// Makes the file system.
+    pub mke2fs: Program,
+    /// Changes it.
+    pub debugfs: Program,
+}
 
 /// Size and inode count of a root file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,9 +124,9 @@ fn journal(bytes: u64) -> u64 {
 }
 
 /// Makes the file system of `partition` at its place in `image` from the tree
-/// `source`. `mke2fs` is the program to use; `epoch` bounds every time stamp.
+/// `source`. `epoch` bounds every time stamp.
 pub(crate) fn make(
-    mke2fs: Program,
+    programs: &Ext4,
     image: &Path,
     partition: &Partition,
     source: &Dir,
@@ -142,7 +151,12 @@ pub(crate) fn make(
         env.push(("LD_PRELOAD", preload(library)));
     }
     let place = &partition.mount_point;
-    run(mke2fs, &args, &env, log).with_context(|| format!("making the file system of {place}"))?;
+    run(programs.mke2fs.clone(), &args, &env, log)
+        .with_context(|| format!("making the file system of {place}"))?;
+    env.retain(|(name, _)| *name != "LD_PRELOAD");
+    let (debugfs, at) = (programs.debugfs.clone(), (image, partition.start));
+    ext4_blocks::keep(debugfs, source, at, scratch, &env, log)
+        .with_context(|| format!("keeping the blocks of files in {place}"))?;
     ext4_times::clamp(image, partition.start, epoch)
         .with_context(|| format!("setting the time stamps of {place}"))?;
     ext4_canonical::settle(image, partition.start, &source.own_metadata()?)

@@ -1,6 +1,7 @@
 //! From a tree to a raw disk: layout, file systems, partition table.
 
 pub mod ext4;
+mod ext4_blocks;
 pub mod ext4_canonical;
 pub mod ext4_times;
 pub mod fat;

@@ -1,6 +1,6 @@
 //! How much room a directory tree takes as ext4.
 
-use crate::base::inside::{Dir, Entry, Kind};
+use crate::base::inside::{Dir, DirEntry, Kind};
 use crate::base::sparse;
 use anyhow::{Context, Result};
 use nix::sys::stat::FileStat;
@@ -74,8 +74,8 @@ fn one(dir: &Dir, name: &OsStr, seen: &Seen) -> Result<Usage> {
 }
 
 /// Blocks of a directory: its entries, with room lost at the end of each block.
-fn directory(entries: &[Entry]) -> u64 {
-    let entry = |entry: &Entry| (8 + entry.name.len() as u64).next_multiple_of(4);
+fn directory(entries: &[DirEntry]) -> u64 {
+    let entry = |entry: &DirEntry| (8 + entry.name.len() as u64).next_multiple_of(4);
     let bytes = 24 + entries.iter().map(entry).sum::<u64>();
     bytes.div_ceil(BLOCK - 12 - 264)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// The image and the artefact that Imager is to fetch.
-pub(super) struct Entry<'a> {
+pub(super) struct ManifestEntry<'a> {
     pub(super) name: &'a str,
     pub(super) release: &'a str,
     pub(super) arch: Arch,
@@ -53,6 +53,14 @@ const PI3: Model = Model {
     description: "Models A+, B, B+, Compute Module 3, Zero 2 W",
     tag: "pi3-64bit",
 };
+const PI5_32: Model = Model {
+    tag: "pi5-32bit",
+    ..PI5
+};
+const PI4_32: Model = Model {
+    tag: "pi4-32bit",
+    ..PI4
+};
 const PI3_32: Model = Model {
     tag: "pi3-32bit",
     ..PI3
@@ -74,7 +82,7 @@ fn models(distro: Distro, arch: Arch) -> &'static [Model] {
         (Distro::Debian, Arch::Arm64) => &[PI4, PI3],
         (Distro::Debian, Arch::Armhf) => &[PI2_32],
         (Distro::Raspios, Arch::Arm64) => &[PI5, PI4, PI3],
-        (Distro::Raspios, Arch::Armhf) => &[PI3_32, PI2_32, PI1_32],
+        (Distro::Raspios, Arch::Armhf) => &[PI5_32, PI4_32, PI3_32, PI2_32, PI1_32],
     }
 }
 
@@ -90,7 +98,7 @@ pub(super) fn preference(compression: Compression) -> u8 {
 }
 
 /// The manifest's text.
-pub(super) fn manifest(entry: &Entry<'_>) -> Result<String> {
+pub(super) fn manifest(entry: &ManifestEntry<'_>) -> Result<String> {
     let architecture = match entry.arch {
         Arch::Arm64 => "armv8",
         Arch::Armhf => "armhf",
@@ -136,7 +144,7 @@ pub(super) fn manifest(entry: &Entry<'_>) -> Result<String> {
     Ok(text)
 }
 
-impl Entry<'_> {
+impl ManifestEntry<'_> {
     /// The address of a file: where it is published, or where it lies now.
     fn place(&self, file: &str) -> String {
         match self.url {

@@ -252,7 +252,7 @@ fn manifest(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
         .max_by_key(|artefact| imager::preference(artefact.compression))
         .context("exporting to no format at all")?;
     let dir = std::path::absolute(request.deploy_dir).context("finding the deploy directory")?;
-    imager::manifest(&imager::Entry {
+    imager::manifest(&imager::ManifestEntry {
         name: &request.name,
         release: &request.release,
         arch: request.arch,

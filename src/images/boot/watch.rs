@@ -41,7 +41,7 @@ pub(super) fn watch(
         }
         text.push_str(&String::from_utf8_lossy(&bytes));
         while let Some(end) = text.find('\n') {
-            ended |= judge(text[..end].trim(), &mut verdict);
+            ended |= take_line(text[..end].trim(), &mut verdict);
             text.drain(..=end);
         }
         // A prompt has no line end.
@@ -66,7 +66,7 @@ fn is_prompt(line: &str) -> bool {
 }
 
 /// Takes one line of the console into the verdict; true when the report is complete.
-fn judge(line: &str, verdict: &mut Verdict) -> bool {
+fn take_line(line: &str, verdict: &mut Verdict) -> bool {
     verdict.reached_login |= is_prompt(line);
     let Some((_, report)) = line.split_once(MARK) else {
         return false;
@@ -87,16 +87,16 @@ mod tests {
     #[test]
     fn report_lines_become_a_verdict() {
         let mut verdict = Verdict::default();
-        assert!(!judge(
+        assert!(!take_line(
             "host login: westwork-report: failed a.service",
             &mut verdict
         ));
-        assert!(!judge("westwork-report: size 4096", &mut verdict));
-        assert!(!judge("westwork-report: state running", &mut verdict));
+        assert!(!take_line("westwork-report: size 4096", &mut verdict));
+        assert!(!take_line("westwork-report: state running", &mut verdict));
         assert!(!verdict.reached_login);
         verdict.reached_login |= is_prompt("host login: ");
         assert!(!verdict.good(), "{verdict:?}");
-        assert!(judge("westwork-report: end", &mut verdict));
+        assert!(take_line("westwork-report: end", &mut verdict));
         assert_eq!(verdict.failed, ["a.service"]);
     }
 }

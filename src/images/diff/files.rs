@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Changes {
-    pub(crate) added: Vec<Entry>,
-    pub(crate) removed: Vec<Entry>,
+    pub(crate) added: Vec<Node>,
+    pub(crate) removed: Vec<Node>,
     pub(crate) changed: Vec<Change>,
 }
 
 /// A path that one side has; below an added or removed directory, everything is listed.
 #[derive(Debug, Serialize)]
-pub(crate) struct Entry {
+pub(crate) struct Node {
     pub(crate) path: String,
     pub(crate) kind: &'static str,
     /// Bytes.
@@ -92,8 +92,8 @@ pub(super) fn compare(a: &Ext4, b: &Ext4, partition: Option<u32>) -> Found {
     walk.found
 }
 
-fn entry(path: String, inode: &Inode) -> Entry {
-    Entry {
+fn entry(path: String, inode: &Inode) -> Node {
+    Node {
         path,
         kind: kind(inode.kind),
         size: inode.size,

@@ -1,7 +1,7 @@
 //! The differences as text.
 
 use super::Report;
-use super::files::Entry;
+use super::files::Node;
 use crate::base::size::size;
 use crate::images::printable::printable;
 use std::collections::{HashMap, HashSet};
@@ -132,7 +132,7 @@ fn heading(text: &mut String, what: &str, added: usize, removed: usize, changed:
 }
 
 /// Paths; a whole directory on one line.
-fn paths(text: &mut String, sign: char, entries: &[Entry]) {
+fn paths(text: &mut String, sign: char, entries: &[Node]) {
     let directories: HashSet<&str> = entries
         .iter()
         .filter(|entry| entry.kind == "directory")

@@ -19,7 +19,7 @@ use std::path::Path;
 const LARGEST: u64 = 1 << 20;
 
 /// Where an image takes settings.
-pub(super) struct Place {
+pub(super) struct BootSettings {
     /// The partition with `cmdline.txt`.
     pub(super) boot: Partition,
     pub(super) notes: Vec<String>,
@@ -29,12 +29,12 @@ pub(super) struct Place {
 ///
 /// # Errors
 /// [`Problems`] with everything that it does not take.
-pub(super) fn judge(
+pub(super) fn place(
     image: &Image,
     path: &Path,
     settings: &Settings,
     by_key: bool,
-) -> Result<Place> {
+) -> Result<BootSettings> {
     let mut found = Found::default();
     let (mut boot, mut takes) = (None, manifest_says_systemd(path));
     let (mut sudo, mut unread) = (None, None);
@@ -69,7 +69,7 @@ pub(super) fn judge(
             "{name} can log in with the key, and has no password for sudo; add --password or --password-file if that is needed"
         ));
     }
-    Ok(Place {
+    Ok(BootSettings {
         boot: boot.context("finding the boot partition")?,
         notes,
     })

@@ -15,7 +15,11 @@ const INSIST: &str = "download it again, or write it as it is with --force-raw";
 ///
 /// # Errors
 /// [`Problems`] with everything that speaks against it.
-pub(super) fn judge(seen: &Preview, path: &Path, sector: Option<u64>) -> Result<Vec<String>> {
+pub(super) fn must_be_image(
+    seen: &Preview,
+    path: &Path,
+    sector: Option<u64>,
+) -> Result<Vec<String>> {
     let mut found = Found::default();
     let table = &seen.image.table;
     let partitions: Vec<&Partition> = table

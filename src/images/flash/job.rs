@@ -57,17 +57,17 @@ impl Job {
         let size = if settings.is_empty() {
             let seen = look(path, &packed, bmap.as_ref())?;
             if !args.force_raw {
-                notes.extend(holds::judge(&seen, path, sector)?);
+                notes.extend(holds::must_be_image(&seen, path, sector)?);
             }
             seen.image.size
         } else {
             // Whether it takes them can only be seen inside.
             let seen = Preview::whole(Image::unpack(path, &packed)?);
             if !args.force_raw {
-                notes.extend(holds::judge(&seen, path, sector)?);
+                notes.extend(holds::must_be_image(&seen, path, sector)?);
             }
             let by_key = args.settings.password_file.is_none() && !args.settings.password;
-            let place = customise::judge(&seen.image, path, settings, by_key)?;
+            let place = customise::place(&seen.image, path, settings, by_key)?;
             notes.extend(place.notes);
             let size = seen.image.size;
             custom = Some((seen.image, place.boot));

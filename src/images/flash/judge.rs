@@ -52,7 +52,7 @@ pub(crate) struct Wanted<'a> {
 ///
 /// # Errors
 /// [`Problems`] when it must not be written to; nothing was then.
-pub(crate) fn judge(machine: &Machine, wanted: &Wanted<'_>) -> Result<Target> {
+pub(crate) fn target(machine: &Machine, wanted: &Wanted<'_>) -> Result<Target> {
     let path = wanted.target;
     let facts = match fs::metadata(path) {
         Ok(facts) => facts,

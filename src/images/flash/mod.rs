@@ -71,8 +71,8 @@ pub fn run(args: &FlashArgs) -> Result<u8> {
             .map(crate::base::size::parse_size)
             .transpose()?,
     };
-    let target = judge::judge(&Machine::real(), &wanted)?;
-    let mut settings = settings::judge(&args.settings)?;
+    let target = judge::target(&Machine::real(), &wanted)?;
+    let mut settings = settings::parse(&args.settings)?;
     let sector = match &target {
         Target::Disk { disk, .. } => Some(disk.sector),
         Target::File { .. } | Target::NewFile { .. } => None,

@@ -15,7 +15,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`Problems`] with everything that is wrong.
-pub(super) fn judge(args: &SettingsArgs) -> Result<Settings> {
+pub(super) fn parse(args: &SettingsArgs) -> Result<Settings> {
     let mut found = Found::default();
     found.hostname(args);
     found.user(args);
@@ -152,7 +152,7 @@ fn keys(path: &Path) -> Result<Vec<String>, Vec<Problem>> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match ssh_key::judge(line) {
+        match ssh_key::check(line) {
             Ok(()) => keys.push(line.to_owned()),
             Err(what) => {
                 let remedy = "name the file that ends in .pub, or an authorized_keys";

@@ -120,7 +120,7 @@ impl Seek for Cached {
 
 /// Judges a boot sector: that the crate can reckon with its numbers, and that what it claims
 /// is there. Returns the number of clusters.
-fn judge(disk: &Slice) -> Result<u64> {
+fn clusters(disk: &Slice) -> Result<u64> {
     let mut b = [0; 512];
     disk.read_at(&mut b, 0).context("reading the boot sector")?;
     let either = |short: usize, long: usize| match u64::from(u16_at(&b, short)) {
@@ -159,7 +159,7 @@ fn judge(disk: &Slice) -> Result<u64> {
 
 impl Fat {
     pub(crate) fn open(disk: Slice) -> Result<Self> {
-        let clusters = judge(&disk)?;
+        let clusters = clusters(&disk)?;
         let reads = Rc::new(Reads {
             now: Cell::new(READS),
             all: Cell::new(ALL_READS.saturating_add(clusters * 4)),

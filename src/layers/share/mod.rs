@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! layers/KEY            one line, "SHA256 BYTES": the archive of the layer with this key
+//! reads/KEY             a layer's record, by the key of what was known before its step ran: so
+//!                       that others know what to look at
 //! tools/NAME            the same for a tools root
 //! blobs/SHA256          an archive (.tar.zst), or a package of westwork.lock as it is
 //! ```
@@ -14,8 +16,8 @@
 //! A cache that cannot be reached is told of, and then left alone.
 
 mod blob;
+mod objects;
 mod pack;
-mod place;
 #[cfg(feature = "remote-cache")]
 mod remote;
 mod upload;
@@ -26,7 +28,7 @@ use crate::config::{Address, Config};
 use crate::layers::store::{Key, Record, Store};
 use anyhow::{Context, Result};
 use blob::{Blob, LAYER, Shape, TOOLS, checksum};
-use place::Place;
+use objects::Objects;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -42,12 +44,15 @@ const AT_ONCE: usize = 4;
 /// An object that names a blob is a shorter line, in bytes.
 const LINE: u64 = 200;
 
+/// And one that is a record.
+const RECORD: u64 = 4 << 20;
+
 /// After so many failures a cache is left out.
 const PATIENCE: usize = 3;
 
 /// What a build takes from and gives to shared caches.
 pub struct Share {
-    from: Option<Arc<dyn Place>>,
+    from: Option<Arc<dyn Objects>>,
     uploads: Option<Uploads>,
     /// How often something went wrong on the way in.
     failures: AtomicUsize,
@@ -68,7 +73,7 @@ impl Share {
             address
                 .as_ref()
                 .map(|address| {
-                    open_place(address)
+                    open_objects(address)
                         .with_context(|| format!("opening the shared cache {address}"))
                 })
                 .transpose()
@@ -105,6 +110,30 @@ impl Share {
             Ok(())
         });
         count.into_inner()
+    }
+
+    /// Records of layers of the steps of which this is known before they run.
+    pub fn fetch_reads(&self, known: &[Key]) -> Vec<Record> {
+        let found: Mutex<Vec<Record>> = Mutex::default();
+        self.each(known, |from, key| {
+            let mut file = tempfile::tempfile().context("making a file")?;
+            if from.get(&reads_name(key), RECORD, &mut file)? {
+                file.rewind()?;
+                let record: Option<Record> = serde_json::from_reader(file.take(RECORD)).ok();
+                locked(&found).extend(record.filter(|it| it.before.as_ref() == Some(key)));
+            }
+            Ok(())
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives what the step of `record` has read, if that could not be known before.
+    pub fn give_reads(&self, record: &Record) {
+        let before = record.before.as_ref().filter(|key| **key != record.key);
+        if let Some((before, Ok(text))) = before.map(|key| (key, serde_json::to_string(record))) {
+            let name = reads_name(before);
+            self.give(Gift::Text { name, text });
+        }
     }
 
     /// Fetches the tools root `name` into `dir`, if it is to be had.
@@ -215,7 +244,7 @@ impl Share {
     }
 
     /// Does `work` for each of `items`, several at a time, until the cache fails.
-    fn each<T: Sync>(&self, items: &[T], work: impl Fn(&dyn Place, &T) -> Result<()> + Sync) {
+    fn each<T: Sync>(&self, items: &[T], work: impl Fn(&dyn Objects, &T) -> Result<()> + Sync) {
         let Some(from) = &self.from else { return };
         let next = AtomicUsize::new(0);
         let worker = || {
@@ -244,7 +273,7 @@ impl Share {
 
     /// Unpacks what `name` stands for, which is of this `shape`, into `dir`. False when it is not
     /// there or is damaged.
-    fn directory(&self, from: &dyn Place, name: &str, dir: &Path, shape: Shape) -> Result<bool> {
+    fn directory(&self, from: &dyn Objects, name: &str, dir: &Path, shape: Shape) -> Result<bool> {
         let mut line = tempfile::tempfile_in(dir).context("making a file")?;
         if !from.get(name, LINE, &mut line)? {
             return Ok(false);
@@ -279,7 +308,7 @@ impl Share {
     }
 
     /// Fetches `blob` to `to`. False when it is not there or is not what it is called.
-    fn blob(&self, from: &dyn Place, blob: &Blob, to: &mut File) -> Result<bool> {
+    fn blob(&self, from: &dyn Objects, blob: &Blob, to: &mut File) -> Result<bool> {
         if !from.get(&blob.name(), blob.size, to)? {
             return Ok(false);
         }
@@ -287,6 +316,10 @@ impl Share {
         self.fetched.fetch_add(found.size, Ordering::Relaxed);
         Ok(found == *blob)
     }
+}
+
+fn reads_name(known: &Key) -> String {
+    format!("reads/{}", known.hash())
 }
 
 fn layer_name(key: &Key) -> String {
@@ -298,9 +331,9 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The place that `address` names.
-fn open_place(address: &Address) -> Result<Arc<dyn Place>> {
+fn open_objects(address: &Address) -> Result<Arc<dyn Objects>> {
     match address {
-        Address::Folder(path) => Ok(Arc::new(place::Folder(path.clone()))),
+        Address::Folder(path) => Ok(Arc::new(objects::Folder(path.clone()))),
         #[cfg(feature = "remote-cache")]
         Address::Url(url) => Ok(Arc::new(remote::Remote::open(url)?)),
         #[cfg(not(feature = "remote-cache"))]

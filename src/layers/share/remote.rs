@@ -2,7 +2,7 @@
 //! object_store crate. Credentials and endpoints come from the environment variables that
 //! each store's own tools read (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`, `GOOGLE_…`, `AZURE_…`).
 
-use super::place::Place;
+use super::objects::Objects;
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use object_store::aws::AmazonS3Builder;
@@ -120,7 +120,7 @@ impl Remote {
     }
 }
 
-impl Place for Remote {
+impl Objects for Remote {
     fn get(&self, name: &str, limit: u64, to: &mut File) -> Result<bool> {
         let name = self.name(name);
         let fetch = async {

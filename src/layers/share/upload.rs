@@ -1,7 +1,7 @@
 //! The thread that fills a shared cache.
 
 use super::blob::{Shape, checksum};
-use super::place::Place;
+use super::objects::Objects;
 use super::{locked, pack};
 use crate::layers::sound;
 use anyhow::{Context, Result};
@@ -25,6 +25,11 @@ pub(super) enum Gift {
         path: PathBuf,
         sha256: String,
     },
+    /// In place of what has the name.
+    Text {
+        name: String,
+        text: String,
+    },
 }
 
 pub(super) struct Uploads {
@@ -34,7 +39,7 @@ pub(super) struct Uploads {
 
 /// Gives everything in the queue; after the first failure nothing more.
 pub(super) fn give_all(
-    to: &dyn Place,
+    to: &dyn Objects,
     gifts: &Receiver<Gift>,
     work_dir: &Path,
     notes: &Mutex<Vec<String>>,
@@ -53,8 +58,14 @@ pub(super) fn give_all(
 }
 
 /// Gives one thing, or says why not.
-fn give(to: &dyn Place, gift: &Gift, work_dir: &Path) -> Result<Option<String>> {
+fn give(to: &dyn Objects, gift: &Gift, work_dir: &Path) -> Result<Option<String>> {
     match gift {
+        Gift::Text { name, text } => {
+            let mut file = tempfile::tempfile_in(work_dir).context("making a file")?;
+            file.write_all(text.as_bytes())?;
+            file.rewind()?;
+            to.put(name, &mut file)?;
+        }
         Gift::File { path, sha256 } => {
             let mut file =
                 File::open(path).with_context(|| format!("opening {}", path.display()))?;

@@ -43,3 +43,4 @@ ln -sfn /usr/share/roundcube/plugins/westwork_address "${ROOTFS_DIR}/var/lib/rou
 
 # What sends mail on the device itself finds its way to the queue.
 install -m 644 files/etc-main.cf "${ROOTFS_DIR}/etc/postfix/main.cf"
+install -m 644 files/etc-default-postfix "${ROOTFS_DIR}/etc/default/postfix"

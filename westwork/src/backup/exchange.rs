@@ -32,12 +32,12 @@ const OLD: &str = ".restore.old";
 pub(super) const STAY: [&str; 6] = [".westwork.lock", "lost+found", NEW, READY, IN, OLD];
 
 /// Where a restored tree is made: on /data's file system.
-pub(super) struct Place {
+pub(super) struct NewTree {
     mounted: bool,
     folder: PathBuf,
 }
 
-impl Place {
+impl NewTree {
     /// Empty: what an interrupted restore left is removed.
     pub(super) fn new(root: &Root) -> Result<Self> {
         let mounted = is_mount_point(&root.data())?;

@@ -1,6 +1,6 @@
 //! Putting an archive in the place of /data.
 
-use super::exchange::{self, Place};
+use super::exchange::{self, NewTree};
 use super::judge::{Kind, Member};
 use super::read::{Contents, read};
 use crate::directory;
@@ -21,7 +21,7 @@ pub fn restore(root: &Root, file: &Path, secret: &Secret) -> Result<()> {
     judge(root, file, secret).with_context(|| format!("{} is not restored", file.display()))?;
     let _lock = root.lock()?;
     exchange::finish(root)?;
-    let place = Place::new(root)?;
+    let place = NewTree::new(root)?;
     let stopped = Stopped::new(root)?;
     let exchanged = unpack(root, file, secret, place.folder())
         .and_then(|contents| directory::load(root, &place.tree(), &contents.directory))

@@ -17,6 +17,7 @@ pub struct Fault {
     pub partial: Option<String>,
     /// Counted from 1.
     pub line: usize,
+    /// The fault, as the end of a sentence that begins with the place.
     pub what: String,
 }
 

@@ -35,89 +35,107 @@ struct Open {
 pub(super) fn parse(source: &str) -> Result<Vec<Node>, Fault> {
     let mut opener = "{{".to_owned();
     let mut closer = "}}".to_owned();
-    let mut nodes = Vec::new();
-    let mut open: Vec<Open> = Vec::new();
+    let mut tree = Tree::default();
     let mut at = 0;
     while let Some(offset) = source[at..].find(&opener) {
         let start = at + offset;
         let line = source[..start].matches('\n').count() + 1;
-        let tag = Tag::read(source, start + opener.len(), &closer)
-            .map_err(|what| Fault::new(line, what))?;
+        let fault = |what| Fault::new(line, what);
+        let tag = Tag::read(source, start + opener.len(), &closer).map_err(fault)?;
         let alone = tag
             .kind
             .may_stand_alone()
             .then(|| lone_line(source, start, tag.end))
             .flatten();
         let (text_end, next) = alone.unwrap_or((start, tag.end));
-        push_text(&mut nodes, &source[at..text_end]);
+        tree.text(&source[at..text_end]);
         at = next;
-        let name = tag.content.to_owned();
+        let name = tag.content;
         if tag.kind.is_named() && (name.is_empty() || name.contains(char::is_whitespace)) {
-            return Err(Fault::new(
-                line,
-                format!("a tag needs one name, this is {name:?}"),
-            ));
+            return Err(fault(format!("a tag needs one name, this is {name:?}")));
         }
+        if tag.kind == Kind::Delimiters {
+            (opener, closer) = delimiters(name).map_err(fault)?;
+        } else {
+            tree.tag(&tag, line, &source[text_end..start])?;
+        }
+    }
+    tree.text(&source[at..]);
+    tree.end()
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Tree {
+    /// Of the innermost open section.
+    nodes: Vec<Node>,
+    open: Vec<Open>,
+}
+
+impl Tree {
+    fn text(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.nodes.push(Node::Text(text.to_owned()));
+        }
+    }
+
+    /// A tag and what stands before it on its line.
+    fn tag(&mut self, tag: &Tag<'_>, line: usize, indent: &str) -> Result<(), Fault> {
+        let name = tag.content.to_owned();
         match tag.kind {
-            Kind::Comment => {}
-            Kind::Variable => nodes.push(Node::Variable {
+            Kind::Comment | Kind::Delimiters => {}
+            Kind::Variable | Kind::Raw => self.nodes.push(Node::Variable {
                 name,
-                raw: false,
+                raw: tag.kind == Kind::Raw,
                 line,
             }),
-            Kind::Raw => nodes.push(Node::Variable {
+            Kind::Partial => self.nodes.push(Node::Partial {
                 name,
-                raw: true,
+                indent: indent.to_owned(),
                 line,
             }),
-            Kind::Partial => {
-                let indent = source[text_end..start].to_owned();
-                nodes.push(Node::Partial { name, indent, line });
+            Kind::Section | Kind::Inverted => self.open.push(Open {
+                name,
+                inverted: tag.kind == Kind::Inverted,
+                line,
+                before: std::mem::take(&mut self.nodes),
+            }),
+            Kind::Close => return self.close(name, line),
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, name: String, line: usize) -> Result<(), Fault> {
+        let Some(section) = self.open.pop() else {
+            let what = format!("section {name} is closed but was never opened");
+            return Err(Fault::new(line, what));
+        };
+        if section.name != name {
+            let what = format!(
+                "section {name} is closed, but {} is open (line {})",
+                section.name, section.line
+            );
+            return Err(Fault::new(line, what));
+        }
+        let body = std::mem::replace(&mut self.nodes, section.before);
+        self.nodes.push(Node::Section {
+            name,
+            inverted: section.inverted,
+            body,
+            line: section.line,
+        });
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<Vec<Node>, Fault> {
+        match self.open.pop() {
+            Some(section) => {
+                let what = format!("section {} is never closed", section.name);
+                Err(Fault::new(section.line, what))
             }
-            Kind::Delimiters => {
-                (opener, closer) = delimiters(tag.content).map_err(|what| Fault::new(line, what))?
-            }
-            Kind::Section | Kind::Inverted => {
-                let inverted = tag.kind == Kind::Inverted;
-                open.push(Open {
-                    name,
-                    inverted,
-                    line,
-                    before: std::mem::take(&mut nodes),
-                });
-            }
-            Kind::Close => {
-                let Some(section) = open.pop() else {
-                    return Err(Fault::new(
-                        line,
-                        format!("section {name} is closed but was never opened"),
-                    ));
-                };
-                if section.name != name {
-                    let what = format!(
-                        "section {name} is closed, but {} is open (line {})",
-                        section.name, section.line
-                    );
-                    return Err(Fault::new(line, what));
-                }
-                let body = std::mem::replace(&mut nodes, section.before);
-                nodes.push(Node::Section {
-                    name,
-                    inverted: section.inverted,
-                    body,
-                    line: section.line,
-                });
-            }
+            None => Ok(self.nodes),
         }
     }
-    if let Some(section) = open.pop() {
-        return Err(Fault::new(
-            section.line,
-            format!("section {} is never closed", section.name),
-        ));
-    }
-    push_text(&mut nodes, &source[at..]);
-    Ok(nodes)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,11 +212,5 @@ fn delimiters(content: &str) -> Result<(String, String), String> {
         _ => Err(format!(
             "new delimiters are two words without \"=\", this is {content:?}"
         )),
-    }
-}
-
-fn push_text(nodes: &mut Vec<Node>, text: &str) {
-    if !text.is_empty() {
-        nodes.push(Node::Text(text.to_owned()));
     }
 }

@@ -21,6 +21,7 @@ pub struct Template {
 }
 
 impl Template {
+    /// Reads a template. The fault is the first one that it has.
     pub fn parse(source: &str) -> Result<Self, Fault> {
         Ok(Self {
             nodes: parse(source)?,

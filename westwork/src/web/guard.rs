@@ -94,7 +94,7 @@ mod tests {
         // What the limit for all together let through in an hour, of 2^40 codes.
         let before = 65.0 / 2_f64.powi(40);
         for clients in [1, 50, 253, 5000] {
-            let codes = judged(clients, 60) * 60;
+            let codes = judged(clients, 12) * 300;
             let now = codes as f64 / 2_f64.powi(60);
             println!("{clients} clients: {codes} codes an hour, {now:.1e}; before {before:.1e}");
             assert!(now < before, "{clients} clients: {now:.1e}");

@@ -19,6 +19,7 @@ const LAST_PAGE: Duration = Duration::from_secs(600);
 /// What `westwork setup` is told.
 #[derive(Debug)]
 pub struct Options {
+    /// Where the pages are served.
     pub listen: Vec<SocketAddr>,
     /// Names that the box answers to, besides its addresses.
     pub names: Vec<String>,
@@ -53,6 +54,7 @@ pub fn serve(root: &Root, options: &Options) -> Result<()> {
     let mut configured_at = None;
     while !app.is_finished() {
         std::thread::sleep(Duration::from_millis(200));
+        connections.end_turns(Instant::now());
         if configured_at.is_none() && root.is_configured() {
             configured_at = Some(Instant::now());
         }
@@ -84,17 +86,24 @@ fn accept(listener: &TcpListener, app: &Arc<App>, connections: &Arc<Connections>
             std::thread::sleep(Duration::from_millis(100));
             continue;
         };
-        let Ok(number) = connections.add(&stream) else {
+        let Some((ticket, stream)) = connections.add(stream) else {
             continue;
         };
         let (app, theirs) = (app.clone(), connections.clone());
         let thread = std::thread::Builder::new().stack_size(256 << 10);
         let started = thread.spawn(move || {
-            let _ = handle(stream, &app);
-            theirs.remove(number);
+            let mut next = Some((ticket, stream));
+            while let Some((ticket, stream)) = next {
+                let _ = handle(stream, &app);
+                next = theirs.next(ticket);
+            }
         });
         if started.is_err() {
-            connections.remove(number);
+            // No thread for those of this client that wait, either.
+            let mut next = connections.next(ticket);
+            while let Some((ticket, _)) = next {
+                next = connections.next(ticket);
+            }
         }
     }
 }

@@ -73,6 +73,7 @@ fn a_box_holds_against_the_outside() {
     passwords_are_hashed(&machine);
     strangers_are_not_of_the_household();
     versions_of_tls();
+    ciphers();
     for service in ["web", "imaps", "smtps", "submission", "ssh"] {
         println!("{service}: {}", client(&["guess", BOX, service]));
     }
@@ -133,6 +134,43 @@ fn versions_of_tls() {
             let agreed = said.contains("Server public key is");
             assert_eq!(agreed, taken, "port {port}, {version}: {said}");
         }
+    }
+}
+
+/// Every suite that a port takes, by nmap's own list of what there is. It asks from the box itself:
+/// from outside it is braked long before it has asked for all.
+fn ciphers() {
+    let ports = "25,443,465,587,993";
+    let said = shell(&format!(
+        "ip netns exec box nmap -n -Pn -sT --script ssl-enum-ciphers -p {ports} 127.0.0.1"
+    ));
+    let sections: Vec<&str> = said.split("/tcp ").skip(1).collect();
+    assert_eq!(sections.len(), ports.split(',').count(), "{said}");
+    for (port, section) in ports.split(',').zip(sections) {
+        let versions: Vec<&str> = section
+            .lines()
+            .filter_map(|line| line.trim_start_matches(['|', ' ']).strip_suffix(": "))
+            .filter(|name| name.starts_with("TLS") || name.starts_with("SSL"))
+            .collect();
+        assert_eq!(versions, ["TLSv1.2", "TLSv1.3"], "port {port}: {said}");
+        let suites: Vec<&str> = section
+            .split_whitespace()
+            .filter(|word| word.starts_with("TLS_"))
+            .collect();
+        let is_weak = |suite: &&&str| {
+            let parts = ["_anon_", "_NULL", "EXPORT", "RC4", "DES_", "MD5"];
+            parts.iter().any(|part| suite.contains(part))
+        };
+        let weak: Vec<_> = suites.iter().filter(is_weak).collect();
+        assert!(weak.is_empty(), "port {port}: {weak:?}");
+        let least = section.lines().find(|line| line.contains("least strength"));
+        println!(
+            "port {port}: {} suites, {}",
+            suites.len(),
+            least
+                .unwrap_or_default()
+                .trim_start_matches(['|', '_', ' '])
+        );
     }
 }
 

@@ -55,8 +55,11 @@ fn archive() -> PathBuf {
     let archive = cache.join("box-trixie.tar");
     if !archive.exists() {
         std::fs::create_dir_all(&cache).unwrap();
-        let mirror =
-            shell("apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1");
+        // Not that of the security updates, which may come first.
+        let mirror = shell(
+            "apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
+             sed -n 's/^Debian|//p' | head -n 1",
+        );
         let part = archive.with_extension("part");
         shell(&format!(
             "mmdebstrap --quiet --variant=apt --format=tar --include={PACKAGES} \

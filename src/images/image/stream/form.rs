@@ -122,7 +122,7 @@ pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
 /// # Errors
 /// [`Problems`] when content or name say that it is something else than an image or packed in
 /// one of the forms.
-pub(super) fn judge(path: &Path, head: &[u8]) -> Result<Form> {
+pub(super) fn form_of(path: &Path, head: &[u8]) -> Result<Form> {
     let refuse = |what: String, remedy: &str| -> Result<Form> {
         Err(Problems(vec![Problem::new(what, remedy).at(path)]).into())
     };
@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn content_and_name_are_judged_together() {
-        let of = |name: &str, head: &[u8]| judge(Path::new(name), head).map_err(|e| e.to_string());
+        let of =
+            |name: &str, head: &[u8]| form_of(Path::new(name), head).map_err(|e| e.to_string());
         let mut disk = vec![0; 512];
         disk[..4].copy_from_slice(b"BZh9");
         disk[510..].copy_from_slice(&[0x55, 0xaa]);

@@ -33,7 +33,7 @@ impl Packed {
         let n =
             fill(&mut file, &mut head).with_context(|| format!("reading {}", path.display()))?;
         let head = &head[..n];
-        let form = match form::judge(path, head) {
+        let form = match form::form_of(path, head) {
             Err(_) if insist => Form::Raw,
             form => form?,
         };

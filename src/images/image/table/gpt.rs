@@ -75,7 +75,7 @@ fn find(disk: &mut File, size: u64) -> Result<Found> {
             else {
                 continue;
             };
-            let entries = judge(&header, sector, size).and_then(|()| {
+            let entries = entries_fit(&header, sector, size).and_then(|()| {
                 header
                     .read_partitions(disk, sector)
                     .context("reading the entries of the GUID partition table")
@@ -96,7 +96,7 @@ fn find(disk: &mut File, size: u64) -> Result<Found> {
 }
 
 /// Whether a header claims what a table can have.
-fn judge(header: &GPTHeader, sector: u64, size: u64) -> Result<()> {
+fn entries_fit(header: &GPTHeader, sector: u64, size: u64) -> Result<()> {
     let (number, entry) = (
         header.number_of_partition_entries,
         header.size_of_partition_entry,

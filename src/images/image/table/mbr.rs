@@ -15,7 +15,7 @@ pub(super) const EXTENDED: [&str; 3] = ["05", "0f", "85"];
 const MOST: usize = 255;
 
 /// An entry as it stands in the sector.
-struct Entry {
+struct TableEntry {
     kind: u8,
     /// Sectors, from a place that depends on the entry.
     first: u64,
@@ -48,12 +48,12 @@ pub(super) fn read(disk: &File, size: u64, head: &[u8]) -> Option<Table> {
 }
 
 /// The four entries of a sector; `None` if a flag says that they are none.
-fn entries(sector: &[u8]) -> Option<Vec<Entry>> {
+fn entries(sector: &[u8]) -> Option<Vec<TableEntry>> {
     let number = |b: &[u8]| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let chunks = sector[446..510].chunks(16);
     chunks
         .map(|entry| {
-            matches!(entry[0], 0 | 0x80).then(|| Entry {
+            matches!(entry[0], 0 | 0x80).then(|| TableEntry {
                 kind: entry[4],
                 first: number(&entry[8..]),
                 sectors: number(&entry[12..]),
@@ -81,7 +81,7 @@ fn logical(disk: &File, size: u64, extended: &Partition, signature: u32, table: 
         let Some(entries) = entries else {
             break "is damaged";
         };
-        let is_link = |entry: &&Entry| EXTENDED.contains(&&*format!("{:02x}", entry.kind));
+        let is_link = |entry: &&TableEntry| EXTENDED.contains(&&*format!("{:02x}", entry.kind));
         for entry in entries.iter().take(2).filter(|entry| !is_link(entry)) {
             if entry.kind != 0 && entry.sectors > 0 {
                 let made = partition(number, entry, at + entry.first, signature);
@@ -98,7 +98,7 @@ fn logical(disk: &File, size: u64, extended: &Partition, signature: u32, table: 
     table.unread = Some(at * SECTOR);
 }
 
-fn partition(number: u32, entry: &Entry, first: u64, signature: u32) -> Partition {
+fn partition(number: u32, entry: &TableEntry, first: u64, signature: u32) -> Partition {
     Partition {
         number,
         start: first * SECTOR,

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 /// Objects by name.
-pub(super) trait Place: Send + Sync {
+pub(super) trait Objects: Send + Sync {
     /// Writes the object to `to`; of one with more than `limit` bytes some more than these. False
     /// when there is none of this name.
     fn get(&self, name: &str, limit: u64, to: &mut File) -> Result<bool>;
@@ -20,7 +20,7 @@ pub(super) trait Place: Send + Sync {
 /// A folder, of this machine or mounted.
 pub(super) struct Folder(pub(super) PathBuf);
 
-impl Place for Folder {
+impl Objects for Folder {
     fn get(&self, name: &str, limit: u64, to: &mut File) -> Result<bool> {
         let path = self.0.join(name);
         // A FIFO in its place must not be waited for.
