@@ -113,14 +113,9 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
             ));
         }
     }
-    let for_boot = missing(&needs::needed(Task::Boot, None), &tool::search_path());
     // A container is for builds alone.
-    if !for_boot.is_empty() && std::env::var_os("DEPLOY_MOUNT").is_none() {
-        let packages: Vec<_> = for_boot.into_keys().collect();
-        notes.push(format!(
-            "`westwork-gen boot`, which tries the image, needs more on this machine; apt install {}",
-            packages.join(" ")
-        ));
+    if std::env::var_os("DEPLOY_MOUNT").is_none() {
+        notes.extend(for_boot(&tool::search_path()));
     }
     notes.extend(config.notes.iter().cloned());
     notes.extend(pigen::notes(config, plan));
@@ -131,6 +126,19 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
             .flat_map(|stage| without_wheels(stage, config.arch)),
     );
     notes
+}
+
+/// What `boot` calls for and this machine lacks: the next thing to do with an image.
+fn for_boot(dirs: &[PathBuf]) -> Option<String> {
+    let packages: Vec<_> = missing(&needs::needed(Task::Boot, None), dirs)
+        .into_keys()
+        .collect();
+    (!packages.is_empty()).then(|| {
+        format!(
+            "`westwork-gen boot --test`, which tries an image, needs more on this machine; apt install {}",
+            packages.join(" ")
+        )
+    })
 }
 
 /// Sub-stages that have wheels for other architectures than `arch`.

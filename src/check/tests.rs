@@ -1,10 +1,11 @@
 //! The build machine, with a search path of the test's own.
 
-use super::{MOST_LAYERS, Plan, all, missing, problems_of, too_many};
+use super::needs::needed;
+use super::{MOST_LAYERS, Plan, all, for_boot, missing, notes, problems_of, too_many};
 use crate::base::arch::is_foreign;
 use crate::base::problem::{Problem, Problems};
 use crate::base::tool::{Task, Tool, search_path};
-use crate::config::{Arch, Loaded};
+use crate::config::{Address, Arch, Loaded};
 use crate::plan::fixture::{config, tree};
 use std::collections::BTreeMap;
 
@@ -84,6 +85,26 @@ fn unreadable_settings_do_not_hide_the_machine() {
         .to_string();
     assert!(said.starts_with("IMG_NAME is not set; set it\n"), "{said}");
     assert!(said.contains("bash is not installed"), "{said}");
+}
+
+#[test]
+fn what_does_not_stand_in_the_way_is_said() {
+    let dir = tree(&[("s/prerun.sh", "#!/bin/bash\n")]);
+    let mut config = config(dir.path(), &["s"]);
+    let (plan, _) = Plan::discover(&config);
+    let said = |config: &_| notes(config, &plan).join("\n");
+    assert!(!said(&config).contains("not encrypted"));
+    config.cache_from = Some(Address::Url("http://192.0.2.1/c".to_owned()));
+    assert!(said(&config).contains("CACHE_FROM: is not encrypted"));
+    // What `boot --test` will need, while there is time to install it.
+    let lacks = missing(&needed(Task::Boot, None), &search_path());
+    assert_eq!(
+        !lacks.is_empty(),
+        said(&config).contains("apt install qemu-system-arm")
+    );
+    let empty = tempfile::tempdir().unwrap();
+    let note = for_boot(&[empty.path().to_owned()]).unwrap();
+    assert!(note.contains("qemu-system-arm"), "{note}");
 }
 
 #[test]

@@ -128,6 +128,29 @@ fn clock(now: i64) -> Option<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigRequest;
+
+    #[test]
+    fn a_user_without_a_way_to_sudo_is_remarked() {
+        let key = "PUBKEY_SSH_FIRST_USER=ssh-ed25519 \
+                   AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        for (more, remarked) in [
+            ("ENABLE_SSH=1", true),
+            ("PASSWORDLESS_SUDO=1", false),
+            ("FIRST_USER_PASS=secret", false),
+        ] {
+            let loaded = Config::load(&ConfigRequest {
+                set: ["IMG_NAME=a", key, more].map(str::to_owned).into(),
+                ..ConfigRequest::default()
+            });
+            let notes = loaded.config.unwrap().notes.join("\n");
+            assert_eq!(
+                notes.contains("no password for sudo"),
+                remarked,
+                "{more}: {notes}"
+            );
+        }
+    }
 
     #[test]
     fn a_clock_of_another_decade_is_named() {

@@ -45,8 +45,11 @@ pub(super) fn check(dir: &Path, problems: &mut Vec<Problem>) {
             let what = format!(
                 "the patch changes {path}, and nothing below rootfs/, so it does not reach the image"
             );
-            let inside = path.trim_start_matches('/');
-            let inside = inside.split_once('/').map_or(inside, |(_, rest)| rest);
+            // The first directory is the one that quilt takes off.
+            let inside = match path.strip_prefix('/') {
+                Some(absolute) => absolute,
+                None => path.split_once('/').map_or(path, |(_, rest)| rest),
+            };
             let remedy = format!("write rootfs/ before the path, such as b/rootfs/{inside}");
             problems.push(Problem::new(what, remedy).at(&file).line(line));
         }
@@ -144,5 +147,9 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("such as b/rootfs/etc/x"), "{said}");
+        fs::write(dir.path().join("x.diff"), "+++ /etc/y\n").unwrap();
+        judge(dir.path(), &mut problems);
+        let said = problems[1].to_string();
+        assert!(said.ends_with("such as b/rootfs/etc/y"), "{said}");
     }
 }

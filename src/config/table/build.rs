@@ -54,7 +54,8 @@ macro_rules! build_rows {
         { group: Group::Build, kind: Kind::Path, default: "", example: "s3://bucket/westwork",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: false, mount: Mount::Cache }
 
-        /// A build is not begun with less room than this in WORK_DIR.
+        /// A build is not begun with less room than this in WORK_DIR, nor with less than a half of it
+        /// for an image as it is, and a sixth for each packed form, in DEPLOY_DIR on another file system.
         MIN_FREE min_free: u64 = |r| r.value(values::size);
         { group: Group::Build, kind: Kind::Size, default: "3G", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: false, mount: Mount::No }

@@ -49,12 +49,12 @@ macro_rules! device_rows {
         { group: Group::Access, kind: Kind::Flag, default: "0", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// A locale with UTF-8.
+        /// A locale with UTF-8, by the name that the release has for it.
         LOCALE_DEFAULT locale_default: String = |r| lists::named(r, lists::locale);
         { group: Group::Place, kind: Kind::Text, default: "en_GB.UTF-8", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// Keyboard layout as X names it.
+        /// Keyboard layout as X names it, perhaps with a variant, such as us(intl).
         KEYBOARD_KEYMAP keyboard_keymap: String = |r| lists::named(r, lists::keyboard);
         { group: Group::Place, kind: Kind::Text, default: "gb", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
@@ -64,7 +64,7 @@ macro_rules! device_rows {
         { group: Group::Place, kind: Kind::Text, default: "English (UK)", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// Time zone, as the tz database names it.
+        /// Time zone, by the name that the release has for it.
         TIMEZONE_DEFAULT timezone_default: String = |r| lists::named(r, lists::time_zone);
         { group: Group::Place, kind: Kind::Text, default: "Europe/London", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
