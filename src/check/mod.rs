@@ -16,6 +16,7 @@ use crate::base::tool::{self, Task, Tool};
 use crate::config::Signer;
 use crate::config::{Arch, Config, Loaded, Settings};
 use crate::plan::Plan;
+use crate::plan::step::StepKind;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
     }));
     notes.extend(config.notes.iter().cloned());
     notes.extend(pigen::notes(config, plan));
+    notes.extend(old_compiler(config, plan));
     notes.extend(
         config
             .stage_list
@@ -99,6 +101,22 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
             .flat_map(|stage| without_wheels(stage, config.arch)),
     );
     notes
+}
+
+/// A program that is compiled by the suite's own compiler, where that is an old one.
+fn old_compiler(config: &Config, plan: &Plan) -> Option<String> {
+    if config.release != "bookworm" {
+        return None;
+    }
+    let step = plan.steps().find(|step| {
+        let text = std::fs::read(&step.path).unwrap_or_default();
+        step.kind == StepKind::RunHost && String::from_utf8_lossy(&text).contains("cross_build ")
+    })?;
+    Some(format!(
+        "{}: bookworm compiles by Rust 1.63; for a program that needs a newer one, take trixie, or \
+         leave the stage out of STAGE_LIST",
+        step.name
+    ))
 }
 
 /// Sub-stages that have wheels for other architectures than `arch`.

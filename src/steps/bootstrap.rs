@@ -2,6 +2,7 @@
 
 use super::request::Request;
 pub use super::request::Words;
+use crate::archives::merged;
 use crate::archives::mirror::Mirrors;
 use crate::archives::pool::archives_hook;
 use crate::base::command::Command;
@@ -162,6 +163,7 @@ fn mmdebstrap(
         .sets(proxy::variables(told.proxy.as_deref()))
         .args(["--mode=root", "--format=directory"])
         .args(request.for_mmdebstrap(told.arch))
+        .args(merged::options(&request.suite, told.arch.debian()))
         .arg(format!("--architectures={}", told.arch.debian()))
         .arg(format!(
             "--components={}",

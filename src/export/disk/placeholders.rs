@@ -221,15 +221,20 @@ mod tests {
         let layout = Layout::new(&Identity::new(1, "a"), &disk, 1 << 26);
         let root = Root::open(dir.path()).unwrap();
         let mut said = Vec::new();
-        fix(&root, &layout, &disk, &mut |line| said.push(line.to_owned()))
-            .map_err(|error| error.to_string())?;
+        fix(&root, &layout, &disk, &mut |line| {
+            said.push(line.to_owned())
+        })
+        .map_err(|error| error.to_string())?;
         Ok((std::fs::read_to_string(path).unwrap(), said))
     }
 
     #[test]
     fn the_images_root_by_another_name_is_found() {
         let (right, said) = fixed("a=b root=ROOTDEV rootwait\n").unwrap();
-        assert!(right.starts_with("a=b root=PARTUUID=") && said.is_empty(), "{right} {said:?}");
+        assert!(
+            right.starts_with("a=b root=PARTUUID=") && said.is_empty(),
+            "{right} {said:?}"
+        );
         for name in ["/dev/mmcblk0p2", "LABEL=rootfs"] {
             let (line, said) = fixed(&format!("a=b root={name} rootwait\n")).unwrap();
             assert_eq!((line, said.len()), (right.clone(), 1), "{said:?}");

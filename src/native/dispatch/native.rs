@@ -2,6 +2,7 @@
 //! builds, and the copies of dpkg's programs that take themselves for the target's.
 
 use crate::archives::lockfile::{self, Package, Use, Which, collect, repository};
+use crate::archives::merged;
 use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
 use crate::base::command::Command;
@@ -179,9 +180,20 @@ fn extract(release: &str, packages: &[&str], root: &Path, debs: &Path) -> Comman
         ))
         .arg("--extract-hook=umount \"$1/var/cache/apt/archives\"")
         .arg("--include=base-files,usr-is-merged,libc6")
-        .arg(format!("--include={}", packages.join(",")))
+        .args(merged::options(release, debian_arch()))
+        .arg(format!("--include={}", those_there_are(packages)))
         .arg(release)
         .arg(root)
+}
+
+/// apt's word for those of `packages` that the archive has: one of a later release is none in an
+/// earlier one.
+fn those_there_are(packages: &[&str]) -> String {
+    let names: Vec<String> = packages
+        .iter()
+        .map(|name| format!("?exact-name({name})"))
+        .collect();
+    format!("?or({})", names.join(","))
 }
 
 /// Puts the locked `packages` into `debs`, out of the package pool.
