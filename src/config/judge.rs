@@ -1,7 +1,7 @@
 //! From raw settings to a [`Config`]: every fault is noted, and a default stands in for it.
 
 use super::agreement;
-use super::pigen;
+use super::pigen_past;
 use super::reader::Reader;
 use super::row::Scripts;
 use super::setting::Raw;
@@ -36,13 +36,13 @@ fn exports(
             continue;
         }
         let helper = name.starts_with('_') || name.bytes().any(|byte| byte.is_ascii_lowercase());
-        if pigen::is_past_without_effect(name) {
+        if pigen_past::is_past_without_effect(name) {
             notes.push(format!(
                 "{name}: no effect, for every step is a layer already"
             ));
             continue;
         }
-        if let Some(remedy) = pigen::replacement(name) {
+        if let Some(remedy) = pigen_past::replacement(name) {
             let what = format!("{name} is a key of earlier versions of pi-gen");
             problems.push(setting.problem(what, remedy.to_owned()));
             continue;
