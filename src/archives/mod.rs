@@ -7,6 +7,7 @@ mod gpg;
 mod host_apt;
 pub mod keyring;
 pub mod lockfile;
+pub mod merged;
 pub mod mirror;
 pub(crate) mod mmdebstrap;
 pub mod package;

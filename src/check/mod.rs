@@ -17,6 +17,7 @@ use crate::base::tool::{self, Task, Tool};
 use crate::config::Signer;
 use crate::config::{Address, Arch, Config, Loaded, Settings};
 use crate::plan::Plan;
+use crate::plan::step::StepKind;
 use crate::sandbox::mounts::MOST_LAYERS;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -119,6 +120,7 @@ pub fn notes(config: &Config, plan: &Plan) -> Vec<String> {
     }
     notes.extend(config.notes.iter().cloned());
     notes.extend(pigen::notes(config, plan));
+    notes.extend(old_compiler(config, plan));
     notes.extend(
         config
             .stage_list
@@ -139,6 +141,22 @@ fn for_boot(dirs: &[PathBuf]) -> Option<String> {
             packages.join(" ")
         )
     })
+}
+
+/// A program that is compiled by the suite's own compiler, where that is an old one.
+fn old_compiler(config: &Config, plan: &Plan) -> Option<String> {
+    if config.release != "bookworm" {
+        return None;
+    }
+    let step = plan.steps().find(|step| {
+        let text = std::fs::read(&step.path).unwrap_or_default();
+        step.kind == StepKind::RunHost && String::from_utf8_lossy(&text).contains("cross_build ")
+    })?;
+    Some(format!(
+        "{}: bookworm compiles by Rust 1.63; for a program that needs a newer one, take trixie, or \
+         leave the stage out of STAGE_LIST",
+        step.name
+    ))
 }
 
 /// Sub-stages that have wheels for other architectures than `arch`.

@@ -2,7 +2,7 @@
 
 use super::agreement;
 use super::lists;
-use super::pigen;
+use super::pigen_past;
 use super::reader::Reader;
 use super::row::Scripts;
 use super::setting::Raw;
@@ -46,13 +46,13 @@ fn exports(
             continue;
         }
         let helper = name.starts_with('_') || name.bytes().any(|byte| byte.is_ascii_lowercase());
-        if pigen::is_past_without_effect(name) {
+        if pigen_past::is_past_without_effect(name) {
             notes.push(format!(
                 "{name}: no effect, for every step is a layer already"
             ));
             continue;
         }
-        if let Some(remedy) = pigen::replacement(name) {
+        if let Some(remedy) = pigen_past::replacement(name) {
             let what = format!("{name} is a key of earlier versions of pi-gen");
             problems.push(setting.problem(what, remedy.to_owned()));
             continue;

@@ -15,6 +15,7 @@ mod nearest;
 mod people;
 mod pigen;
 mod pigen_build;
+mod pigen_past;
 pub mod proxy;
 mod reader;
 mod root_word;

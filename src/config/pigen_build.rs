@@ -2,7 +2,7 @@
 //! that a fork has changed, and variables of its own for scripts.
 
 use super::bash::quote_after;
-use super::pigen::is_past;
+use super::pigen_past::is_past;
 use super::setting::{Setting, assignment};
 use crate::base::command::{Command, PATH};
 use crate::base::tool::Tool;

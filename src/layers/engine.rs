@@ -33,7 +33,7 @@ pub(super) const PARTS: &[Part] = parts! {
     ]
     |kind| is_host(kind) => [
         "pipeline/view.rs" "sandbox/own_root.rs" "sandbox/view.rs" "archives/mmdebstrap.rs"
-        "steps/bootstrap.rs" "steps/request.rs" "steps/functions.sh" "native/cross.rs"
+        "archives/merged.rs"         "steps/bootstrap.rs" "steps/request.rs" "steps/functions.sh" "native/cross.rs"
         "native/python.rs"
     ]
     |kind| is_host(kind) || kind == StepKind::RunChroot => ["steps/trace.rs"]

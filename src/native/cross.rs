@@ -5,7 +5,7 @@
 //! the step, which sees it read-only: trees share it. Inside it all paths are the same
 //! on every machine, so the same sources give the same program.
 
-use crate::archives::mmdebstrap;
+use crate::archives::{merged, mmdebstrap};
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Env, Program};
 use crate::base::work;
@@ -259,6 +259,7 @@ impl Unpacked {
             .arg("--skip=check/qemu,essential/unlink")
             .arg(format!("--architectures={}", self.architectures))
             .arg(format!("--include={}", self.packages))
+            .args(merged::options(&told.release, &self.architectures))
             .arg(&told.release)
             .arg(&root);
         if !mirrors.build.is_empty() {

@@ -76,14 +76,7 @@ impl Build<'_> {
         view.see(&config.cache_dir, Access::Read)?;
         view.hide(&cache_dir);
         self.see_work(&mut view, told, mounts.first().filter(|_| host))?;
-        if let Some(common) = &self.job.plan.common {
-            // Scripts that read it get the tree's functions, and this program's in place of
-            // pi-gen's.
-            let path = self.work.join("common");
-            fs::write(&path, script::common(&common.text))
-                .with_context(|| format!("writing {}", path.display()))?;
-            view.see_at(&path, &real(&common.path)?, Access::Read);
-        }
+        self.cover_common(&mut view)?;
         for mount in mounts {
             view.see_at(mount, &real(mount)?, Access::Write);
         }
@@ -138,6 +131,21 @@ impl Build<'_> {
                 view.lasting(&host.path)?;
             }
         }
+        Ok(())
+    }
+}
+
+impl Build<'_> {
+    /// Puts a file with the tree's functions, and this program's in place of pi-gen's, over the
+    /// one that scripts read.
+    fn cover_common(&self, view: &mut View) -> Result<()> {
+        let Some(common) = &self.job.plan.common else {
+            return Ok(());
+        };
+        let path = self.work.join("common");
+        fs::write(&path, script::common(&common.text))
+            .with_context(|| format!("writing {}", path.display()))?;
+        view.see_at(&path, &real(&common.path)?, Access::Read);
         Ok(())
     }
 }

@@ -148,7 +148,7 @@ mod tests {
         );
         assert!(said.contains("such as b/rootfs/etc/x"), "{said}");
         fs::write(dir.path().join("x.diff"), "+++ /etc/y\n").unwrap();
-        judge(dir.path(), &mut problems);
+        check(dir.path(), &mut problems);
         let said = problems[1].to_string();
         assert!(said.ends_with("such as b/rootfs/etc/y"), "{said}");
     }

@@ -2,6 +2,7 @@
 
 use super::request::Request;
 pub use super::request::Words;
+use crate::archives::merged;
 use crate::archives::mirror::Mirrors;
 use crate::archives::mmdebstrap::{self, Until, with_archives};
 use crate::base::command::Command;
@@ -160,6 +161,7 @@ fn mmdebstrap(
         .map(|method| format!("--aptopt=Acquire::{method}::Timeout \"{}\"", told.timeout));
     let command = mmdebstrap::mmdebstrap(told.proxy.as_deref())
         .args(request.for_mmdebstrap(told.arch))
+        .args(merged::options(&request.suite, told.arch.debian()))
         .arg(format!("--architectures={}", told.arch.debian()))
         .arg(format!(
             "--components={}",

@@ -160,7 +160,10 @@ fn armhf_is_raspbian_with_the_raspberry_pi_archive() {
 
 /// Debian's packages for stages 0 to 2, which stand for Raspbian's.
 fn armhf_packages() -> Vec<PathBuf> {
-    let dir = cache().join("raspbian");
+    let dir = match release("armhf") {
+        "bookworm" => cache().join("raspbian-bookworm"),
+        _ => cache().join("raspbian"),
+    };
     let archives = dir.join("archives");
     for name in ["etc/apt", "lists/partial", "archives/partial"] {
         fs::create_dir_all(dir.join(name)).unwrap();

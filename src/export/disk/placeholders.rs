@@ -56,9 +56,20 @@ pub(crate) fn fix(
     let text = image.read_text(CMDLINE, LONGEST)?.with_context(|| {
         format!("the image has no /{CMDLINE}, which the kernel is started with")
     })?;
-    let Some(found) = root_of(&text).filter(|found| *found != root) else {
+    root_word(image, &text, &root, disk, log)
+}
+
+/// Judges the root on the command line `text` of an image whose root is called `root`.
+fn root_word(
+    image: &inside::Root,
+    text: &str,
+    root: &str,
+    disk: &Disk,
+    log: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let Some(found) = root_of(text).filter(|found| *found != root) else {
         ensure!(
-            root_of(&text).is_some(),
+            root_of(text).is_some(),
             "{CMDLINE} has no `root=`; write `root=ROOTDEV` there, which the export replaces"
         );
         return Ok(());

@@ -2,6 +2,7 @@
 //! builds, and the copies of dpkg's programs that take themselves for the target's.
 
 use crate::archives::lockfile::{self, Package, Use, Which, collect, repository};
+use crate::archives::merged;
 use crate::archives::mmdebstrap::{self, Until, with_archives};
 use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
@@ -128,7 +129,8 @@ fn unpack(
     let command = mmdebstrap::extract(config.apt_proxy.as_deref())
         .arg("--skip=essential/unlink,cleanup/apt,download/empty")
         .arg("--include=base-files,usr-is-merged,libc6")
-        .arg(format!("--include={}", packages.join(",")));
+        .args(merged::options(&config.release, debian_arch()))
+        .arg(format!("--include={}", those_there_are(packages)));
     let mut command = with_archives(command, &debs, &Until::Extracted)
         .arg(&config.release)
         .arg(&root);
@@ -170,6 +172,16 @@ fn unpack(
     };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
     Ok(used)
+}
+
+/// apt's word for those of `packages` that the archive has: one of a later release is none in an
+/// earlier one.
+fn those_there_are(packages: &[&str]) -> String {
+    let names: Vec<String> = packages
+        .iter()
+        .map(|name| format!("?exact-name({name})"))
+        .collect();
+    format!("?or({})", names.join(","))
 }
 
 /// Puts the locked `packages` into `debs`, out of the package pool.
