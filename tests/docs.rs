@@ -76,6 +76,10 @@ fn every_file_that_a_page_names_is_there() {
         // Not within blocks of examples, whose paths are the reader's.
         let lines = text.lines().filter(|line| !line.starts_with("    "));
         for word in lines.flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            // A file of pi-gen's.
+            if word == "scripts/common" {
+                continue;
+            }
             let ours = ["src/", "tests/", "scripts/", "examples/", "westwork/"]
                 .iter()
                 .any(|dir| word.starts_with(dir));

@@ -29,6 +29,15 @@ impl Problem {
         }
     }
 
+    /// A finding about a file or directory that `error` keeps from being read.
+    pub fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        Self::new(
+            format!("cannot be read: {error}"),
+            "correct its permissions",
+        )
+        .at(path)
+    }
+
     /// The same finding, placed at a file or directory.
     pub fn at(mut self, path: &Path) -> Self {
         self.path = Some(path.to_owned());

@@ -34,26 +34,7 @@ pub(super) fn contradictions(reader: &mut Reader<'_>, config: &Config) {
             ),
         );
     }
-    let has_key = config.pubkey_ssh_first_user.is_some();
-    if config.pubkey_only_ssh && !has_key {
-        reader.blame_on(
-            "PUBKEY_ONLY_SSH",
-            (
-                "nobody could log in: there is no key".to_owned(),
-                "set PUBKEY_SSH_FIRST_USER".to_owned(),
-            ),
-        );
-    }
-    if config.disable_first_boot_user_rename && config.first_user_pass.is_none() && !has_key {
-        let what = "nobody could log in: the first user has neither password nor key".to_owned();
-        reader.blame_on(
-            "DISABLE_FIRST_BOOT_USER_RENAME",
-            (
-                what,
-                "set FIRST_USER_PASS or PUBKEY_SSH_FIRST_USER".to_owned(),
-            ),
-        );
-    }
+    log_in(reader, config);
     if config.stage_list.is_empty() && reader.get_of("STAGE_LIST").is_empty() {
         let what = format!("there are no stages in {}", config.base_dir.display());
         let remedy =
@@ -79,6 +60,30 @@ pub(super) fn contradictions(reader: &mut Reader<'_>, config: &Config) {
             what,
             "use another directory; scripts could not name this one",
         ));
+    }
+}
+
+/// Somebody must be able to log in.
+fn log_in(reader: &mut Reader<'_>, config: &Config) {
+    let has_key = config.pubkey_ssh_first_user.is_some();
+    if config.pubkey_only_ssh && !has_key {
+        reader.blame_on(
+            "PUBKEY_ONLY_SSH",
+            (
+                "nobody could log in: there is no key".to_owned(),
+                "set PUBKEY_SSH_FIRST_USER".to_owned(),
+            ),
+        );
+    }
+    if config.disable_first_boot_user_rename && config.first_user_pass.is_none() && !has_key {
+        let what = "nobody could log in: the first user has neither password nor key".to_owned();
+        reader.blame_on(
+            "DISABLE_FIRST_BOOT_USER_RENAME",
+            (
+                what,
+                "set FIRST_USER_PASS or PUBKEY_SSH_FIRST_USER".to_owned(),
+            ),
+        );
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a key needs of one file.
 
-use super::reads::NOTHING;
 use crate::base::{digest, work};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,9 @@ use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// What stands for a file that is not there.
+pub(super) const NOTHING: &str = "nothing";
 
 /// Words with which a script can get at variables that it does not name: then every variable
 /// counts.

@@ -1,7 +1,8 @@
 //! Paths outside of its stage that a host script names. The kernel tells what a script opens, not
 //! what it looks for and does not find: whether something is there counts where the text names it.
 
-use super::reads::{NOTHING, Tree, real};
+use super::facts::NOTHING;
+use super::reads::{Tree, real};
 use crate::base::command::Env;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};

@@ -1,6 +1,7 @@
 //! What a host script reads besides its stage: told by `sandbox::watch` when it has run, and
 //! part of its layer's key from then on.
 
+use super::facts::{NOTHING, hash};
 use crate::archives::lockfile;
 use crate::config::Config;
 use crate::layers::identity::Inputs;
@@ -16,9 +17,6 @@ pub(super) const FILE: &str = "file ";
 pub(super) const DIRECTORY: &str = "directory ";
 /// Stands before what lies in the tree, outside of the step's stage.
 pub(super) const OF_TREE: &str = "of the tree ";
-
-/// The value of what is not there.
-pub(super) const NOTHING: &str = "nothing";
 
 /// A file, or the names in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,7 +141,7 @@ impl Tree {
         for name in names {
             let _ = writeln!(text, "{name}");
         }
-        super::facts::hash(text)
+        hash(text)
     }
 }
 

@@ -79,7 +79,7 @@ impl Build<'_> {
         let result = lists::renew(self.job, &root, &setting, &mut sink)
             .and_then(|()| carry_out(entry.step, &at, &setting, &mut sink))
             .and_then(|opened| {
-                let made = reads::judge(self.job, entry, &opened, begun)?;
+                let made = reads::made(self.job, entry, &opened, begun)?;
                 self.archives.save(staging, &root, made.record.key.hash())?;
                 Ok(made)
             });

@@ -10,7 +10,7 @@ use anyhow::Result;
 use std::time::SystemTime;
 
 /// The record of the step that was begun at `begun`, now that is known what it has read.
-pub(super) fn judge(
+pub(super) fn made(
     job: &Job<'_>,
     entry: &Entry<'_>,
     opened: &Opened,

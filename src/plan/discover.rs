@@ -219,14 +219,6 @@ fn executable(path: &Path, problems: &mut Vec<Problem>) {
     }
 }
 
-pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::new(
-        format!("cannot be read: {error}"),
-        "correct its permissions",
-    )
-    .at(path)
-}
-
 /// Everything in a directory, in byte order.
 fn entries(dir: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let listed = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -237,7 +229,7 @@ fn entries(dir: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
             paths
         }
         Err(error) => {
-            problems.push(unreadable(dir, &error));
+            problems.push(Problem::unreadable(dir, &error));
             Vec::new()
         }
     }

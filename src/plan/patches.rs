@@ -1,6 +1,5 @@
 //! A step of patches: a quilt series, before quilt sees it.
 
-use super::discover::unreadable;
 use crate::base::problem::Problem;
 use std::fs;
 use std::path::Path;
@@ -16,7 +15,7 @@ pub(super) fn check(dir: &Path, problems: &mut Vec<Problem>) {
             return;
         }
         Err(error) => {
-            problems.push(unreadable(&series, &error));
+            problems.push(Problem::unreadable(&series, &error));
             return;
         }
     };

@@ -6,9 +6,10 @@ use crate::archives::merged;
 use crate::archives::mmdebstrap::{self, Until, with_archives};
 use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
+use crate::base::command::Command;
 use crate::base::inside;
 use crate::base::work;
-use crate::config::Arch;
+use crate::config::{Arch, Config};
 use crate::layers::job::Job;
 use crate::layers::share::Share;
 use anyhow::{Context, Result, bail, ensure};
@@ -126,14 +127,7 @@ fn unpack(
         let tools = locked.file.root(Which::of(config, Use::Tools))?;
         Some((tools, locked.offline))
     });
-    let command = mmdebstrap::extract(config.apt_proxy.as_deref())
-        .arg("--skip=essential/unlink,cleanup/apt,download/empty")
-        .arg("--include=base-files,usr-is-merged,libc6")
-        .args(merged::options(&config.release, debian_arch()))
-        .arg(format!("--include={}", those_there_are(packages)));
-    let mut command = with_archives(command, &debs, &Until::Extracted)
-        .arg(&config.release)
-        .arg(&root);
+    let mut command = extract(config, packages, &root, &debs);
     let _index = match locked {
         Some((tools, offline)) => {
             let index = repository::prepare(tools, &mut archives, config, mirrors, None, offline)?;
@@ -172,6 +166,19 @@ fn unpack(
     };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
     Ok(used)
+}
+
+/// mmdebstrap, unpacking `packages` and what they depend on to `root`, with the package files of
+/// `debs` at hand. Sources are still to be named.
+fn extract(config: &Config, packages: &[&str], root: &Path, debs: &Path) -> Command {
+    let command = mmdebstrap::extract(config.apt_proxy.as_deref())
+        .arg("--skip=essential/unlink,cleanup/apt,download/empty")
+        .arg("--include=base-files,usr-is-merged,libc6")
+        .args(merged::options(&config.release, debian_arch()))
+        .arg(format!("--include={}", those_there_are(packages)));
+    with_archives(command, debs, &Until::Extracted)
+        .arg(&config.release)
+        .arg(root)
 }
 
 /// apt's word for those of `packages` that the archive has: one of a later release is none in an
