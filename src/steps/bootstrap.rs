@@ -3,7 +3,7 @@
 use super::request::Request;
 pub use super::request::Words;
 use crate::archives::mirror::Mirrors;
-use crate::archives::pool::archives_hook;
+use crate::archives::mmdebstrap::{self, Until, with_archives};
 use crate::base::command::Command;
 use crate::base::inside::Root;
 use crate::base::tool::Tool;
@@ -158,9 +158,7 @@ fn mmdebstrap(
     let (dir, archives) = at;
     let timeouts = ["http", "https"]
         .map(|method| format!("--aptopt=Acquire::{method}::Timeout \"{}\"", told.timeout));
-    let mut command = Command::new(Tool::Mmdebstrap)
-        .sets(proxy::variables(told.proxy.as_deref()))
-        .args(["--mode=root", "--format=directory"])
+    let command = mmdebstrap::mmdebstrap(told.proxy.as_deref())
         .args(request.for_mmdebstrap(told.arch))
         .arg(format!("--architectures={}", told.arch.debian()))
         .arg(format!(
@@ -172,9 +170,8 @@ fn mmdebstrap(
         .args(timeouts)
         // Emulation is the sandbox's own and was checked; downloads stay in the shared cache;
         // the package lists stay for the next step.
-        .arg("--skip=check/qemu,check/empty,essential/unlink,cleanup/apt")
-        .arg(archives_hook(&archives.to_string_lossy()))
-        .arg("--customize-hook=umount \"$1/var/cache/apt/archives\"")
+        .arg("--skip=check/qemu,check/empty,essential/unlink,cleanup/apt");
+    let mut command = with_archives(command, archives, &Until::Customized)
         .args(&request.rest)
         .arg(&request.suite)
         .arg(dir);
