@@ -79,45 +79,6 @@ fn variables_count_where_they_can_be_seen() {
 }
 
 #[test]
-fn what_a_function_reads_counts_for_who_calls_it() {
-    let case = case("update_issue x\nget_hat\n");
-    let env = Env::from([
-        ("GIT_HASH".to_owned(), "01".to_owned()),
-        ("HAT".to_owned(), "red".to_owned()),
-    ]);
-    let inputs = |common: Option<&Common>| {
-        let config = crate::plan::fixture::config(case.dir.path(), &[]);
-        let files = Files::new(&case.seal, Tree::of(&config), case.dir.path(), common);
-        let found = files.inputs(&case.step, &case.stage, &env, &BTreeSet::new());
-        found.unwrap().inputs
-    };
-    let without = inputs(None);
-    assert!(without.contains_key("variable GIT_HASH") && !without.contains_key("variable HAT"));
-    let common = |own: &str| Common {
-        path: "/tree/scripts/common".into(),
-        text: String::new(),
-        own: own.to_owned(),
-        functions: Vec::new(),
-    };
-    let with = inputs(Some(&common("get_hat() {\n\techo $HAT\n}\n")));
-    assert!(with.contains_key("variable HAT"));
-    assert_ne!(
-        with,
-        inputs(Some(&common("get_hat() {\n\techo \"$HAT\"\n}\n")))
-    );
-    assert_eq!(without, inputs(Some(&common(""))));
-}
-
-#[test]
-fn a_list_with_variables_in_it_is_a_shells() {
-    let mut case = case("$HAT nano\n");
-    case.step.kind = StepKind::Packages;
-    assert!(inputs(&case).contains_key("variable HAT"));
-    fs::write(&case.step.path, "HAT nano\n").unwrap();
-    assert!(!inputs(&case).contains_key("variable HAT"));
-}
-
-#[test]
 fn a_secret_is_kept_as_a_keyed_hash_only() {
     let case = case("echo $FIRST_USER_PASS\n");
     let made = inputs(&case);
