@@ -69,6 +69,9 @@ pub fn tools_root(
         hash.update(part);
         hash.update("\n");
     }
+    for option in merged::options(&config.release, debian_arch()) {
+        hash.update(option);
+    }
     let key = hex::encode(&hash.finalize()[..6]);
     let base = config.cache_dir.join("tools");
     fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
