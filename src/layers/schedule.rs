@@ -303,7 +303,9 @@ impl<'a> Finding<'a, '_> {
             }
             planned = first.unwrap_or(planned);
         }
-        let verdict = self.schedule.verdict(&planned, parent, self.store, self.last);
+        let verdict = self
+            .schedule
+            .verdict(&planned, parent, self.store, self.last);
         Ok((planned, verdict))
     }
 
