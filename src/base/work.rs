@@ -49,6 +49,39 @@ pub fn hold(work_dir: &Path, what: &str) -> Result<Held> {
     Ok(Held { _lock: lock })
 }
 
+/// How the names of directories begin that are not complete yet.
+pub(crate) const UNFINISHED: &str = "new-";
+
+/// So long nobody makes one: what is older was left by a command that was killed, in seconds.
+const ABANDONED: u64 = 24 * 60 * 60;
+
+/// Removes from `dir` the unfinished directories that nobody is making any more.
+///
+/// # Errors
+/// When `dir` cannot be read, or one of them cannot be removed.
+pub(crate) fn sweep(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
+        let path = entry
+            .with_context(|| format!("reading {}", dir.display()))?
+            .path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let age = || {
+            path.symlink_metadata()
+                .ok()?
+                .modified()
+                .ok()?
+                .elapsed()
+                .ok()
+        };
+        if name.starts_with(UNFINISHED.as_bytes())
+            && age().is_some_and(|it| it.as_secs() > ABANDONED)
+        {
+            fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Changes with every start of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -201,6 +234,22 @@ fn first_time(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_command_left_goes_after_a_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * ABANDONED);
+        for (name, old) in [("new-a", true), ("new-b", false), ("kept", true)] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.join("root")).unwrap();
+            if old {
+                File::open(&path).unwrap().set_modified(long_ago).unwrap();
+            }
+        }
+        sweep(dir.path()).unwrap();
+        let there = |name: &str| dir.path().join(name).exists();
+        assert!(!there("new-a") && there("new-b") && there("kept"));
+    }
     use std::collections::BTreeMap;
 
     #[test]

@@ -247,8 +247,9 @@ impl Unpacked {
             return Ok(());
         }
         fs::create_dir_all(base).with_context(|| format!("making {}", base.display()))?;
+        work::sweep(base)?;
         let making = tempfile::Builder::new()
-            .prefix("new-")
+            .prefix(work::UNFINISHED)
             .tempdir_in(base)
             .with_context(|| format!("making a directory in {}", base.display()))?;
         let root = making.path().join("root");

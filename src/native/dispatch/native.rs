@@ -55,34 +55,17 @@ pub fn tools_root(
 ) -> Result<ToolsRoot> {
     let config = job.config;
     let list: Vec<&str> = packages.iter().map(String::as_str).collect();
-    let mut hash = Sha256::new();
-    let suites = config.debian_suites().join(" ");
-    for part in [
-        // Raised when what is kept of a tools root changes.
-        "2",
-        config.release.as_str(),
-        &suites,
-        std::env::consts::ARCH,
-        job.state.of_tools(),
-        &list.join(","),
-    ] {
-        hash.update(part);
-        hash.update("\n");
-    }
-    for option in merged::options(&config.release, debian_arch()) {
-        hash.update(option);
-    }
-    let key = hex::encode(&hash.finalize()[..6]);
     let base = config.cache_dir.join("tools");
     fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
-    let name = format!("{}-{key}", config.release);
+    let name = name_of(job, &list);
     let dir = base.join(&name);
     if let Some(packages) = work::load(&dir.join("packages.json"))? {
         share.give_tools(&name, dir.clone());
         return Ok(ToolsRoot::new(dir, packages));
     }
+    work::sweep(&base)?;
     let making = tempfile::Builder::new()
-        .prefix("new-")
+        .prefix(work::UNFINISHED)
         .tempdir_in(&base)
         .with_context(|| format!("making a directory in {}", base.display()))?;
     let shared = share
@@ -109,6 +92,30 @@ pub fn tools_root(
     }
     share.give_tools(&name, dir.clone());
     Ok(ToolsRoot::new(dir, packages))
+}
+
+/// The directory of a tools root with the packages `list`: another one for all that makes another.
+fn name_of(job: &Job<'_>, list: &[&str]) -> String {
+    let config = job.config;
+    let mut hash = Sha256::new();
+    let suites = config.debian_suites().join(" ");
+    for part in [
+        // Raised when what is kept of a tools root changes.
+        "2",
+        config.release.as_str(),
+        &suites,
+        std::env::consts::ARCH,
+        job.state.of_tools(),
+        &list.join(","),
+    ] {
+        hash.update(part);
+        hash.update("\n");
+    }
+    for option in merged::options(&config.release, debian_arch()) {
+        hash.update(option);
+    }
+    let key = hex::encode(&hash.finalize()[..6]);
+    format!("{}-{key}", config.release)
 }
 
 /// Unpacks `packages` and what they depend on, without configuring them.
