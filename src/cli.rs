@@ -153,7 +153,7 @@ pub enum Internal {
         argv: Vec<OsString>,
     },
     /// Make the first root file system
-    Bootstrap(bootstrap::Request),
+    Bootstrap(bootstrap::Words),
     /// Compile a program of the tree's cargo workspace for the target
     CrossBuild(cross::Request),
     /// Make a Python environment of the target from locked wheels

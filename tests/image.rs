@@ -211,6 +211,18 @@ fn customised(card: &str, boot: u64, root: u64) {
     }
 }
 
+/// On request: `WESTWORK_TEST_RELEASE` says which, bookworm unless it does.
+#[test]
+#[ignore = "builds the lite image once more"]
+fn the_image_of_another_release_boots() {
+    let release = std::env::var("WESTWORK_TEST_RELEASE").unwrap_or("bookworm".to_owned());
+    let dir = shared().with_file_name(format!("image-{release}"));
+    let wanted = format!("RELEASE={release}");
+    let artefact = build(&dir, &[LITE, &wanted], ".zst");
+    boots(artefact.to_str().unwrap(), &[]);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
 #[test]
 fn the_other_layouts_boot() {
     let dir = shared();

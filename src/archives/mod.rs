@@ -8,6 +8,7 @@ mod host_apt;
 pub mod keyring;
 pub mod lockfile;
 pub mod mirror;
+pub(crate) mod mmdebstrap;
 pub mod package;
 pub mod pool;
 pub mod state;

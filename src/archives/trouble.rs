@@ -54,6 +54,12 @@ const ALL: &[Known] = &[
     },
 ];
 
+/// What is not there is an index, and the archive may be there all the same.
+const INDEX: Known = Known {
+    words: &["404  Not Found", "410  Gone"],
+    advice: "{} lacks a package index; the archive may be in the middle of an update: try again later, use another copy of it, or name the suites that it has in EXTRA_SUITES",
+};
+
 /// How the programs begin their messages that want devices, and what is to be said then.
 const DEVICES: &[(&str, &str)] = &[
     (
@@ -66,7 +72,7 @@ const DEVICES: &[(&str, &str)] = &[
     ),
     (
         "mount: ",
-        "a build mounts directories (--bind), proc, sysfs and tmpfs, but no devices and no files with file systems in them; debugfs and mtools read those without a mount",
+        "a build mounts ordinary directories (--bind), proc and tmpfs, but no devices, no /dev or sysfs, and no files with file systems in them; debugfs and mtools read those without a mount",
     ),
 ];
 
@@ -94,14 +100,14 @@ fn archives(lines: &[String], config: &Config) -> Vec<String> {
         if !apt.iter().any(|start| line.starts_with(start)) {
             continue;
         }
-        let Some(known) = ALL
-            .iter()
-            .find(|known| known.words.iter().any(|word| line.contains(word)))
-        else {
+        let before = at.checked_sub(1).and_then(|at| lines.get(at));
+        let fits = |known: &&Known| known.words.iter().any(|word| line.contains(word));
+        let index = Some(&INDEX).filter(|known| fits(known) && is_of_index(line, before));
+        let Some(known) = index.or_else(|| ALL.iter().find(fits)) else {
             continue;
         };
         // `Err:1 ADDRESS …` is the line before the one with its reason.
-        let address = address(line).or_else(|| address(lines.get(at.checked_sub(1)?)?));
+        let address = address(line).or_else(|| address(before?));
         let what = address.unwrap_or_else(|| "the package archive".to_owned());
         if said.insert((known.advice, what.clone())) {
             let seconds = config.apt_timeout.to_string();
@@ -116,6 +122,16 @@ fn archives(lines: &[String], config: &Config) -> Vec<String> {
         !texts.iter().any(whole)
     });
     all
+}
+
+/// Whether apt says `line`, perhaps after `before`, of an index and not of a package.
+fn is_of_index(line: &str, before: Option<&String>) -> bool {
+    let names_one = |line: &str| {
+        let last = line.split_whitespace().last().unwrap_or_default();
+        let indexes = ["Packages", "Release", "InRelease", "Sources"];
+        line.contains("/dists/") || (line.starts_with("Err:") && indexes.contains(&last))
+    };
+    names_one(line) || (line.starts_with("  ") && before.is_some_and(|line| names_one(line)))
 }
 
 /// The first web address of a line.
@@ -161,6 +177,13 @@ mod tests {
         ]);
         assert_eq!(gone.len(), 1, "{gone:?}");
         assert!(gone[0].starts_with("http://a.example/debian/pool/x.deb is gone"));
+        let index = said(&[
+            "Err:1 http://a.example/debian-security trixie-security/main armhf Packages",
+            "  404  Not Found [IP: 192.0.2.1 80]",
+            "E: Failed to fetch http://a.example/debian-security/dists/trixie-security/main/binary-armhf/by-hash/SHA256/00  404  Not Found [IP: 192.0.2.1 80]",
+        ]);
+        assert_eq!(index.len(), 1, "{index:?}");
+        assert!(index[0].contains("lacks a package index"), "{index:?}");
         let slow = said(&["E: Failed to fetch http://a.example/x.deb  Connection timed out"]);
         assert!(slow[0].contains("for 30 s, four times over"), "{slow:?}");
         let key = said(&[

@@ -1,11 +1,12 @@
 //! What is done differently with a tree that was written for pi-gen, and why: a line each.
 
 use crate::base::tool;
-use crate::config::{Arch, Config, Distro};
-use crate::plan::Plan;
+use crate::config::{self, Arch, Config, Distro, RootWord};
 use crate::plan::step::StepKind;
+use crate::plan::{Plan, common};
 use std::fs;
 use std::path::Path;
+use walkdir::WalkDir;
 
 /// Something that host scripts do which is different here.
 struct Habit {
@@ -22,7 +23,15 @@ const HABITS: &[Habit] = &[
     },
     Habit {
         is_in: |line| calls(line, &["mount"]) && !line.contains("grep"),
-        says: "works for directories, proc, sysfs and tmpfs, but not for devices; it ends with the step",
+        says: "works for ordinary directories, proc and tmpfs, but not for devices, /dev and sysfs; it ends \
+               with the step",
+    },
+    Habit {
+        is_in: |line| {
+            calls(line, &["chroot", "systemd-nspawn", "arch-chroot"])
+                || (calls(line, &["capsh"]) && line.contains("--chroot"))
+        },
+        says: "cannot start programs of the image; write `on_chroot`, with the script on its standard input",
     },
     Habit {
         is_in: |line| words(line).any(is_emulator),
@@ -42,7 +51,10 @@ const ANYWHERE: &[Habit] = &[Habit {
 }];
 
 /// pi-gen's own programs that lie in a checkout of it.
-const OWN: &[&str] = &["build.sh", "scripts/common"];
+const OWN: [&str; 2] = ["build.sh", "scripts/common"];
+
+/// Functions of pi-gen's `build.sh`, which no script calls.
+const BUILD_FUNCTIONS: &[&str] = &["run_stage", "run_sub_stage", "term"];
 
 /// What pi-gen lists in `depends` for work that is done another way here.
 const NOT_NEEDED: &[&str] = &[
@@ -69,21 +81,20 @@ pub(super) fn notes(config: &Config, plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(noobs(config));
     notes.extend(export_tree(plan));
+    let kept = plan.stages.iter().filter(|stage| stage.kept);
+    notes.extend(kept.map(|stage| {
+        format!(
+            "{}: keeps what the last build made of the stage, whatever has changed since",
+            stage.dir.join("SKIP").display()
+        )
+    }));
     notes.extend(habits(plan, HABITS, &[StepKind::Prerun, StepKind::RunHost]));
     let all = [StepKind::Prerun, StepKind::RunHost, StepKind::RunChroot];
     notes.extend(habits(plan, ANYWHERE, &all));
     notes.extend(depends(&config.base_dir));
-    let own: Vec<_> = OWN
-        .iter()
-        .filter(|name| config.base_dir.join(name).is_file())
-        .copied()
-        .collect();
-    if own.len() == OWN.len() {
-        notes.push(format!(
-            "{}: not used, westwork-gen does what they do",
-            own.join(" and ")
-        ));
-    }
+    notes.extend(own_programs(config, plan));
+    notes.extend(passed_over(plan));
+    notes.extend(command_lines(config, plan));
     let is_set = |name: &str| config.exports.get(name).is_some_and(|value| value == "1");
     if is_set("USE_QCOW2") {
         notes.push("USE_QCOW2: no effect, for every step is a layer already".to_owned());
@@ -95,6 +106,80 @@ pub(super) fn notes(config: &Config, plan: &Plan) -> Vec<String> {
     }
     notes.extend(raspbian(config, plan));
     notes
+}
+
+/// What becomes of pi-gen's `build.sh` and `scripts/common`, and of what a fork has added to them.
+fn own_programs(config: &Config, plan: &Plan) -> Vec<String> {
+    let read = |name: &str| fs::read_to_string(config.base_dir.join(name)).ok();
+    let [Some(build), Some(_)] = OWN.map(read) else {
+        return Vec::new();
+    };
+    let mut notes = vec![format!(
+        "{}: not used, westwork-gen does what they do",
+        OWN.join(" and ")
+    )];
+    let added = plan.common.iter().flat_map(|common| &common.functions);
+    let added: Vec<&str> = added.map(String::as_str).collect();
+    if !added.is_empty() {
+        notes.push(format!(
+            "{}: the functions of its own are there for host scripts: {}",
+            OWN[1],
+            added.join(", ")
+        ));
+    }
+    let (_, functions) = common::without(&build, BUILD_FUNCTIONS);
+    for name in functions {
+        notes.push(format!(
+            "{}: the function {name} is not there for scripts; move it to {}",
+            OWN[0], OWN[1]
+        ));
+    }
+    for (line, name) in config::exported(&build) {
+        if !config.exports.contains_key(&name) && config::row(&name).is_none() {
+            notes.push(format!(
+                "{}:{line}: {name} is not there for scripts; export it in the config",
+                OWN[0]
+            ));
+        }
+    }
+    notes
+}
+
+/// Command lines of the kernel in the stages, with another root than `ROOTDEV`.
+fn command_lines(config: &Config, plan: &Plan) -> Vec<String> {
+    let mut notes = Vec::new();
+    let exported = plan.export_tree.iter().map(|tree| &tree.stage);
+    for stage in plan.stages.iter().chain(exported).filter(|one| !one.skip) {
+        for entry in WalkDir::new(&stage.dir).max_depth(6).into_iter().flatten() {
+            if entry.file_name() != "cmdline.txt" || !entry.file_type().is_file() {
+                continue;
+            }
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let Some(root) = config::root_of(&text).filter(|root| *root != "ROOTDEV") else {
+                continue;
+            };
+            let says = match RootWord::judge(root, &config.disk) {
+                RootWord::Image => "is the image's root, and becomes its PARTUUID".to_owned(),
+                RootWord::Elsewhere(why) => format!("{why}; it is kept"),
+                RootWord::Wrong(why) => {
+                    format!(
+                        "{why}: unless a script changes it, the export ends there; write root=ROOTDEV"
+                    )
+                }
+            };
+            notes.push(format!("{}: root={root} {says}", entry.path().display()));
+        }
+    }
+    notes
+}
+
+/// Names in sub-stages that are no steps'.
+fn passed_over(plan: &Plan) -> Option<String> {
+    let first = plan.passed_over.first()?.display().to_string();
+    Some(format!(
+        "{}: passed over, for no step has such a name",
+        and_more(&first, plan.passed_over.len())
+    ))
 }
 
 fn noobs(config: &Config) -> Option<String> {
@@ -242,11 +327,13 @@ mod tests {
     #[test]
     fn each_habit_has_a_line_and_its_first_place() {
         let script = "#!/bin/bash -e\nDEV=$(losetup -f)\nsudo mount --bind a b\nlosetup -d x\n\
-                      cp /usr/bin/qemu-arm-static \"$ROOTFS_DIR/usr/bin/\"\nawk 1 /etc/mtab\n";
+                      cp /usr/bin/qemu-arm-static \"$ROOTFS_DIR/usr/bin/\"\nawk 1 /etc/mtab\n\
+                      sudo chroot \"$ROOTFS_DIR\" apt-get clean\ncapsh --chroot=x -- -c true\ncapsh --drop=y\n";
         let said = said(&[("stage0/00-a/00-run.sh", script)]);
         let starts = [
             "stage0/00-a/00-run.sh:2: `DEV=$(losetup -f)` and 1 more: a build has no loop",
-            "stage0/00-a/00-run.sh:3: `sudo mount --bind a b`: works for directories",
+            "stage0/00-a/00-run.sh:3: `sudo mount --bind a b`: works for ordinary directories",
+            "stage0/00-a/00-run.sh:7: `sudo chroot \"$ROOTFS_DIR\" apt-get clean` and 1 more: cannot start",
             "stage0/00-a/00-run.sh:5: `cp /usr/bin/qemu-arm-static",
             "stage0/00-a/00-run.sh:6: `awk 1 /etc/mtab`: shows",
         ];

@@ -40,7 +40,7 @@ fn settings_tree_and_machine_are_reported_together() {
     let dir = tree(&[
         ("s/a/00-run.sh", ""),
         ("s/a/0-packages", ""),
-        ("s/a/01-pakage", ""),
+        ("s/a/01-packags", ""),
     ]);
     let empty = tempfile::tempdir().unwrap();
     let loaded = Loaded {

@@ -24,8 +24,8 @@ pub(super) fn run_internal(internal: Internal) -> Result<u8> {
             root,
             argv,
         } => script::run_in_chroot(&told.context, &root, script.is_some(), &argv)?,
-        Internal::Bootstrap(request) => {
-            bootstrap::bootstrap(&request, &told()?)?;
+        Internal::Bootstrap(words) => {
+            bootstrap::bootstrap(&words, &told()?)?;
             0
         }
         Internal::CrossBuild(request) => {

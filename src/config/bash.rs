@@ -91,7 +91,7 @@ pub(super) fn own_names(path: &Path, text: &str) -> Vec<Problem> {
 }
 
 /// The quotation mark that is open after `line`, if `open` was at its beginning.
-fn quote_after(line: &str, mut open: Option<char>) -> Option<char> {
+pub(super) fn quote_after(line: &str, mut open: Option<char>) -> Option<char> {
     let mut escaped = false;
     let mut before = ' ';
     for c in line.chars() {

@@ -36,12 +36,26 @@ pub(super) fn arch(text: &str) -> Result<Arch, Fault> {
 
 /// `RELEASE`: suites that have the packages stages name.
 pub(super) fn release(text: &str) -> Result<String, Fault> {
+    if let Some((_, until)) = ENDED.iter().find(|(name, _)| *name == text) {
+        return Err(fault(
+            format!("{text} is out of support since {until}: nobody mends its packages any more"),
+            format!("move the tree to one of {}", RELEASES.join(", ")),
+        ));
+    }
     let known: Vec<_> = RELEASES.iter().map(|name| (*name, *name)).collect();
     one_of(text, &known).map(str::to_owned)
 }
 
 /// Words of `RELEASE`.
-pub(super) const RELEASES: &[&str] = &["trixie", "stable", "forky", "sid"];
+pub(super) const RELEASES: &[&str] = &["bookworm", "trixie", "stable", "forky", "sid"];
+
+/// Releases of the past, with the end of Debian's long-term support for each.
+const ENDED: &[(&str, &str)] = &[
+    ("jessie", "2020-06-30"),
+    ("stretch", "2022-06-30"),
+    ("buster", "2024-06-30"),
+    ("bullseye", "2026-08-31"),
+];
 
 /// `BOOTSTRAP`.
 pub(super) fn bootstrap(text: &str) -> Result<Bootstrap, Fault> {

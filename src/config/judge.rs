@@ -122,6 +122,11 @@ mod tests {
             ("ARCH=aarch64", "arm64"),
             ("ARCH=amd64", "arm64"),
             ("RELEASE=trixy", "trixie"),
+            (
+                "RELEASE=bullseye",
+                "move the tree to one of bookworm, trixie",
+            ),
+            ("RELEASE=duke", "write one of bookworm, trixie"),
             ("DISTRO=raspian", "did you mean raspios?"),
             ("DISTRO=raspbian", "ARCH=armhf"),
             ("RASPBERRYPI_FINGERPRINT=7FA3303E", "40 hexadecimal"),

@@ -14,8 +14,10 @@ mod names;
 mod nearest;
 mod people;
 mod pigen;
+mod pigen_build;
 pub mod proxy;
 mod reader;
+mod root_word;
 pub mod row;
 mod secrecy;
 mod setting;
@@ -31,6 +33,8 @@ pub use crate::base::arch::Arch;
 pub use address::Address;
 pub use disk::{Disk, Extra, ExtraFormat, RootKind, TableKind};
 pub use host_paths::HostPath;
+pub use pigen_build::exported;
+pub use root_word::{RootWord, partition_names, root_of};
 pub use secrecy::{has_user, is_secret, without_users};
 pub use settings::Settings;
 pub use signer::Signer;
@@ -90,6 +94,11 @@ impl Config {
         }
         env.extend(self.exports.clone());
         env
+    }
+
+    /// Whether the tree has the shape of pi-gen, and so pi-gen's defaults.
+    pub fn is_pigen(&self) -> bool {
+        tree::is_pigen(&self.base_dir)
     }
 
     /// Where this image's build keeps its log and its mount points.

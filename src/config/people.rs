@@ -72,7 +72,7 @@ pub(super) fn public_keys(text: &str) -> Result<(), Fault> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        ssh_key::judge(line).map_err(|what| {
+        ssh_key::check(line).map_err(|what| {
             let remedy = match what.as_str() {
                 what if what.contains("DSA") => {
                     "make another with `ssh-keygen -t ed25519` and paste its .pub file"

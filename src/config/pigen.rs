@@ -2,7 +2,7 @@
 //! that its `build.sh` and its first stage say.
 
 use super::setting::{Raw, Setting, assignment, outside};
-use super::tree;
+use super::{pigen_build, tree};
 use crate::base::command::Command;
 use crate::base::tool::Tool;
 use std::fs;
@@ -35,6 +35,11 @@ pub(super) fn is_past_without_effect(name: &str) -> bool {
     WITHOUT_EFFECT.contains(&name)
 }
 
+/// Whether pi-gen has had a key `name` once.
+pub(super) fn is_past(name: &str) -> bool {
+    replacement(name).is_some() || is_past_without_effect(name)
+}
+
 /// Sets what `raw` leaves open as the tree at `base` has it, if that is in pi-gen's shape.
 pub(super) fn fill(raw: &mut Raw, base: &Path) {
     if !tree::is_pigen(base) {
@@ -51,10 +56,16 @@ pub(super) fn fill(raw: &mut Raw, base: &Path) {
         set(raw, "ARCH", Some(at("armhf", &prerun, None)));
         set(raw, "DISTRO", Some(at("raspios", &prerun, None)));
     }
+    for (key, setting) in pigen_build::exports(&build, &raw.settings) {
+        set(raw, &key, Some(setting));
+    }
     for (key, value) in [
         ("FIRST_USER_NAME", "pi"),
         ("TARGET_HOSTNAME", "raspberrypi"),
         ("ENABLE_CLOUD_INIT", "1"),
+        ("PI_GEN", "pi-gen"),
+        ("PI_GEN_REPO", "https://github.com/RPi-Distro/pi-gen"),
+        ("PI_GEN_RELEASE", "Raspberry Pi reference"),
     ] {
         set(raw, key, Some(at(value, &build, None)));
     }
@@ -206,6 +217,30 @@ mod tests {
         assert_eq!(problem.path, Some(dir.path().join("build.sh")));
         assert_eq!(problem.line, Some(1));
         assert!(problem.what.contains("buster"), "{problem}");
+    }
+
+    #[test]
+    fn what_a_fork_sets_in_its_build_sh_counts() {
+        let build = "#!/bin/bash -e\nBASE_DIR=/nowhere\nVERSION=\"1.$(echo 2)\"\n\
+                     export TARGET_HOSTNAME=${TARGET_HOSTNAME:-box}\nexport NEW_VERSION=\"v${VERSION}-${BASE_DIR##*/}\"\n\
+                     export FIRST_USER_NAME=${FIRST_USER_NAME:-sam}\nexport TEXT=\"two\nlines\"\n\
+                     export LOG_FILE=/x\nexport APT_PROXY\nif true; then\n\texport INSIDE=1\nfi\n";
+        let dir = tree("", build, "bootstrap trixie x\n");
+        fs::write(dir.path().join("config"), "FIRST_USER_NAME=anna\n").unwrap();
+        let config = load(&dir);
+        assert_eq!(config.target_hostname, "box");
+        assert_eq!(config.first_user_name, "anna");
+        let name = dir
+            .path()
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        assert_eq!(config.exports["NEW_VERSION"], format!("v1.2-{name}"));
+        assert_eq!(config.exports["PI_GEN_RELEASE"], "Raspberry Pi reference");
+        for name in ["TEXT", "INSIDE", "LOG_FILE", "VERSION"] {
+            assert!(!config.exports.contains_key(name), "{name}");
+        }
     }
 
     #[test]

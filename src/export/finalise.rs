@@ -83,9 +83,23 @@ pub fn finalise(root: &Root, config: &Config, mirrors: &Mirrors) -> Result<()> {
         Ok(if is_machine_id(text) { &[] } else { text }.to_vec())
     })?;
     forget_resolver(root)?;
+    let for_qemu = config.exports.get("USE_QEMU").is_some_and(|set| set == "1");
+    if !for_qemu {
+        preload_again(root)?;
+    }
     let sources = apt_files(root)?;
     forget_build_sources(root, config, &sources)?;
     point_at_image_mirror(root, config, mirrors, &sources)
+}
+
+/// Gives back its name to what stages keep programs of the build from preloading, as pi-gen's do.
+fn preload_again(root: &Root) -> Result<()> {
+    const KEPT: &str = "etc/ld.so.preload.disabled";
+    if let Some(text) = root.read(KEPT, LONGEST)? {
+        root.create("etc/ld.so.preload", &text, 0o644)?;
+        root.remove(KEPT)?;
+    }
+    Ok(())
 }
 
 /// Whether `text` is an id that a machine has made for itself.

@@ -104,7 +104,7 @@ pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
     let identity = Identity::new(request.source_date_epoch, &request.name);
     let mut layout = Layout::new(&identity, &request.disk, request.boot_size);
     let places = Places::open(request.rootfs, &layout)?;
-    placeholders::fix(request.rootfs, &layout)?;
+    placeholders::fix(request.rootfs, &layout, &request.disk, log)?;
     let read_only = measure(request, &mut layout, &places, log)?;
     layout.place()?;
     let image = publish::raw_image(request)?;

@@ -50,6 +50,8 @@ pub struct Context {
     pub base_dir: PathBuf,
     /// The directory of the stage that the step is in.
     pub stage_dir: PathBuf,
+    /// Functions of the tree's own for host scripts, as bash has them.
+    pub common: Option<String>,
     /// Roots of unpacked packages: read-only.
     pub toolchains: PathBuf,
     /// Crates and wheels of this tree.
@@ -80,6 +82,7 @@ impl Context {
             raspbian_key: None,
             base_dir: config.base_dir.clone(),
             stage_dir: PathBuf::new(),
+            common: None,
             toolchains: config.cache_dir.join("toolchains"),
             fetched: config.work_dir.join("fetched"),
         }

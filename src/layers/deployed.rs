@@ -95,9 +95,9 @@ pub fn all_there(job: &Job<'_>, schedule: &Schedule<'_>) -> Result<Option<Vec<Pa
     }
     let mut files = Vec::new();
     for found in &schedule.images {
-        let image = format!("{}{}", job.config.img_filename, found.export.suffix);
+        let image = &found.export.image;
         let key = image_key(job, &schedule.stack(found.tip), found.export)?;
-        match deployed.current(&image, &key) {
+        match deployed.current(image, &key) {
             Some(there) => files.extend(there),
             None => return Ok(None),
         }

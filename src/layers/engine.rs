@@ -32,8 +32,9 @@ pub(super) const PARTS: &[Part] = parts! {
         "steps/script.rs"
     ]
     |kind| is_host(kind) => [
-        "pipeline/view.rs" "sandbox/own_root.rs" "sandbox/view.rs" "steps/bootstrap.rs"
-        "steps/functions.sh" "native/cross.rs" "native/python.rs"
+        "pipeline/view.rs" "sandbox/own_root.rs" "sandbox/view.rs" "archives/mmdebstrap.rs"
+        "steps/bootstrap.rs" "steps/request.rs" "steps/functions.sh" "native/cross.rs"
+        "native/python.rs"
     ]
     |kind| is_host(kind) || kind == StepKind::RunChroot => ["steps/trace.rs"]
     |kind| kind == StepKind::Patches => ["steps/patch.rs"]

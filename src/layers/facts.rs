@@ -49,6 +49,8 @@ pub(super) struct Facts {
     pub(super) words: BTreeSet<String>,
     /// It can get at variables without naming them.
     pub(super) open: bool,
+    /// A shell would find something to expand in it.
+    pub(super) expands: bool,
     /// Its text, if it is a shell script.
     pub(super) script: Option<String>,
 }
@@ -60,6 +62,7 @@ impl Facts {
             value,
             words: BTreeSet::new(),
             open: false,
+            expands: false,
             script: None,
         }
     }
@@ -92,7 +95,18 @@ impl Facts {
             return Ok(Self::only(format!("{execute}{sum}")));
         }
         let bytes = fs::read(path)?;
-        let text = String::from_utf8_lossy(&bytes);
+        let is_shell = path.extension().is_some_and(|it| it == "sh");
+        let mut facts = Self::of_text(&bytes);
+        if is_shell || bytes.starts_with(b"#!") {
+            facts.script = Some(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        facts.value = format!("{execute}{}", facts.value);
+        Ok(facts)
+    }
+
+    /// Of a text that is in no file.
+    pub(super) fn of_text(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
         // `#!/usr/bin/env` is no use of variables.
         let body = match text.split_once('\n') {
             Some((first, rest)) if first.starts_with("#!") => rest,
@@ -108,13 +122,13 @@ impl Facts {
             true => words.contains(*mark),
             false => body.contains(mark),
         });
-        let is_script = text.starts_with("#!") || path.extension().is_some_and(|it| it == "sh");
-        Ok(Self {
-            value: format!("{execute}{}", hash(&bytes)),
+        Self {
+            value: hash(bytes),
             open,
+            expands: body.contains(['$', '`']),
             words,
-            script: is_script.then(|| text.into_owned()),
-        })
+            script: None,
+        }
     }
 }
 

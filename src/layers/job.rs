@@ -83,6 +83,10 @@ impl Job<'_> {
             img_suffix: export.map_or("", |export| &export.suffix),
         };
         let mut env = variables::of(self.config, self.mirrors, &place);
+        // In pi-gen's build.sh, too, what the file sets comes after the stages.
+        if let (Some(export), true) = (export, at.exported.is_some()) {
+            env.extend(export.variables.clone());
+        }
         env.insert("SOURCE_DATE_EPOCH".to_owned(), self.epoch().to_string());
         env
     }

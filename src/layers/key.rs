@@ -10,8 +10,8 @@ use crate::layers::own_variables::{bearing, is_secret};
 use crate::layers::reads::{DIRECTORY, FILE, Read, Tree, real};
 use crate::layers::seal::Seal;
 use crate::layers::store::Inputs;
-use crate::plan::Stage;
 use crate::plan::step::{Step, StepKind};
+use crate::plan::{Common, Stage};
 use anyhow::{Context, Result, bail};
 use std::cell::RefCell;
 use std::collections::btree_map::Entry;
@@ -24,6 +24,22 @@ use walkdir::WalkDir;
 /// A line of a host script that begins so names the files it reads, relative to its own
 /// directory, in place of everything in its stage.
 const DECLARATION: &str = "# inputs:";
+
+/// What functions of the contract read of the variables, for scripts that name only the function.
+const READ_BY: [(&str, &[&str]); 2] = [
+    ("bootstrap", &["BOOTSTRAP_OPTIONS"]),
+    (
+        "update_issue",
+        &[
+            "GIT_HASH",
+            "IMG_DATE",
+            "IMG_NAME",
+            "PI_GEN",
+            "PI_GEN_RELEASE",
+            "PI_GEN_REPO",
+        ],
+    ),
+];
 
 /// Inputs of this kind have a keyed hash in place of a secret.
 const SECRET: &str = "secret ";
@@ -39,6 +55,8 @@ pub struct Files<'a> {
     tree: Tree,
     engine: &'static [Part],
     sums: Sums,
+    /// The tree's own part of `scripts/common`, which every host script has.
+    common: Option<(PathBuf, Rc<Facts>)>,
     seen: RefCell<HashMap<PathBuf, Rc<Facts>>>,
 }
 
@@ -52,10 +70,15 @@ pub(super) struct Sources {
 
 impl<'a> Files<'a> {
     /// Nothing read yet; secrets are hashed by `seal`. Checksums of large files are kept in
-    /// `work_dir`.
-    pub fn new(seal: &'a Seal, tree: Tree, work_dir: &Path) -> Self {
+    /// `work_dir`. `common` are functions of the tree's own.
+    pub fn new(seal: &'a Seal, tree: Tree, work_dir: &Path, common: Option<&Common>) -> Self {
+        let common = common.filter(|common| !common.own.is_empty());
         Self {
             seal,
+            common: common.map(|common| {
+                let facts = Facts::of_text(common.own.as_bytes());
+                (common.path.clone(), Rc::new(facts))
+            }),
             tree,
             engine: PARTS,
             sums: Sums::load(work_dir),
@@ -104,6 +127,7 @@ impl<'a> Files<'a> {
             if is_whole {
                 inputs.extend(self.mentioned(&files, &step.path, &dir, env));
             }
+            files.extend(self.common.clone());
         }
         let mut named: BTreeMap<String, Rc<Facts>> = BTreeMap::new();
         for (path, facts) in files {
@@ -171,12 +195,14 @@ impl<'a> Files<'a> {
             step.kind,
             StepKind::Packages | StepKind::PackagesNoRecommends | StepKind::PackagesNonInteractive
         );
+        // One with variables in it is a shell's (steps::apt).
+        let packages = packages && !files.values().any(|facts| facts.expands);
         let open = files.values().any(|facts| facts.open);
         for (name, value) in env {
-            let named = || files.values().any(|facts| facts.words.contains(name));
+            let named = || files.values().any(|facts| reads(facts, name));
             let counts = match bearing(name) {
                 Bearing::Core => true,
-                // Packages are installed with the core variables alone (build::carry_out).
+                // Packages are installed with the core variables alone (pipeline::step).
                 Bearing::Visible => !packages && (open || named()),
                 Bearing::Named => !packages && named(),
                 Bearing::Never => false,
@@ -232,6 +258,14 @@ impl<'a> Files<'a> {
             .insert(path.to_owned(), Rc::clone(&facts));
         Ok(facts)
     }
+}
+
+/// Whether the variable `name` is named in a file, or is read by a function that is.
+fn reads(facts: &Facts, name: &str) -> bool {
+    let through = |(function, read): &(&str, &[&str])| {
+        read.contains(&name) && facts.words.contains(*function)
+    };
+    facts.words.contains(name) || READ_BY.iter().any(through)
 }
 
 fn values(files: &BTreeMap<String, Rc<Facts>>) -> impl Iterator<Item = (String, String)> + '_ {

@@ -20,6 +20,7 @@ fn case(script: &str) -> Case {
             name: "stage0".into(),
             dir: dir.path().to_owned(),
             skip: false,
+            kept: false,
             prerun: None,
             sub_stages: Vec::new(),
             export: None,
@@ -35,7 +36,7 @@ fn case(script: &str) -> Case {
 
 fn files(case: &Case) -> Files<'_> {
     let config = crate::plan::fixture::config(case.dir.path(), &[]);
-    Files::new(&case.seal, Tree::of(&config), case.dir.path())
+    Files::new(&case.seal, Tree::of(&config), case.dir.path(), None)
 }
 
 fn with(case: &Case, env: &Env) -> Result<Inputs> {
@@ -161,7 +162,7 @@ fn reading(tree: &Path, files: &[&str], directories: &[&str]) -> (Inputs, Inputs
     let (plan, _) = crate::plan::Plan::discover(&config);
     let step = plan.steps().find(|step| step.path == path).unwrap();
     let seal = Seal::look(tree).unwrap();
-    let known = Files::new(&seal, Tree::of(&config), tree);
+    let known = Files::new(&seal, Tree::of(&config), tree, None);
     let reads = files.iter().map(|name| Read::File(tree.join(name)));
     let names = directories
         .iter()
@@ -257,11 +258,50 @@ fn a_step_that_is_a_link_is_what_the_link_leads_to() {
         let (plan, _) = crate::plan::Plan::discover(&config);
         let step = plan.steps().find(|step| step.path == list).unwrap();
         let seal = Seal::look(&tree).unwrap();
-        let files = Files::new(&seal, Tree::of(&config), &tree);
+        let files = Files::new(&seal, Tree::of(&config), &tree, None);
         let found = files.inputs(step, &plan.stages[0], &Env::new(), &BTreeSet::new());
         found.unwrap().inputs["file 00-a/00-packages"].clone()
     };
     let first = value();
     fs::write(tree.join("shared/packages"), "more\n").unwrap();
     assert_ne!(value(), first);
+}
+
+#[test]
+fn what_a_function_reads_counts_for_who_calls_it() {
+    let case = case("update_issue x\nget_hat\n");
+    let env = Env::from([
+        ("GIT_HASH".to_owned(), "01".to_owned()),
+        ("HAT".to_owned(), "red".to_owned()),
+    ]);
+    let config = crate::plan::fixture::config(case.dir.path(), &[]);
+    let inputs = |common: Option<&Common>| {
+        let files = Files::new(&case.seal, Tree::of(&config), case.dir.path(), common);
+        let found = files.inputs(&case.step, &case.stage, &env, &BTreeSet::new());
+        found.unwrap().inputs
+    };
+    let without = inputs(None);
+    assert!(without.contains_key("variable GIT_HASH") && !without.contains_key("variable HAT"));
+    let common = |own: &str| Common {
+        path: "/tree/scripts/common".into(),
+        text: String::new(),
+        own: own.to_owned(),
+        functions: Vec::new(),
+    };
+    let with = inputs(Some(&common("get_hat() {\n\techo $HAT\n}\n")));
+    assert!(with.contains_key("variable HAT"));
+    assert_ne!(
+        with,
+        inputs(Some(&common("get_hat() {\n\techo \"$HAT\"\n}\n")))
+    );
+    assert_eq!(without, inputs(Some(&common(""))));
+}
+
+#[test]
+fn a_list_with_variables_in_it_is_a_shells() {
+    let mut case = case("$HAT nano\n");
+    case.step.kind = StepKind::Packages;
+    assert!(inputs(&case).contains_key("variable HAT"));
+    fs::write(&case.step.path, "HAT nano\n").unwrap();
+    assert!(!inputs(&case).contains_key("variable HAT"));
 }

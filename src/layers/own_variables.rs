@@ -19,6 +19,7 @@ const fn own(name: &'static str, bearing: Bearing) -> Own {
 static OWN: &[Own] = &[
     // What programs other than scripts may see, and what the functions of the contract use.
     own("ARCHIVE_KEYS", Bearing::Core),
+    own("BOOTSTRAP_OPTIONS", Bearing::Visible),
     own("COMPONENTS", Bearing::Core),
     own("DEBCONF_NONINTERACTIVE_SEEN", Bearing::Core),
     own("DEBIAN_FRONTEND", Bearing::Core),

@@ -37,7 +37,12 @@ impl<'a, 'b> Records<'a, 'b> {
         let tree = Tree::of(job.config);
         Self {
             job,
-            files: Files::new(job.seal, tree, &job.config.work_dir),
+            files: Files::new(
+                job.seal,
+                tree,
+                &job.config.work_dir,
+                job.plan.common.as_ref(),
+            ),
         }
     }
 

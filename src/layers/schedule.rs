@@ -10,7 +10,7 @@ use crate::layers::records::Records;
 use crate::layers::store::{Key, Record, Store};
 use crate::plan::step::Step;
 use crate::plan::{Export, Stage};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -46,8 +46,8 @@ pub struct Image<'a> {
 pub enum Verdict {
     /// Its layer is there.
     Cached,
-    /// The interrupted build made its layer, and is resumed; what has changed since does not
-    /// count.
+    /// Its layer is kept: the interrupted build made it, and is resumed, or its stage has `SKIP`.
+    /// What has changed since does not count.
     Kept(Vec<String>),
     /// It runs, for these reasons.
     Run(Reason),
@@ -272,6 +272,9 @@ impl<'a> Finding<'a, '_> {
         at: &At<'a>,
         parent: Option<usize>,
     ) -> Result<(Record, Verdict)> {
+        if at.stage.kept {
+            return self.kept(step, at, parent);
+        }
         let name = Records::name(step, at);
         if let Some(record) = self.more.made.get(&name) {
             return Ok((record.clone(), Verdict::Cached));
@@ -328,6 +331,31 @@ impl<'a> Finding<'a, '_> {
             );
         }
         alike
+    }
+}
+
+impl<'a> Finding<'a, '_> {
+    /// The layer that an earlier build made of a step whose stage has `SKIP`, whatever has become
+    /// of its files since.
+    fn kept(&self, step: &Step, at: &At<'a>, parent: Option<usize>) -> Result<(Record, Verdict)> {
+        let on = parent.map(|index| &self.schedule.entries[index].record.key);
+        let last = self.last.iter().flat_map(|last| &last.steps);
+        let made = last
+            .filter(|(name, _)| *name == step.name)
+            .find_map(|(_, key)| self.store.find(key));
+        let Some(record) = made.filter(|record| record.parent.as_ref() == on) else {
+            let skip = at.stage.dir.join("SKIP");
+            bail!(
+                "{}: this file keeps what an earlier build made of the stage, and no build has made {}; \
+                 remove it for one build, or leave the stage out of STAGE_LIST",
+                skip.display(),
+                step.name
+            );
+        };
+        let now = self.records.of(step, at, on.cloned(), Some(&record));
+        let inputs = now.map_or_else(|_| record.inputs.clone(), |now| now.inputs);
+        let changes = differences(&record.inputs, &inputs);
+        Ok((record, Verdict::Kept(changes)))
     }
 }
 

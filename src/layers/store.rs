@@ -82,7 +82,7 @@ impl Store {
                     self.dir.display()
                 );
             }
-            self.clear()?;
+            self.clear(&[])?;
         }
         work::write(&self.dir.join(FORMAT), format!("{ids}\n").as_bytes())?;
         self.foreign = false;
@@ -313,10 +313,13 @@ impl Store {
         self.dir.join(format!("failed-{}", key.id()))
     }
 
-    /// Forgets every layer.
-    pub fn clear(&self) -> Result<()> {
+    /// Forgets every layer but those `kept`.
+    pub fn clear(&self, kept: &[Key]) -> Result<()> {
+        let kept: Vec<PathBuf> = kept.iter().map(|key| self.layer(key)).collect();
         for path in self.directories()? {
-            remove(&path)?;
+            if !kept.contains(&path) {
+                remove(&path)?;
+            }
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use crate::archives::keyring::Signed;
 use crate::archives::mirror::Mirrors;
 use crate::base::command::{Env, PATH};
 use crate::base::digest;
-use crate::config::Config;
 use crate::config::row::Bearing;
+use crate::config::{Arch, Config};
 use crate::layers::own_variables::{bearing, is_plumbing};
 use crate::plan::Stage;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,9 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     for (name, value) in config.for_scripts() {
         set(&name, &value);
     }
+    if config.is_pigen() {
+        set("BOOTSTRAP_OPTIONS", &bootstrap_options(config.arch));
+    }
     set("MIRROR", &mirrors.build);
     set("SECURITY_MIRROR", &mirrors.security);
     set("COMPONENTS", config.components());
@@ -85,6 +88,18 @@ fn settings(config: &Config, mirrors: &Mirrors, set: &mut dyn FnMut(&str, &str))
     set("DEBIAN_SECURITY_MIRROR", &debian.security);
     set("DEBIAN_SUITES", &config.debian_suites().join(" "));
     keyrings(config, set);
+}
+
+/// What pi-gen's `bootstrap` says to debootstrap on its own, for `arch`: the one suite alone, no
+/// second network manager, and what fetching from other archives needs.
+fn bootstrap_options(arch: Arch) -> String {
+    let include = match arch {
+        Arch::Arm64 => "ca-certificates,gnupg",
+        Arch::Armhf => "ca-certificates",
+    };
+    format!(
+        "--components=main,contrib,non-free --extra-suites= --exclude=info,ifupdown --include={include}"
+    )
 }
 
 /// Files with the keys of archives other than Debian's. What is in them counts in a layer's key,

@@ -37,6 +37,9 @@ impl Schedule<'_> {
             }
             text += &match &entry.verdict {
                 Verdict::Cached => format!("{name} does not run: its layer is there\n"),
+                Verdict::Kept(_) if entry.at.stage.kept => {
+                    format!("{name} does not run: SKIP keeps its layer\n")
+                }
                 Verdict::Kept(_) => format!(
                     "{name} does not run: the interrupted build made its layer, and is resumed\n"
                 ),

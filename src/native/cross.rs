@@ -5,9 +5,9 @@
 //! the step, which sees it read-only: trees share it. Inside it all paths are the same
 //! on every machine, so the same sources give the same program.
 
+use crate::archives::mmdebstrap;
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Env, Program};
-use crate::base::tool::Tool;
 use crate::base::work;
 use crate::config::{Arch, Distro, proxy};
 use crate::layers::context::Context;
@@ -255,9 +255,7 @@ impl Unpacked {
         let mirrors = told.mirrors.debian();
         let suites: Vec<&str> = told.debian_suites.iter().map(String::as_str).collect();
         sink(&format!("unpacking {}", self.packages));
-        let mut command = Command::new(Tool::Mmdebstrap)
-            .sets(proxy::variables(told.proxy.as_deref()))
-            .args(["--mode=root", "--variant=extract", "--format=directory"])
+        let mut command = mmdebstrap::extract(told.proxy.as_deref())
             .arg("--skip=check/qemu,essential/unlink")
             .arg(format!("--architectures={}", self.architectures))
             .arg(format!("--include={}", self.packages))

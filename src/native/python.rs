@@ -30,7 +30,7 @@ pub struct Request {
 
 /// Base files, the interpreter, and pip as the wheel that Debian's venv takes.
 const PACKAGES: &str = "base-files,usr-is-merged,python3,python3-pip-whl";
-/// The C library versions a wheel may ask for, newest first: trixie has 2.41, and wheels are
+/// The C library versions a wheel may ask for, newest first: bookworm has 2.36, and wheels are
 /// made for these (PEP 600).
 const MANYLINUX: [&str; 5] = ["2_34", "2_31", "2_28", "2_17", "2014"];
 

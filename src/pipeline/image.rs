@@ -4,7 +4,7 @@ use super::Build;
 use crate::base::inside::Root;
 use crate::base::timings::{Row, disk_usage};
 use crate::base::tool::Tool;
-use crate::config::{Config, RootKind};
+use crate::config::RootKind;
 use crate::export::{self, ExportRequest, Ext4, finalise, traces};
 use crate::layers::deployed;
 use crate::layers::store::Key;
@@ -65,7 +65,7 @@ impl<'a> Build<'a> {
         host_name: &str,
     ) -> Result<bool> {
         let config = self.job.config;
-        let image = format!("{}{}", config.img_filename, export.suffix);
+        let image = export.image.clone();
         let key = deployed::image_key(self.job, stack, export)?;
         if let Some(files) = self.deployed.current(&image, &key) {
             self.output.say(&format!("cached  {image}"));
@@ -123,13 +123,13 @@ impl<'a> Build<'a> {
         'a: 'r,
     {
         let config = self.job.config;
-        let image = format!("{}{}", config.img_filename, export.suffix);
+        let image = export.image.clone();
         Ok(ExportRequest {
             rootfs,
             scratch,
             deploy_dir: &config.deploy_dir,
             name: image.clone(),
-            archive_name: format!("{}{}", config.archive_filename, export.suffix),
+            archive_name: export.archive.clone(),
             formats: config.compression.clone(),
             level: config.compression_level,
             boot_size: config.boot_size,
@@ -144,7 +144,7 @@ impl<'a> Build<'a> {
             deploy_url: config.deploy_url.clone(),
             signer: config.sign_with.clone(),
             record: self.record(),
-            beside: left_to_deploy(&self.work.join(AT).join(EXPORT_DEPLOY), &image, config)?,
+            beside: left_to_deploy(&self.work.join(AT).join(EXPORT_DEPLOY), export)?,
             ext4: Ext4 {
                 mke2fs: self.suites_own(Tool::Mke2fs, "usr/sbin/mke2fs")?,
                 debugfs: self.suites_own(Tool::Debugfs, "usr/sbin/debugfs")?,
@@ -161,12 +161,11 @@ impl<'a> Build<'a> {
 }
 
 /// What export steps left in `dir` for the deploy directory. What is called as the exporter's own
-/// artefacts of `image` is not: it was made of an empty image file.
-fn left_to_deploy(dir: &Path, image: &str, config: &Config) -> Result<Vec<PathBuf>> {
-    let archive = image.replacen(&config.img_filename, &config.archive_filename, 1);
+/// artefacts of the image is not: it was made of an empty image file.
+fn left_to_deploy(dir: &Path, export: &Export) -> Result<Vec<PathBuf>> {
     let own = |name: &str| {
-        [image, archive.as_str()].iter().any(|stem| {
-            let rest = name.strip_prefix(stem);
+        [&export.image, &export.archive].iter().any(|stem| {
+            let rest = name.strip_prefix(stem.as_str());
             rest.is_some_and(|rest| rest.starts_with('.'))
         })
     };

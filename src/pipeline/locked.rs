@@ -1,11 +1,13 @@
 //! From a finished build to the lock file.
 
 use super::Build;
-use crate::archives::lockfile::{self, LockFile, Root, Use, Which, collect};
-use crate::base::inside;
+use crate::archives::lockfile::collect::{self, Collected};
+use crate::archives::lockfile::{self, LockFile, Root, Use, Which};
+use crate::base::inside::{self, Kind};
 use crate::layers::job::Job;
+use crate::layers::mounts::View;
 use crate::layers::progress::Progress;
-use crate::layers::store::Store;
+use crate::layers::store::{Key, Store};
 use crate::native::dispatch::Mode;
 use anyhow::{Result, ensure};
 
@@ -42,19 +44,11 @@ impl Build<'_> {
         if !again && file.root(Which::of(config, Use::Image)).is_some() {
             return Ok(());
         }
-        let (mut views, mut roots) = (Vec::new(), Vec::new());
-        for tip in self.progress.tips() {
-            let at = self.work.join("lock").join(tip.id());
-            views.push(self.store.view(&self.store.stack(tip), &at)?);
-            roots.push(inside::Root::open(&at.join("rootfs"))?);
-        }
-        let found = collect::packages(&roots, &self.archives.known(&self.work)?, self.job.mirrors);
-        // What is open below keeps a view from going.
-        drop((roots, views));
-        let collect::Collected {
+        let Collected {
             packages,
             elsewhere,
-        } = match found {
+            ..
+        } = match self.packages() {
             Ok(found) => found,
             Err(error) if again => return Err(error),
             Err(error) => {
@@ -94,4 +88,66 @@ impl Build<'_> {
         }
         file.save(&path)
     }
+
+    /// The packages of the finished build.
+    fn packages(&self) -> Result<Collected> {
+        let known = self.archives.known(&self.work)?;
+        let tips = self
+            .progress
+            .tips()
+            .into_iter()
+            .cloned()
+            .collect::<Vec<_>>();
+        let now = self.roots(&tips)?;
+        let mut found = collect::packages(&now.roots, &[], &known, self.job.mirrors)?;
+        if found.unlisted {
+            // A tree that writes sources of its own has taken the first ones' indexes away.
+            let earlier = self.roots(&self.with_lists(&tips)?)?;
+            found = collect::packages(&now.roots, &earlier.roots, &known, self.job.mirrors)?;
+        }
+        ensure!(
+            !found.packages.is_empty() || found.elsewhere.is_empty(),
+            "no package can be locked; {}",
+            found.elsewhere.join(", ")
+        );
+        Ok(found)
+    }
+
+    /// The layers below `tips` in which package indexes were written, the latest first.
+    fn with_lists(&self, tips: &[Key]) -> Result<Vec<Key>> {
+        let mut found = Vec::new();
+        for tip in tips {
+            for key in self.store.stack(tip).into_iter().rev() {
+                let layer = self.store.upper(&key).join("rootfs");
+                let lists = match layer.is_dir() {
+                    true => inside::Root::open(&layer)?.kind(collect::LISTS)?,
+                    false => None,
+                };
+                if lists == Some(Kind::Directory) && !tips.contains(&key) && !found.contains(&key) {
+                    found.push(key);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The root file systems as they were with the layers `tips` on top.
+    fn roots(&self, tips: &[Key]) -> Result<Roots> {
+        let mut all = Roots::default();
+        for tip in tips {
+            let at = self.work.join("lock").join(tip.id());
+            all.views
+                .push(self.store.view(&self.store.stack(tip), &at)?);
+            all.roots.push(inside::Root::open(&at.join("rootfs"))?);
+        }
+        Ok(all)
+    }
+}
+
+/// Root file systems and the views they are in; in this order, for what is open below keeps a view
+/// from going.
+#[derive(Default)]
+struct Roots {
+    roots: Vec<inside::Root>,
+    views: Vec<View>,
 }

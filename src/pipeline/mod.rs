@@ -52,10 +52,10 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
     if !options.one_of_several {
         store.sweep()?;
     }
-    if config.clean {
-        store.clear()?;
-    }
     let last = Progress::last(config)?;
+    if config.clean {
+        store.clear(&kept(job, last.as_ref()))?;
+    }
     if let Some((_, key)) = last.as_ref().and_then(|last| last.failed.as_ref()) {
         // The disk may be full because of it.
         remove(&store.failed_dir(key))?;
@@ -85,6 +85,16 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The layers up to the last stage that `SKIP` keeps: in pi-gen, too, such a stage outlasts CLEAN.
+fn kept(job: &Job<'_>, last: Option<&Progress>) -> Vec<Key> {
+    let stages = job.plan.stages.iter().filter(|stage| stage.kept);
+    let starts: Vec<String> = stages.map(|stage| format!("{}/", stage.name)).collect();
+    let steps = last.map_or(&[][..], |last| &last.steps);
+    let is_kept = |(name, _): &(String, Key)| starts.iter().any(|start| name.starts_with(start));
+    let end = steps.iter().rposition(is_kept).map_or(0, |at| at + 1);
+    steps[..end].iter().map(|(_, key)| key.clone()).collect()
 }
 
 /// How a build is run, beyond what makes the image.
@@ -185,8 +195,13 @@ impl<'a> Build<'a> {
     fn run(&mut self, schedule: &mut Schedule<'_>, options: &Options) -> Result<()> {
         for entry in &schedule.entries {
             if matches!(&entry.verdict, Verdict::Kept(changes) if !changes.is_empty()) {
+                let (keeper, without) = if entry.at.stage.kept {
+                    ("SKIP", "a build without that file")
+                } else {
+                    ("CONTINUE", "a plain build")
+                };
                 self.output.say(&format!(
-                    "note: {} has changed since; CONTINUE keeps what it made, a plain build runs it again",
+                    "note: {} has changed since; {keeper} keeps what it made, {without} runs it again",
                     entry.record.name
                 ));
             }

@@ -34,14 +34,18 @@ pub fn carry_out(
         }
         StepKind::RunChroot => script::chroot(&root, &step.path, setting)?.stream(sink),
         StepKind::Debconf => {
-            let answers = apt::expand(&read(&step.path)?, setting.env);
-            script::chroot_program(&root, &["debconf-set-selections"], narrow)
-                .input(answers)
-                .stream(sink)
+            let answers = read(&step.path)?;
+            if apt::is_for_shell(&answers) {
+                script::chroot_text(&root, &apt::answer(&answers), setting).stream(sink)
+            } else {
+                script::chroot_program(&root, &["debconf-set-selections"], narrow)
+                    .input(answers)
+                    .stream(sink)
+            }
         }
-        StepKind::PackagesNoRecommends => install(step, &root, narrow, Recommends::No, sink),
+        StepKind::PackagesNoRecommends => install(step, &root, setting, Recommends::No, sink),
         StepKind::Packages | StepKind::PackagesNonInteractive => {
-            install(step, &root, narrow, Recommends::Yes, sink)
+            install(step, &root, setting, Recommends::Yes, sink)
         }
         StepKind::Patches => {
             let name = step.name.replace('/', "-");
@@ -62,6 +66,12 @@ fn install(
     if packages.is_empty() {
         return Ok(());
     }
+    if apt::is_for_shell(&packages.join(" ")) {
+        let script = apt::install_by_shell(&packages, recommends);
+        return script::chroot_text(root, &script, setting).stream(sink);
+    }
+    let env = variables::without_settings(setting.env);
+    let setting = &setting.with(&env);
     let argv = apt::install(&packages, recommends);
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
     script::chroot_program(root, &argv, setting).stream(sink)

@@ -9,6 +9,7 @@ use crate::layers::context::Context;
 use crate::layers::job::At;
 use crate::layers::variables::stage_work_dir;
 use crate::sandbox::view::{Access, View};
+use crate::steps::script;
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ impl Build<'_> {
             Some(crate::steps::apt::build_conf(config, self.locked.is_some()));
         told.furniture.stand_ins = stand_ins;
         told.furniture.shared = self.shared.contains(&shared);
+        let common = self.job.plan.common.as_ref();
+        told.common = common.map(|common| common.text.clone());
         told.view = self.view(&told, mounts, !stand_ins)?;
         let path = PathBuf::from(crate::layers::context::PATH);
         let dir = path.parent().context("finding a directory")?;
@@ -85,6 +88,14 @@ impl Build<'_> {
         view.see_at(&told.fetched, &real(&told.fetched)?, Access::Write);
         if told.toolchains.is_dir() {
             view.see_at(&told.toolchains, &real(&told.toolchains)?, Access::Read);
+        }
+        if let Some(common) = &self.job.plan.common {
+            // Scripts that read it get the tree's functions, and this program's in place of
+            // pi-gen's.
+            let path = self.work.join("common");
+            fs::write(&path, script::common(&common.text))
+                .with_context(|| format!("writing {}", path.display()))?;
+            view.see_at(&path, &real(&common.path)?, Access::Read);
         }
         for mount in mounts {
             view.see_at(mount, &real(mount)?, Access::Write);

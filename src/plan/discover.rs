@@ -1,6 +1,6 @@
 //! From stage directories to a plan.
 
-use super::{Export, Stage, SubStage, patches, suffix};
+use super::{Found, Stage, SubStage, patches, suffix};
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::plan::step::{Step, StepKind, StepName};
@@ -10,12 +10,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Reads every stage of the config's list.
-pub(super) fn stages(config: &Config, problems: &mut Vec<Problem>) -> Vec<Stage> {
+pub(super) fn stages(config: &Config, found: &mut Found) -> Vec<Stage> {
     let mut seen: BTreeMap<String, &Path> = BTreeMap::new();
     let mut stages = Vec::new();
     for dir in &config.stage_list {
         if !dir.is_dir() {
-            problems.push(
+            found.problems.push(
                 Problem::new(
                     "there is no such stage directory",
                     "make it, or correct STAGE_LIST",
@@ -24,10 +24,10 @@ pub(super) fn stages(config: &Config, problems: &mut Vec<Problem>) -> Vec<Stage>
             );
             continue;
         }
-        let stage = stage(config, dir, problems);
+        let stage = steps(dir, found);
         if let Some(other) = seen.insert(stage.name.clone(), dir) {
             let what = format!("another stage, {}, has the same name", other.display());
-            problems.push(
+            found.problems.push(
                 Problem::new(
                     what,
                     "rename one of them, or list it only once in STAGE_LIST",
@@ -37,22 +37,31 @@ pub(super) fn stages(config: &Config, problems: &mut Vec<Problem>) -> Vec<Stage>
         }
         stages.push(stage);
     }
-    same_image(&stages, problems);
+    keep(&mut stages);
+    exports(config, &mut stages, &mut found.problems);
+    same_image(&stages, &mut found.problems);
     stages
 }
 
-/// Two images of one suffix would have one file name.
+/// A stage with `SKIP` that others stand on is what an earlier build made of it.
+fn keep(stages: &mut [Stage]) {
+    let last = stages.iter().rposition(|stage| !stage.skip).unwrap_or(0);
+    for stage in stages[..last].iter_mut().filter(|stage| stage.skip) {
+        // What does not run need not be right.
+        let read = steps_in(&stage.dir, &mut Found::default());
+        *stage = Stage { kept: true, ..read };
+    }
+}
+
+/// Two images cannot have one file name.
 fn same_image(stages: &[Stage], problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<&str, &Stage> = BTreeMap::new();
     for stage in stages.iter().filter(|stage| !stage.skip) {
         let Some(export) = &stage.export else {
             continue;
         };
-        if let Some(other) = seen.insert(&export.suffix, stage) {
-            let what = format!(
-                "{}, too, makes an image with the suffix {:?}",
-                other.name, export.suffix
-            );
+        if let Some(other) = seen.insert(&export.image, stage) {
+            let what = format!("{}, too, makes an image {}", other.name, export.image);
             let remedy = format!(
                 "give one of them another IMG_SUFFIX, or touch {}/SKIP_IMAGES",
                 other.dir.display()
@@ -62,31 +71,35 @@ fn same_image(stages: &[Stage], problems: &mut Vec<Problem>) {
     }
 }
 
-fn stage(config: &Config, dir: &Path, problems: &mut Vec<Problem>) -> Stage {
+/// The steps of `dir`, as a stage that is not exported; none if it has `SKIP`.
+pub(super) fn steps(dir: &Path, found: &mut Found) -> Stage {
+    if !dir.join("SKIP").exists() {
+        return steps_in(dir, found);
+    }
     Stage {
-        export: export(config, dir, problems),
-        ..steps(dir, problems)
+        skip: true,
+        ..empty(dir)
     }
 }
 
-/// The steps of `dir`, as a stage that is not exported.
-pub(super) fn steps(dir: &Path, problems: &mut Vec<Problem>) -> Stage {
-    let name = last(dir);
-    let skip = dir.join("SKIP").exists();
-    let mut stage = Stage {
-        name: name.clone(),
+fn empty(dir: &Path) -> Stage {
+    Stage {
+        name: last(dir),
         dir: dir.to_owned(),
-        skip,
+        skip: false,
+        kept: false,
         prerun: None,
         sub_stages: Vec::new(),
         export: None,
-    };
-    if skip {
-        return stage;
     }
+}
+
+fn steps_in(dir: &Path, found: &mut Found) -> Stage {
+    let mut stage = empty(dir);
+    let name = stage.name.clone();
     let prerun = dir.join("prerun.sh");
     if prerun.is_file() {
-        executable(&prerun, problems);
+        executable(&prerun, &mut found.problems);
         let name = format!("{name}/prerun.sh");
         stage.prerun = Some(Step {
             kind: StepKind::Prerun,
@@ -94,36 +107,43 @@ pub(super) fn steps(dir: &Path, problems: &mut Vec<Problem>) -> Stage {
             name,
         });
     }
-    for sub in entries(dir, problems) {
+    for sub in entries(dir, &mut found.problems) {
         // A shell's `*` does not match hidden names.
         if sub.is_dir() && !last(&sub).starts_with('.') && !sub.join("SKIP").exists() {
-            stage.sub_stages.push(sub_stage(&name, &sub, problems));
+            stage.sub_stages.push(sub_stage(&name, &sub, found));
         }
     }
     stage
 }
 
-fn export(config: &Config, dir: &Path, problems: &mut Vec<Problem>) -> Option<Export> {
-    let file = dir.join("EXPORT_IMAGE");
-    if !file.exists() || dir.join("SKIP_IMAGES").exists() {
-        return None;
-    }
-    match suffix::read(config, &file) {
-        Ok(suffix) => Some(Export { suffix }),
-        Err(problem) => {
-            problems.push(problem.at(&file));
-            None
+/// What the stages say of their images: one after the other, for what a file sets holds for those
+/// after it, as in pi-gen's build.sh.
+fn exports(config: &Config, stages: &mut [Stage], problems: &mut Vec<Problem>) {
+    let mut before = suffix::start(config);
+    for stage in stages.iter_mut().filter(|stage| !stage.skip) {
+        let file = stage.dir.join("EXPORT_IMAGE");
+        if !file.exists() || stage.dir.join("SKIP_IMAGES").exists() {
+            continue;
+        }
+        match suffix::read(config, &before, &file) {
+            Ok(export) => {
+                before.clone_from(&export);
+                stage.export = Some(export);
+            }
+            Err(problem) => problems.push(problem.at(&file)),
         }
     }
 }
 
-fn sub_stage(stage: &str, dir: &Path, problems: &mut Vec<Problem>) -> SubStage {
+fn sub_stage(stage: &str, dir: &Path, found: &mut Found) -> SubStage {
     let name = last(dir);
+    let problems = &mut found.problems;
     let mut steps: BTreeMap<(u8, StepKind), Step> = BTreeMap::new();
     for path in entries(dir, problems) {
         let file = last(&path);
         match StepName::read(&file) {
             StepName::Data => {}
+            StepName::Other => found.passed_over.push(path),
             StepName::Wrong { what, remedy } => problems.push(Problem::new(what, remedy).at(&path)),
             StepName::Step { number, kind } => {
                 check_file(kind, &path, problems);
@@ -156,7 +176,7 @@ fn sub_stage(stage: &str, dir: &Path, problems: &mut Vec<Problem>) -> SubStage {
 /// Looks at what a step's name stands for.
 fn check_file(kind: StepKind, path: &Path, problems: &mut Vec<Problem>) {
     match kind {
-        StepKind::Patches if path.is_dir() => patches::judge(path, problems),
+        StepKind::Patches if path.is_dir() => patches::check(path, problems),
         StepKind::Patches => {
             let what = "patches are a directory, and this is not one";
             problems.push(

@@ -39,7 +39,11 @@ fn suffix_of(text: &str) -> Result<String, Problem> {
 fn text_of(plan: &Plan) -> String {
     let mut text = String::new();
     for stage in &plan.stages {
-        let skip = if stage.skip { " (SKIP)" } else { "" };
+        let skip = match (stage.skip, stage.kept) {
+            (true, _) => " (SKIP)",
+            (_, true) => " (kept)",
+            _ => "",
+        };
         text += &format!("{}{skip}\n", stage.name);
         if stage.prerun.is_some() {
             text += "  prerun.sh\n";
@@ -82,17 +86,22 @@ fn shows_everything_in_the_order_in_which_it_runs() {
         ("stage0/.hidden/00-packages", ""),
         ("stage1/SKIP", ""),
         ("stage1/a/00-packages", ""),
-        ("stage1/EXPORT_IMAGE", "-lite\n"),
+        ("stage1/a/00-run.sh", "not executable"),
         ("stage2/EXPORT_IMAGE", "-lite\n"),
         ("stage3/EXPORT_IMAGE", ""),
         ("stage3/SKIP_IMAGES", ""),
         ("stage3/EXPORT_NOOBS", ""),
+        ("stage4/SKIP", ""),
+        ("stage4/a/00-packages", ""),
+        ("stage4/EXPORT_IMAGE", "-lite\n"),
     ]);
-    let (plan, problems) = discover(dir.path(), &["stage0", "stage1", "stage2", "stage3"]);
+    let stages = ["stage0", "stage1", "stage2", "stage3", "stage4"];
+    let (plan, problems) = discover(dir.path(), &stages);
     assert_eq!(problems, []);
     let shown = "stage0\n  prerun.sh\n  00-a\n    00-run-chroot\n  01-b\n    00-debconf\n    00-packages-nr\n    \
                  00-packages-ni\n    00-packages\n    00-patches\n    00-run.sh\n    00-run-chroot.sh\n    01-packages\n\
-                 stage1 (SKIP)\nstage2\n  -> image \"-lite\"\nstage3\n";
+                 stage1 (kept)\n  a\n    00-packages\n    00-run.sh\n\
+                 stage2\n  -> image \"-lite\"\nstage3\nstage4 (SKIP)\n";
     assert_eq!(text_of(&plan), shown);
     assert!(plan.has_patches());
     let names: Vec<_> = plan.steps().map(|step| step.name.as_str()).collect();

@@ -2,7 +2,7 @@
 //! fill, number or compress the image file are the exporter's work here; the others are run, on
 //! layers of their own.
 
-use super::{Stage, discover};
+use super::{Found, Stage, discover};
 use crate::base::problem::Problem;
 use crate::plan::step::{Step, StepKind};
 use std::collections::BTreeSet;
@@ -61,11 +61,11 @@ enum Use {
 
 impl ExportTree {
     /// Reads `dir`. `None` when there is no such directory, or it has a `SKIP` file.
-    pub(super) fn discover(dir: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
+    pub(super) fn discover(dir: &Path, all: &mut Found) -> Option<Self> {
         if !dir.is_dir() {
             return None;
         }
-        let mut found = Vec::new();
+        let mut found = Found::default();
         let mut tree = Self {
             stage: discover::steps(dir, &mut found),
             left_out: Vec::new(),
@@ -101,7 +101,9 @@ impl ExportTree {
             let path = problem.path.as_ref();
             path.is_none_or(|path| !silent.contains(path))
         };
-        problems.extend(found.into_iter().filter(counts));
+        all.problems
+            .extend(found.problems.into_iter().filter(counts));
+        all.passed_over.extend(found.passed_over);
         Some(tree)
     }
 }
@@ -168,8 +170,9 @@ mod tests {
             ("export-image/01-a/00-packages", "vim\n"),
             ("export-image/04-finalise/01-run.sh", "zerofree\n"),
         ]);
-        let mut problems = Vec::new();
-        let found = ExportTree::discover(&dir.path().join("export-image"), &mut problems).unwrap();
+        let mut all = Found::default();
+        let found = ExportTree::discover(&dir.path().join("export-image"), &mut all).unwrap();
+        let problems = all.problems;
         let names: Vec<_> = found
             .left_out
             .iter()

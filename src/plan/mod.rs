@@ -1,5 +1,6 @@
 //! Stages, sub-stages and steps in the order in which they will run. Runs no step.
 
+pub mod common;
 mod discover;
 mod export_tree;
 #[cfg(test)]
@@ -11,8 +12,10 @@ mod suffix;
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::plan::step::{Step, StepKind};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use common::Common;
 pub use export_tree::ExportTree;
 
 /// The whole build before it starts.
@@ -22,6 +25,10 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// Steps that are run for each image before it is made, if the tree has some.
     pub export_tree: Option<ExportTree>,
+    /// Functions of the tree's own for host scripts.
+    pub common: Option<Common>,
+    /// Files and directories of sub-stages that begin with digits, and are no steps.
+    pub passed_over: Vec<PathBuf>,
 }
 
 /// One stage directory.
@@ -31,8 +38,11 @@ pub struct Stage {
     pub name: String,
     /// Absolute.
     pub dir: PathBuf,
-    /// The stage has a `SKIP` file: no step of it runs (`prerun` included).
+    /// The stage has a `SKIP` file, and no later stage stands on it: it is left out.
     pub skip: bool,
+    /// The stage has a `SKIP` file, and later stages stand on what an earlier build made of it: its
+    /// steps do not run.
+    pub kept: bool,
     /// `prerun.sh`, if there is one.
     pub prerun: Option<Step>,
     /// In byte order of their names.
@@ -57,18 +67,33 @@ pub struct SubStage {
 pub struct Export {
     /// `IMG_SUFFIX`, e.g. `-lite`; may be empty.
     pub suffix: String,
+    /// Name of the image, with the suffix.
+    pub image: String,
+    /// Name of its compressed forms, with the suffix.
+    pub archive: String,
+    /// Variables of scripts that the file, or one before it, has set.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// What comes up while a tree is read.
+#[derive(Default)]
+struct Found {
+    problems: Vec<Problem>,
+    passed_over: Vec<PathBuf>,
 }
 
 impl Plan {
     /// Reads the stage directories of `config`. What is wrong with them comes along; the plan
     /// then holds what could be understood.
     pub fn discover(config: &Config) -> (Self, Vec<Problem>) {
-        let mut problems = Vec::new();
+        let mut found = Found::default();
         let plan = Self {
-            stages: discover::stages(config, &mut problems),
-            export_tree: ExportTree::discover(&config.export_config_dir, &mut problems),
+            stages: discover::stages(config, &mut found),
+            export_tree: ExportTree::discover(&config.export_config_dir, &mut found),
+            common: Common::of(config),
+            passed_over: found.passed_over,
         };
-        (plan, problems)
+        (plan, found.problems)
     }
 
     /// All steps, each once: those of the stages, then those of the export tree.

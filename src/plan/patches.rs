@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// Judges the series in `dir`: every patch that it names must be there, and reach the image.
-pub(super) fn judge(dir: &Path, problems: &mut Vec<Problem>) {
+pub(super) fn check(dir: &Path, problems: &mut Vec<Problem>) {
     let series = dir.join("series");
     let text = match fs::read_to_string(&series) {
         Ok(text) => text,
@@ -137,7 +137,7 @@ mod tests {
         fs::write(dir.path().join("x.diff"), patch).unwrap();
         fs::write(dir.path().join("series"), "# mine\nx.diff -p1 # first\n").unwrap();
         let mut problems = Vec::new();
-        judge(dir.path(), &mut problems);
+        check(dir.path(), &mut problems);
         let said = problems[0].to_string();
         assert!(
             said.contains("x.diff:1: the patch changes a/etc/x"),

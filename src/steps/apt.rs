@@ -1,6 +1,5 @@
 //! Package steps: lists, debconf answers, and the build's own apt configuration.
 
-use crate::base::command::Env;
 use crate::config::{Config, proxy};
 
 /// apt configuration that is in force during the build and is never written to the image.
@@ -57,28 +56,26 @@ pub enum Recommends {
     No,
 }
 
-/// Replaces `${NAME}` by the variable's value; unknown names are left as they are.
-pub fn expand(text: &str, env: &Env) -> String {
-    let mut expanded = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        expanded += &rest[..start];
-        let after = &rest[start + 2..];
-        let value = after
-            .find('}')
-            .and_then(|end| Some((env.get(&after[..end])?, end)));
-        match value {
-            Some((value, end)) => {
-                expanded += value;
-                rest = &after[end + 1..];
-            }
-            None => {
-                expanded += "${";
-                rest = after;
-            }
-        }
+/// Whether a shell would make something else of `text`.
+pub fn is_for_shell(text: &str) -> bool {
+    text.contains(['$', '`', '\\', '\'', '"'])
+}
+
+/// The script for the image's own shell that installs the words of a list, which pi-gen has as
+/// part of such a line: `${ARCH:+nano}`.
+pub fn install_by_shell(packages: &[String], recommends: Recommends) -> String {
+    install(packages, recommends).join(" ") + "\n"
+}
+
+/// The script for the image's own shell that gives debconf its answers: an unquoted here-document,
+/// so that `$NAME` and `${NAME}` are expanded, as in pi-gen.
+pub fn answer(text: &str) -> String {
+    let mut end = String::from("SELEOF");
+    while text.lines().any(|line| line == end) {
+        end.push('_');
     }
-    expanded + rest
+    let line_end = if text.ends_with('\n') { "" } else { "\n" };
+    format!("debconf-set-selections <<{end}\n{text}{line_end}{end}\n")
 }
 
 #[cfg(test)]
@@ -103,11 +100,20 @@ mod tests {
     }
 
     #[test]
-    fn only_known_variables_are_expanded() {
-        let env = Env::from([("LOCALE_DEFAULT".to_owned(), "en_GB.UTF-8".to_owned())]);
+    fn what_a_shell_reads_is_left_to_one() {
+        assert!(!is_for_shell(
+            "less nano- -t trixie-backports bc/sid baz=1.0\n"
+        ));
+        let list = parse_list("${ARCH:+nano} # $5\nless\n");
+        assert!(is_for_shell(&list.join(" ")));
         assert_eq!(
-            expand("a ${LOCALE_DEFAULT} ${OTHER} $X ${", &env),
-            "a en_GB.UTF-8 ${OTHER} $X ${"
+            install_by_shell(&list, Recommends::No),
+            "apt-get install --yes --no-install-recommends ${ARCH:+nano} less\n"
         );
+        assert_eq!(
+            answer("a b select $X"),
+            "debconf-set-selections <<SELEOF\na b select $X\nSELEOF\n"
+        );
+        assert!(answer("SELEOF\n").ends_with("\nSELEOF_\n"));
     }
 }

@@ -1,7 +1,9 @@
 //! The first root file system: what the function `bootstrap` of a stage's `prerun.sh` does.
 
+use super::request::Request;
+pub use super::request::Words;
 use crate::archives::mirror::Mirrors;
-use crate::archives::pool::archives_hook;
+use crate::archives::mmdebstrap::{self, Until, with_archives};
 use crate::base::command::Command;
 use crate::base::inside::Root;
 use crate::base::tool::Tool;
@@ -11,7 +13,6 @@ use crate::sandbox::mounts::{self, Tree, bind};
 use crate::sandbox::rootfs::{LOCKED_DIR, TOOLS_DIR, forget_resolver, locked_source};
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, unshare};
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,26 +20,15 @@ use std::path::{Path, PathBuf};
 /// Where a system with Raspbian has its key.
 const RASPBIAN_KEYRING: &str = "/usr/share/keyrings/raspbian-archive-keyring.gpg";
 
-/// What `bootstrap SUITE DIR MIRROR [ARGS]` was called with.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Request {
-    suite: String,
-    dir: PathBuf,
-    /// Empty: the tool's own default.
-    #[arg(default_value = "")]
-    mirror: String,
-    /// Passed on to the tool.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<OsString>,
-}
-
 /// Makes a root file system of the step's architecture with the tool the config chose.
 ///
 /// Packages come from the shared cache where they are there; signatures are always checked.
 ///
 /// # Errors
-/// When the tool cannot be started or fails. Its own messages have been printed then.
-pub fn bootstrap(request: &Request, told: &Context) -> Result<()> {
+/// When `words` cannot be followed, or the tool cannot be started or fails; its own messages have
+/// been printed then.
+pub fn bootstrap(words: &Words, told: &Context) -> Result<()> {
+    let request = &words.read(told.arch)?;
     fs::create_dir_all(&request.dir)
         .with_context(|| format!("making {}", request.dir.display()))?;
     // What is mounted here ends with the call.
@@ -168,23 +158,21 @@ fn mmdebstrap(
     let (dir, archives) = at;
     let timeouts = ["http", "https"]
         .map(|method| format!("--aptopt=Acquire::{method}::Timeout \"{}\"", told.timeout));
-    let mut command = Command::new(Tool::Mmdebstrap)
-        .sets(proxy::variables(told.proxy.as_deref()))
-        .args(["--mode=root", "--variant=important", "--format=directory"])
+    let command = mmdebstrap::mmdebstrap(told.proxy.as_deref())
+        .args(request.for_mmdebstrap(told.arch))
         .arg(format!("--architectures={}", told.arch.debian()))
         .arg(format!(
             "--components={}",
-            told.components.replace(' ', ",")
+            components(request, told).replace(' ', ",")
         ))
         // apt writes these into the new root; the export takes the file away again.
         .arg("--aptopt=Acquire::Retries \"3\"")
         .args(timeouts)
         // Emulation is the sandbox's own and was checked; downloads stay in the shared cache;
         // the package lists stay for the next step.
-        .arg("--skip=check/qemu,check/empty,essential/unlink,cleanup/apt")
-        .arg(archives_hook(&archives.to_string_lossy()))
-        .arg("--customize-hook=umount \"$1/var/cache/apt/archives\"")
-        .args(&request.args)
+        .arg("--skip=check/qemu,check/empty,essential/unlink,cleanup/apt");
+    let mut command = with_archives(command, archives, &Until::Customized)
+        .args(&request.rest)
         .arg(&request.suite)
         .arg(dir);
     if told.furniture.locked.is_some() {
@@ -199,8 +187,17 @@ fn mmdebstrap(
 fn sources(request: &Request, told: &Context, key: Option<&Path>) -> Vec<String> {
     let security = told.mirrors.security.clone();
     let mirrors = Mirrors::of_debian(request.mirror.clone(), security);
-    let suites: Vec<&str> = told.suites.iter().map(String::as_str).collect();
-    mirrors.sources(&request.suite, &told.components, &suites, key)
+    let suites = request.extra_suites.as_ref().unwrap_or(&told.suites);
+    let suites: Vec<&str> = suites.iter().map(String::as_str).collect();
+    mirrors.sources(&request.suite, &components(request, told), &suites, key)
+}
+
+/// Components with spaces between them: as asked for, else those of the distribution.
+fn components(request: &Request, told: &Context) -> String {
+    match &request.components {
+        Some(words) => words.replace(',', " "),
+        None => told.components.clone(),
+    }
 }
 
 /// As [`mmdebstrap`].
@@ -222,14 +219,18 @@ fn debootstrap(
     command = command
         .arg(format!("--arch={}", told.arch.debian()))
         .arg(format!("--cache-dir={}", archives.display()))
-        .args(&request.args)
+        .args(request.for_debootstrap())
+        .args(&request.rest)
         // What a lock file names is checked by its sums.
         .args(if locked {
             ["--no-check-gpg".to_owned(), "--components=main".to_owned()]
         } else {
             [
                 "--force-check-gpg".to_owned(),
-                format!("--components={}", told.components.replace(' ', ",")),
+                format!(
+                    "--components={}",
+                    components(request, told).replace(' ', ",")
+                ),
             ]
         })
         .arg(&request.suite)
@@ -237,7 +238,7 @@ fn debootstrap(
     if locked {
         command = command.arg(format!("file:///{LOCKED_DIR}"));
     } else if !request.mirror.is_empty() {
-        command = command.arg(&request.mirror);
+        command = command.arg(&request.mirror).args(&request.script);
     }
     command
 }

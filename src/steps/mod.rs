@@ -5,5 +5,6 @@
 pub mod apt;
 pub mod bootstrap;
 pub mod patch;
+mod request;
 pub mod script;
 mod trace;

@@ -15,6 +15,14 @@ use std::path::{Path, PathBuf};
 /// The exported bash functions of the stage contract.
 const FUNCTIONS: &str = include_str!("functions.sh");
 
+/// Where a host script's shell finds the functions of the tree's own.
+const COMMON: &str = "/run/westwork-gen/common";
+
+/// The text `tree` of a `scripts/common`, with this program's functions in place of pi-gen's.
+pub fn common(tree: &str) -> String {
+    format!("{tree}\n{FUNCTIONS}")
+}
+
 /// What every program of a step is started with.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
@@ -126,7 +134,9 @@ pub fn host(script: &Path, setting: &Setting<'_>) -> Result<Script> {
     let first = first.map_or_else(String::new, |_| format!("BASH_ENV={} ", trace::FIRST));
     let words = ["bash", "--noprofile", "--norc", "-e", "-c"];
     let command = host_program(&words, setting)
-        .arg(format!("{FUNCTIONS}\n{first}exec \"$0\""))
+        .arg(format!(
+            "[ ! -e {COMMON} ] || . {COMMON}\n{FUNCTIONS}\n{first}exec \"$0\""
+        ))
         .arg(script)
         .dir(dir);
     Script::new(command, script, setting, trace).watched()
@@ -155,6 +165,18 @@ pub fn chroot(root: &Path, script: &Path, setting: &Setting<'_>) -> Result<Scrip
     Ok(Script::new(command, script, setting, Trace::new().ok()))
 }
 
+/// A script of this program's own for `bash -e` inside `root`; its first command is what messages
+/// call it.
+pub fn chroot_text(root: &Path, text: &str, setting: &Setting<'_>) -> Command {
+    let line = text.lines().next().unwrap_or_default();
+    setting
+        .internal("chroot")
+        .args(["--script", "-"])
+        .arg(root)
+        .input(text)
+        .told_as(line.split(" <<").next().unwrap_or_default())
+}
+
 /// A program run inside `root`.
 pub fn chroot_program(root: &Path, argv: &[&str], setting: &Setting<'_>) -> Command {
     setting
@@ -180,6 +202,9 @@ pub fn run_on_host(context: &Path, argv: &[OsString]) -> Result<i32> {
     let told = Context::load(context)?;
     let mut view = told.view.clone();
     view.file(Path::new(crate::layers::context::PATH), told.text()?);
+    if let Some(common) = told.common {
+        view.file(Path::new(COMMON), common);
+    }
     let report = std::env::var_os(REPORT_VAR).and_then(|it| it.to_str()?.parse().ok());
     if let Some(report) = report {
         view.file(Path::new(trace::FIRST), trace::first(report));

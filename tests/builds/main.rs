@@ -15,6 +15,7 @@ mod need;
 mod ordinary;
 mod outside;
 mod pigen;
+mod pigen_shape;
 mod poisoned;
 mod proof;
 mod secrets;

@@ -21,7 +21,13 @@ pub(crate) fn cache() -> PathBuf {
 /// A suite whose index for `arch` agrees with the signed release file on the host's mirror:
 /// trixie, or the same by its other name: a mirror in the middle of an update, which takes some
 /// of them days for the smaller architectures, may have one of the two whole.
+/// `WESTWORK_TEST_RELEASE` names another one.
 pub(crate) fn release(arch: &str) -> &'static str {
+    static WANTED: OnceLock<Option<String>> = OnceLock::new();
+    let wanted = WANTED.get_or_init(|| std::env::var("WESTWORK_TEST_RELEASE").ok());
+    if let Some(release) = wanted {
+        return release;
+    }
     static ARM64: OnceLock<&str> = OnceLock::new();
     static ARMHF: OnceLock<&str> = OnceLock::new();
     let known = if arch == "armhf" { &ARMHF } else { &ARM64 };

@@ -360,7 +360,7 @@ done
 pub(crate) fn raspberrypi(suite: &str) -> Archive {
     let archive = Archive::new(suite, &["main"], &["arm64", "armhf"]);
     archive.package(
-        "Package: raspi-firmware\nVersion: 1:1.20991231-1",
+        "Package: raspi-firmware\nVersion: 1:1.20991231-1\nMulti-Arch: foreign",
         &[
             ("usr/lib/raspi-firmware/bootcode.bin", "boot"),
             ("usr/lib/raspi-firmware/start.elf", "start"),
@@ -398,9 +398,21 @@ pub(crate) fn raspberrypi(suite: &str) -> Archive {
             &[],
         );
     }
+    if suite != "bookworm" {
+        archive.package(
+            "Package: rpi-swap\nVersion: 1.0-1\nDepends: systemd-zram-generator",
+            &[("usr/lib/systemd/system-generators/rpi-swap", "#!/bin/sh\n")],
+        );
+        archive.package("Package: rpi-loop-utils\nVersion: 20991231", &[]);
+        archive.package("Package: rpi-cloud-init-mods\nVersion: 20991231", &[]);
+    }
+    archive.package("Package: cloud-init\nVersion: 9.20991231", &[]);
     archive.package(
-        "Package: rpi-swap\nVersion: 1.0-1\nDepends: systemd-zram-generator",
-        &[("usr/lib/systemd/system-generators/rpi-swap", "#!/bin/sh\n")],
+        "Package: raspi-copies-and-fills\nVersion: 20991231\nArchitecture: armhf",
+        &[(
+            "etc/ld.so.preload",
+            "/usr/lib/arm-linux-gnueabihf/libarmmem-${PLATFORM}.so\n",
+        )],
     );
     archive.package(
         "Package: raspi-config\nVersion: 20991231\nDepends: parted",
@@ -409,8 +421,15 @@ pub(crate) fn raspberrypi(suite: &str) -> Archive {
     for name in [
         "raspberrypi-sys-mods",
         "raspberrypi-net-mods",
+        "firmware-atheros",
+        "firmware-libertas",
+        "firmware-mediatek",
+        "firmware-realtek",
         "rpi-eeprom",
+        "rpi-keyboard-config",
         "rpi-update",
+        "rpicam-apps-lite",
+        "userconf-pi",
     ] {
         archive.package(&format!("Package: {name}\nVersion: 20991231"), &[]);
     }

@@ -32,8 +32,8 @@ fn tree(arch: &str, config: &str, archive: &Archive, key: &Key) -> Tree {
 }
 
 /// What the image of `tree` must have whatever its architecture: its boot files, packages and
-/// sources are Raspberry Pi OS's. Returns the text of its information file.
-fn look_into(tree: &Tree, kernels: &[&str], archive: &Archive) -> String {
+/// sources are Raspberry Pi OS's. Returns the texts of its information file and of config.txt.
+fn look_into(tree: &Tree, kernels: &[&str], archive: &Archive) -> (String, String) {
     let image = tree.dir.join("deploy/2026-01-31-Pi-lite.img");
     let table: serde_json::Value = serde_json::from_str(&run(
         "sfdisk",
@@ -70,15 +70,19 @@ fn look_into(tree: &Tree, kernels: &[&str], archive: &Archive) -> String {
         sources.contains("Signed-By: /usr/share/keyrings/raspberrypi-archive-keyring.pgp"),
         "{sources}"
     );
-    // Raspberry Pi's swap comes with its own settings.
-    assert_eq!(cat("/etc/systemd/zram-generator.conf"), "");
+    // Raspberry Pi's swap comes with its own settings, where there is one.
+    let own = cat("/etc/systemd/zram-generator.conf").is_empty();
+    assert_eq!(own, release("arm64") != "bookworm");
     let info = fs::read_to_string(tree.dir.join("deploy/2026-01-31-Pi-lite.info")).unwrap();
     for package in [
         "raspi-config",
         "raspberrypi-sys-mods",
         "rpi-update",
-        "rpi-swap",
+        "rpi-eeprom",
+        "rpicam-apps-lite",
         "raspi-utils",
+        "userconf-pi",
+        "firmware-mediatek",
     ] {
         assert!(info.contains(package), "{package} is not in the image");
     }
@@ -87,7 +91,17 @@ fn look_into(tree: &Tree, kernels: &[&str], archive: &Archive) -> String {
         lock.contains(&archive.address),
         "the archive is not in the lock file"
     );
-    info
+    let settings = run("mtype", &["-i", &boot, "::config.txt"], Path::new("/"));
+    let overlay = settings.contains("dtoverlay=nospi10");
+    assert_eq!(overlay, release("arm64") != "bookworm", "{settings}");
+    // The file that programs of the build must not preload has its name again.
+    let preload = cat("/etc/ld.so.preload");
+    assert_eq!(
+        !preload.is_empty(),
+        kernels.contains(&"kernel7"),
+        "{preload}"
+    );
+    (info, settings)
 }
 
 #[test]
@@ -98,20 +112,22 @@ fn arm64_is_debian_with_the_raspberry_pi_archive() {
     let config = format!("RELEASE={}\nexport EXTRA_SUITES=\n", release("arm64"));
     let tree = tree("arm64", &config, &archive, &key);
     println!("{}", tree.build(&["--timings"]));
-    let info = look_into(&tree, &["kernel8", "kernel_2712"], &archive);
-    assert!(info.contains("rpi-eeprom"), "{info}");
+    let (info, settings) = look_into(&tree, &["kernel8", "kernel_2712"], &archive);
+    assert!(!info.contains("raspi-copies-and-fills"), "{info}");
+    // A Pi 3 would look for a 32-bit kernel.
+    assert!(settings.contains("arm_64bit=1"), "{settings}");
 }
 
 #[test]
 fn armhf_is_raspbian_with_the_raspberry_pi_archive() {
     let (key, base_key) = (Key::new("The Raspberry Pi archive"), Key::new("Raspbian"));
-    let archive = raspberrypi("trixie");
+    let suite = match release("armhf") {
+        "stable" => "trixie",
+        named => named,
+    };
+    let archive = raspberrypi(suite);
     archive.publish(&key);
-    let base = Archive::new(
-        "trixie",
-        &["main", "contrib", "non-free", "rpi"],
-        &["armhf"],
-    );
+    let base = Archive::new(suite, &["main", "contrib", "non-free", "rpi"], &["armhf"]);
     for deb in armhf_packages() {
         let name = deb
             .file_name()
@@ -123,15 +139,23 @@ fn armhf_is_raspbian_with_the_raspberry_pi_archive() {
     base.publish(&base_key);
     // The packages are Debian's after all, so an ARMv6 does not do.
     let config = format!(
-        "RELEASE=trixie\nMIRROR={}\nRASPBIAN_FINGERPRINT={}\nRASPBIAN_KEY='{}'\nQEMU_CPU=cortex-a7\n",
+        "RELEASE={suite}\nENABLE_CLOUD_INIT=1\nMIRROR={}\nRASPBIAN_FINGERPRINT={}\nRASPBIAN_KEY='{}'\nQEMU_CPU=cortex-a7\n",
         base.address,
         base_key.fingerprint,
         base_key.file.display()
     );
     let tree = tree("armhf", &config, &archive, &key);
     println!("{}", tree.build(&["--timings"]));
-    let info = look_into(&tree, &["kernel", "kernel7"], &archive);
-    assert!(!info.contains("rpi-eeprom"), "{info}");
+    // A Pi 4 starts the 64-bit kernel.
+    let (info, settings) = look_into(&tree, &["kernel", "kernel7", "kernel8"], &archive);
+    assert!(!settings.contains("arm_64bit"), "{settings}");
+    for package in [
+        "raspi-copies-and-fills",
+        "cloud-init",
+        "linux-image-rpi-v8:arm64",
+    ] {
+        assert!(info.contains(package), "{package}: {info}");
+    }
 }
 
 /// Debian's packages for stages 0 to 2, which stand for Raspbian's.
@@ -181,6 +205,8 @@ fn armhf_packages() -> Vec<PathBuf> {
         // What scripts name, or others depend on.
         "systemd-zram-generator",
         "tasksel",
+        "udisks2",
+        "v4l-utils",
         "ifupdown",
         "dhcpcd-base",
     ]

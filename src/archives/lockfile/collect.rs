@@ -5,13 +5,13 @@ use crate::archives::mirror::Mirrors;
 use crate::archives::pool::File;
 use crate::base::dpkg;
 use crate::base::inside::Root;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Where apt keeps the package indexes.
-const LISTS: &str = "var/lib/apt/lists";
+/// Where apt keeps the package indexes in a root file system.
+pub const LISTS: &str = "var/lib/apt/lists";
 
 /// Longest log of dpkg and list of sources that are read, bytes.
 const LONGEST_LOG: u64 = 64 << 20;
@@ -31,32 +31,38 @@ pub(crate) struct Listed {
 }
 
 /// The packages of some root file systems.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Those that can be had again.
     pub packages: Vec<Package>,
     /// Those that no archive has, each with its version and the reason: the step that installs one
     /// has to keep its file.
     pub elsewhere: Vec<String>,
+    /// Whether one of these came from an archive, and an index that an earlier step had may list it.
+    pub unlisted: bool,
 }
 
 /// The packages that ever were in the root file systems `roots`: those that are there, and
-/// those that a step took out again. Checksums are those of the files in the pool.
+/// those that a step took out again. Checksums are those of the files in the pool. Package indexes
+/// are those of `roots`, then those of `earlier`, which are states that the roots once had.
 ///
 /// # Errors
-/// When a root cannot be read, or not a single package of it can be had again.
+/// When a root cannot be read.
 pub fn packages(
     roots: &[Root],
+    earlier: &[Root],
     pool: &BTreeMap<String, Vec<File>>,
     mirrors: &Mirrors,
 ) -> Result<Collected> {
-    let mut known_to_indexes = BTreeMap::new();
+    let mut indexes = Vec::new();
+    for root in roots.iter().chain(earlier) {
+        indexes.push(listed(root, mirrors)?);
+    }
     let mut ids = BTreeSet::new();
     for root in roots {
-        known_to_indexes.extend(listed(root, mirrors)?);
         ids.extend(installed(root)?);
     }
-    let (mut packages, mut elsewhere) = (Vec::new(), Vec::new());
+    let mut all = Collected::default();
     for (name, version, architecture) in ids {
         let mut package = Package {
             name,
@@ -70,7 +76,8 @@ pub fn packages(
         };
         let of_no_archive = |why: &str| format!("{} {} {why}", package.name, package.version);
         let Some(known) = pool.get(&package.file_name()) else {
-            elsewhere.push(of_no_archive("was not installed by apt from an archive"));
+            all.elsewhere
+                .push(of_no_archive("was not installed by apt from an archive"));
             continue;
         };
         let id = (
@@ -78,33 +85,25 @@ pub fn packages(
             package.version.clone(),
             package.architecture.clone(),
         );
-        let found = known_to_indexes.get(&id).and_then(|found| {
-            Some((
-                found,
-                known.iter().find(|file| file.sha256 == found.sha256)?,
-            ))
+        let mut found = indexes.iter().filter_map(|index| {
+            let found = index.get(&id)?;
+            let file = known.iter().find(|file| file.sha256 == found.sha256)?;
+            Some((found, file))
         });
-        let Some((found, file)) = found else {
-            elsewhere.push(of_no_archive(
-                "is not listed by any package index of the image any more",
+        let Some((found, file)) = found.next() else {
+            all.elsewhere.push(of_no_archive(
+                "is not listed by any package index that a step left in the image",
             ));
+            all.unlisted = true;
             continue;
         };
         (package.size, package.sha256) = (file.size, file.sha256.clone());
         package.source.clone_from(&found.source);
         package.path.clone_from(&found.path);
         package.priority.clone_from(&found.priority);
-        packages.push(package);
+        all.packages.push(package);
     }
-    ensure!(
-        !packages.is_empty() || elsewhere.is_empty(),
-        "no package can be locked; {}",
-        elsewhere.join(", ")
-    );
-    Ok(Collected {
-        packages,
-        elsewhere,
-    })
+    Ok(all)
 }
 
 /// The packages whose files are in `debs`, with what the indexes of `root` say of them.
@@ -264,8 +263,13 @@ mod tests {
         assert_eq!(id_of("lock"), None);
     }
 
-    #[test]
-    fn what_is_there_and_what_was_there_is_found() {
+    fn known(sha256: &str, size: u64) -> Vec<File> {
+        let sha256 = sha256.to_owned();
+        vec![File { sha256, size }]
+    }
+
+    /// A root with a package that is there and one that was, its mirrors, and the pool.
+    fn example() -> (tempfile::TempDir, Mirrors, BTreeMap<String, Vec<File>>) {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);
@@ -285,16 +289,18 @@ mod tests {
             "Package: a\nVersion: 1:2\nArchitecture: all\nFilename: pool/a.deb\nPriority: optional\nSize: 3\nSHA256: 11\n\nPackage: gone\nVersion: 1\nArchitecture: arm64\nFilename: pool/g.deb\nSize: 4\nSHA256: 22\n",
         );
         let mirrors = Mirrors::of_debian("http://mirror.example/a_b/".to_owned(), String::new());
-        let known = |sha256: &str, size| {
-            let sha256 = sha256.to_owned();
-            vec![File { sha256, size }]
-        };
-        let mut pool = BTreeMap::from([
+        let pool = BTreeMap::from([
             ("a_1%3a2_all.deb".to_owned(), known("11", 3)),
             ("gone_1_arm64.deb".to_owned(), known("22", 4)),
         ]);
+        (root, mirrors, pool)
+    }
+
+    #[test]
+    fn what_is_there_and_what_was_there_is_found() {
+        let (root, mirrors, mut pool) = example();
         let roots = [Root::open(root.path()).unwrap()];
-        let found = packages(&roots, &pool, &mirrors).unwrap();
+        let found = packages(&roots, &[], &pool, &mirrors).unwrap();
         assert_eq!((found.packages.len(), found.elsewhere.len()), (2, 0));
         assert_eq!(
             (&*found.packages[0].source, &*found.packages[0].path),
@@ -302,20 +308,36 @@ mod tests {
         );
         // One that was installed from a file: the rest is locked all the same.
         pool.remove("gone_1_arm64.deb");
-        let found = packages(&roots, &pool, &mirrors).unwrap();
-        assert_eq!(found.packages.len(), 1);
+        let found = packages(&roots, &[], &pool, &mirrors).unwrap();
+        assert_eq!((found.packages.len(), found.unlisted), (1, false));
         assert_eq!(
             found.elsewhere,
             ["gone 1 was not installed by apt from an archive"]
         );
         // One that has other contents than its index says.
         pool.insert("gone_1_arm64.deb".to_owned(), known("33", 4));
-        let found = packages(&roots, &pool, &mirrors).unwrap();
+        let found = packages(&roots, &[], &pool, &mirrors).unwrap();
         assert_eq!(
             found.elsewhere,
-            ["gone 1 is not listed by any package index of the image any more"]
+            ["gone 1 is not listed by any package index that a step left in the image"]
         );
-        pool.clear();
-        assert!(packages(&roots, &pool, &mirrors).is_err());
+        assert!(found.unlisted);
+    }
+
+    #[test]
+    fn an_index_that_an_earlier_step_had_counts() {
+        let (root, mirrors, pool) = example();
+        let roots = [Root::open(root.path()).unwrap()];
+        let found = packages(&roots, &[], &pool, &mirrors).unwrap();
+        // The tree has put other sources in the place of the first ones since.
+        let before = tempfile::tempdir().unwrap();
+        let lists = "var/lib/apt";
+        fs::create_dir_all(before.path().join("var/lib")).unwrap();
+        fs::rename(root.path().join(lists), before.path().join(lists)).unwrap();
+        let without = packages(&roots, &[], &pool, &mirrors).unwrap();
+        assert!(without.unlisted && without.packages.is_empty());
+        let earlier = [Root::open(before.path()).unwrap()];
+        let again = packages(&roots, &earlier, &pool, &mirrors).unwrap();
+        assert_eq!(found, again);
     }
 }

@@ -349,13 +349,5 @@ fn remembered(work: &Path) -> Result<BTreeMap<String, File>> {
     Ok(work::load(&work.join(UNSIGNED))?.unwrap_or_default())
 }
 
-/// mmdebstrap's option that shows the package cache to its apt from the first download on.
-pub(crate) fn archives_hook(archives: &str) -> String {
-    let quoted = archives.replace('\'', r"'\''");
-    format!(
-        "--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" && mount --bind '{quoted}' \"$1/var/cache/apt/archives\""
-    )
-}
-
 #[cfg(test)]
 mod tests;

@@ -44,7 +44,7 @@ macro_rules! device_rows {
         { group: Group::Access, kind: Kind::Flag, default: "0", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }
 
-        /// Whether stages set up cloud-init. The project's own stage 2 does not act on it yet.
+        /// 1: stages set up cloud-init. The project's own stage 2 does so for raspios alone.
         ENABLE_CLOUD_INIT enable_cloud_init: bool = |r| r.value(values::flag);
         { group: Group::Access, kind: Kind::Flag, default: "0", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Visible, image: true, mount: Mount::No }

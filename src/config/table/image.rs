@@ -34,12 +34,12 @@ macro_rules! image_rows {
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Core, image: true, mount: Mount::No }
 
         /// Whose packages: debian, or raspios, which is Raspberry Pi OS: Debian (arm64; Pi 3, Zero 2 W,
-        /// Pi 4, Pi 5) or Raspbian (armhf; Pi 1, Zero, Pi 2, Pi 3), and the Raspberry Pi archive.
+        /// Pi 4, Pi 5) or Raspbian (armhf; every Pi), and the Raspberry Pi archive.
         DISTRO distro: Distro = |r| r.value(choices::distro);
         { group: Group::Image, kind: Kind::OneOf(&["debian", "raspios"]), default: "debian", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Core, image: true, mount: Mount::No }
 
-        /// Release of the distribution: trixie, stable (whatever that is), forky or sid.
+        /// Release of the distribution: bookworm, trixie, stable (whatever that is), forky or sid.
         RELEASE release: String = |r| r.value(choices::release);
         { group: Group::Image, kind: Kind::OneOf(choices::RELEASES), default: "trixie", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Core, image: true, mount: Mount::No }

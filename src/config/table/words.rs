@@ -66,8 +66,8 @@ pub(super) static WORDS: &[Row] = &[
     ),
     passed(
         "PI_GEN_RELEASE",
-        &["Release of the program that builds."],
-        env!("CARGO_PKG_VERSION"),
+        &["Name of the release in /etc/rpi-issue. Default: IMG_NAME."],
+        "",
     ),
     passed("GIT_HASH", &["Commit that the tree is at."], ""),
     passed("USE_QEMU", &["1: the image is for QEMU."], "0"),

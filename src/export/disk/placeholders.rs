@@ -5,7 +5,8 @@
 
 use super::layout::{FileSystem, Layout, Role};
 use crate::base::inside;
-use anyhow::{Context, Result, bail};
+use crate::config::{Disk, RootWord, root_of};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
 /// Longest file that is looked at, bytes.
@@ -20,8 +21,16 @@ const DEFAULTS: &str = "etc/default";
 /// `/etc/default/raspi*` of `image`; fstab gets a line for each further partition,
 /// and both know the root's format.
 ///
-/// An error if cmdline.txt is missing or names another root partition.
-pub(crate) fn fix(image: &inside::Root, layout: &Layout) -> Result<()> {
+/// Another name of the image's root in cmdline.txt is replaced as well, and what may be a root
+/// elsewhere is kept; `log` is told of either.
+///
+/// An error if cmdline.txt is missing, or has nothing that the image can start with.
+pub(crate) fn fix(
+    image: &inside::Root,
+    layout: &Layout,
+    disk: &Disk,
+    log: &mut dyn FnMut(&str),
+) -> Result<()> {
     let named = |role| layout.find(role).map(|found| layout.source(found));
     let boot = named(Role::Boot).unwrap_or_default();
     let root = named(Role::Root).unwrap_or_default();
@@ -47,18 +56,41 @@ pub(crate) fn fix(image: &inside::Root, layout: &Layout) -> Result<()> {
     let text = image.read_text(CMDLINE, LONGEST)?.with_context(|| {
         format!("the image has no /{CMDLINE}, which the kernel is started with")
     })?;
-    let wanted = format!("root={root}");
-    if !text.split_whitespace().any(|word| word == wanted) {
-        let found = text
-            .split_whitespace()
-            .rfind(|word| word.starts_with("root="));
-        bail!(
-            "boot/firmware/cmdline.txt has {} where the image needs `{wanted}`; \
-             write `root=ROOTDEV` there, which the export replaces",
-            found.map_or_else(|| "no `root=`".to_owned(), |word| format!("`{word}`"))
+    let Some(found) = root_of(&text).filter(|found| *found != root) else {
+        ensure!(
+            root_of(&text).is_some(),
+            "{CMDLINE} has no `root=`; write `root=ROOTDEV` there, which the export replaces"
         );
+        return Ok(());
+    };
+    match RootWord::judge(found, disk) {
+        RootWord::Image => {
+            log(&format!(
+                "{CMDLINE}: root={found} is the image's root, and becomes root={root}"
+            ));
+            let (old, new) = (format!("root={found}"), format!("root={root}"));
+            image.rewrite(CMDLINE, LONGEST, |text| {
+                let words = std::str::from_utf8(text)?.split_inclusive(char::is_whitespace);
+                let words = words.map(|word| match word.trim_end() == old {
+                    true => word.replacen(&old, &new, 1),
+                    false => word.to_owned(),
+                });
+                Ok(words.collect::<String>().into_bytes())
+            })?;
+            Ok(())
+        }
+        RootWord::Elsewhere(why) => {
+            log(&format!(
+                "{CMDLINE}: root={found} {why}; it is kept, so this image starts only where there \
+                 is such a root"
+            ));
+            Ok(())
+        }
+        RootWord::Wrong(why) => bail!(
+            "{CMDLINE}: root={found} {why}, so the image cannot start; write `root=ROOTDEV` there, \
+             which the export replaces"
+        ),
     }
-    Ok(())
 }
 
 /// Whether the root is mounted by the initramfs, below a layer in memory.
@@ -138,8 +170,9 @@ fn replace_word(text: &[u8], word: &[u8], by: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{command_line, fstab, replace_word};
-    use crate::config::{Disk, RootKind, TableKind};
+    use super::{CMDLINE, command_line, fix, fstab, replace_word};
+    use crate::base::inside::Root;
+    use crate::config::{Disk, Extra, ExtraFormat, RootKind, TableKind, partition_names};
     use crate::export::disk::layout::{Identity, Layout};
 
     #[test]
@@ -176,6 +209,67 @@ mod tests {
         let own = "LABEL=data /data ext4 ro 0 2\n";
         assert_eq!(fstab(own, &layout), own);
         assert_eq!(command_line("root=X rw\n", &layout), "root=X rw\n");
+    }
+
+    /// What becomes of a command line, and what is said of it.
+    fn fixed(line: &str) -> Result<(String, Vec<String>), String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("boot/firmware")).unwrap();
+        let path = dir.path().join(CMDLINE);
+        std::fs::write(&path, line).unwrap();
+        let disk = Disk::default();
+        let layout = Layout::new(&Identity::new(1, "a"), &disk, 1 << 26);
+        let root = Root::open(dir.path()).unwrap();
+        let mut said = Vec::new();
+        fix(&root, &layout, &disk, &mut |line| {
+            said.push(line.to_owned())
+        })
+        .map_err(|error| error.to_string())?;
+        Ok((std::fs::read_to_string(path).unwrap(), said))
+    }
+
+    #[test]
+    fn the_images_root_by_another_name_is_found() {
+        let (right, said) = fixed("a=b root=ROOTDEV rootwait\n").unwrap();
+        assert!(
+            right.starts_with("a=b root=PARTUUID=") && said.is_empty(),
+            "{right} {said:?}"
+        );
+        for name in ["/dev/mmcblk0p2", "LABEL=rootfs"] {
+            let (line, said) = fixed(&format!("a=b root={name} rootwait\n")).unwrap();
+            assert_eq!((line, said.len()), (right.clone(), 1), "{said:?}");
+        }
+        let (kept, said) = fixed("root=/dev/sda2\n").unwrap();
+        assert_eq!(kept, "root=/dev/sda2\n");
+        assert!(said[0].contains("it is kept"), "{said:?}");
+        for (line, words) in [
+            ("root=/dev/mmcblk0p1\n", "is the image's partition bootfs"),
+            ("root=/dev/mmcblk0p7\n", "none of the image's 2 partitions"),
+            ("quiet\n", "has no `root=`"),
+        ] {
+            let error = fixed(line).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_config_knows_the_partitions_by_their_numbers() {
+        let extra = Extra {
+            name: "srv".to_owned(),
+            size: 1 << 24,
+            format: ExtraFormat::Ext4,
+            mount_point: "/srv".to_owned(),
+        };
+        for data_size in [None, Some(1 << 24)] {
+            let disk = Disk {
+                data_size,
+                extra: vec![extra.clone()],
+                ..Disk::default()
+            };
+            let layout = Layout::new(&Identity::new(1, "a"), &disk, 1 << 26);
+            let names: Vec<_> = layout.partitions.into_iter().map(|one| one.name).collect();
+            assert_eq!(names, partition_names(&disk));
+        }
     }
 
     #[test]

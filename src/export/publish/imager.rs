@@ -53,6 +53,14 @@ const PI3: Model = Model {
     description: "Models A+, B, B+, Compute Module 3, Zero 2 W",
     tag: "pi3-64bit",
 };
+const PI5_32: Model = Model {
+    tag: "pi5-32bit",
+    ..PI5
+};
+const PI4_32: Model = Model {
+    tag: "pi4-32bit",
+    ..PI4
+};
 const PI3_32: Model = Model {
     tag: "pi3-32bit",
     ..PI3
@@ -74,7 +82,7 @@ fn models(distro: Distro, arch: Arch) -> &'static [Model] {
         (Distro::Debian, Arch::Arm64) => &[PI4, PI3],
         (Distro::Debian, Arch::Armhf) => &[PI2_32],
         (Distro::Raspios, Arch::Arm64) => &[PI5, PI4, PI3],
-        (Distro::Raspios, Arch::Armhf) => &[PI3_32, PI2_32, PI1_32],
+        (Distro::Raspios, Arch::Armhf) => &[PI5_32, PI4_32, PI3_32, PI2_32, PI1_32],
     }
 }
 

@@ -114,7 +114,7 @@ impl Share {
 
     /// Records of layers of the steps of which this is known before they run.
     pub fn fetch_reads(&self, known: &[Key]) -> Vec<Record> {
-        let found = Mutex::default();
+        let found: Mutex<Vec<Record>> = Mutex::default();
         self.each(known, |from, key| {
             let mut file = tempfile::tempfile().context("making a file")?;
             if from.get(&reads_name(key), RECORD, &mut file)? {

@@ -2,13 +2,12 @@
 //! builds, and the copies of dpkg's programs that take themselves for the target's.
 
 use crate::archives::lockfile::{self, Package, Use, Which, collect, repository};
+use crate::archives::mmdebstrap::{self, Until, with_archives};
 use crate::archives::pool::{Archives, Keys};
 use crate::base::arch::debian_arch;
-use crate::base::command::Command;
 use crate::base::inside;
-use crate::base::tool::Tool;
 use crate::base::work;
-use crate::config::{Arch, proxy};
+use crate::config::Arch;
 use crate::layers::job::Job;
 use crate::layers::share::Share;
 use anyhow::{Context, Result, bail, ensure};
@@ -126,7 +125,13 @@ fn unpack(
         let tools = locked.file.root(Which::of(config, Use::Tools))?;
         Some((tools, locked.offline))
     });
-    let mut command = extract(&config.release, packages, &root, &debs);
+    let command = mmdebstrap::extract(config.apt_proxy.as_deref())
+        .arg("--skip=essential/unlink,cleanup/apt,download/empty")
+        .arg("--include=base-files,usr-is-merged,libc6")
+        .arg(format!("--include={}", packages.join(",")));
+    let mut command = with_archives(command, &debs, &Until::Extracted)
+        .arg(&config.release)
+        .arg(&root);
     let _index = match locked {
         Some((tools, offline)) => {
             let index = repository::prepare(tools, &mut archives, config, mirrors, None, offline)?;
@@ -149,7 +154,6 @@ fn unpack(
             None
         }
     };
-    command = command.sets(proxy::variables(config.apt_proxy.as_deref()));
     command.stream(sink).context("making the tools root")?;
     let used = match locked {
         Some((tools, _)) => tools.packages.clone(),
@@ -166,22 +170,6 @@ fn unpack(
     };
     fs::remove_dir_all(&debs).with_context(|| format!("removing {}", debs.display()))?;
     Ok(used)
-}
-
-/// mmdebstrap, unpacking `packages` and what they depend on to `root`, with the package files of
-/// `debs` at hand. Sources are still to be named.
-fn extract(release: &str, packages: &[&str], root: &Path, debs: &Path) -> Command {
-    Command::new(Tool::Mmdebstrap)
-        .args(["--mode=root", "--variant=extract", "--format=directory"])
-        .arg("--skip=essential/unlink,cleanup/apt,download/empty")
-        .arg(crate::archives::pool::archives_hook(
-            &debs.to_string_lossy(),
-        ))
-        .arg("--extract-hook=umount \"$1/var/cache/apt/archives\"")
-        .arg("--include=base-files,usr-is-merged,libc6")
-        .arg(format!("--include={}", packages.join(",")))
-        .arg(release)
-        .arg(root)
 }
 
 /// Puts the locked `packages` into `debs`, out of the package pool.

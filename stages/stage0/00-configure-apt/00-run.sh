@@ -8,6 +8,10 @@ KEYRINGS=/usr/share/keyrings
 stanza() { # URI SUITES COMPONENTS KEYRING
 	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s/%s\n' \
 		"$1" "$2" "$3" "${KEYRINGS}" "$4"
+	# Raspbian has the one architecture, whatever the system asks for.
+	if [ "$4" = raspbian-archive-keyring.gpg ]; then
+		echo 'Architectures: armhf'
+	fi
 }
 
 give_key() { # FILE KEYRING
@@ -65,8 +69,16 @@ if [ -n "${TEMP_REPO:-}" ]; then
 	echo "${TEMP_REPO//RELEASE/${RELEASE}}" > "${SOURCES}/00-temp.list"
 fi
 
+# A 32-bit Raspberry Pi OS has the 64-bit kernel beside its own.
+foreign=
+if [ "${base}" = raspbian ]; then
+	foreign=arm64
+fi
 on_chroot << EOF
 export DEBIAN_FRONTEND=noninteractive
+if [ -n "${foreign}" ]; then
+	dpkg --add-architecture "${foreign}"
+fi
 apt-get update --error-on=any
 apt-get dist-upgrade -y
 EOF

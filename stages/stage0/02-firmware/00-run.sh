@@ -31,13 +31,23 @@ settings_of_raspios() {
 	install -d -m 755 "${boot}"
 	install -m 644 files/raspios/config.txt files/raspios/cmdline.txt "${boot}/"
 	settings="${boot}/config.txt"
+	# Bookworm's firmware has no such overlay.
+	if [ "${RELEASE}" = bookworm ]; then
+		sed -i '/^\[pi5\]$/,/^dtoverlay=nospi10$/d' "${settings}"
+	fi
 }
 
 "settings_of_${DISTRO}"
-if [ "${ARCH}" = armhf ]; then
+# The firmware's own choice is 64-bit mode for a Pi 4 or newer, 32-bit mode for all before.
+case "${DISTRO} ${ARCH}" in
+"debian armhf")
 	printf '\n# Boards that start in 64-bit mode by default cannot run this kernel in it.\narm_64bit=0\n' \
 		>> "${settings}"
-fi
+	;;
+"raspios arm64")
+	printf '\n# A Pi 3 or Zero 2, too, has a 64-bit kernel only.\narm_64bit=1\n' >> "${settings}"
+	;;
+esac
 
 install -m 644 files/initramfs "${ROOTFS_DIR}/etc/initramfs-tools/conf.d/image"
 

@@ -1,6 +1,12 @@
 #!/bin/bash -e
 
 install_packages files/packages
+# What raspi-copies-and-fills preloads is not for an emulator: the export gives the file its name
+# again.
+preload="${ROOTFS_DIR}/etc/ld.so.preload"
+if [ -e "${preload}" ]; then
+	mv "${preload}" "${preload}.disabled"
+fi
 # rpi-swap makes the generator's settings itself.
 if [ ! -e "${ROOTFS_DIR}/var/lib/dpkg/info/rpi-swap.list" ]; then
 	install -m 644 files/zram-generator.conf "${ROOTFS_DIR}/etc/systemd/zram-generator.conf"

@@ -14,10 +14,16 @@ fi
 
 # SSH. Every device makes its own host keys. The unit that comes with the
 # package asks for a "first boot", which an image with an empty machine-id is
-# not; ask for missing keys instead.
+# not; ask for missing keys instead. The packages of bookworm have no such unit:
+# they make the keys when they are installed.
 rm -f "${ROOTFS_DIR}"/etc/ssh/ssh_host_*_key*
-install -D -m 644 files/sshd-keygen.conf \
-	"${ROOTFS_DIR}/etc/systemd/system/sshd-keygen.service.d/missing-keys.conf"
+units="${ROOTFS_DIR}/etc/systemd/system"
+if [ ! -e "${ROOTFS_DIR}/usr/lib/systemd/system/sshd-keygen.service" ]; then
+	install -D -m 644 files/sshd-keygen.service "${units}/sshd-keygen.service"
+	install -d -m 755 "${units}/ssh.service.wants"
+	ln -sfn ../sshd-keygen.service "${units}/ssh.service.wants/sshd-keygen.service"
+fi
+install -D -m 644 files/sshd-keygen.conf "${units}/sshd-keygen.service.d/missing-keys.conf"
 
 keys_only="${ROOTFS_DIR}/etc/ssh/sshd_config.d/10-keys-only.conf"
 rm -f "${keys_only}"
