@@ -1,7 +1,7 @@
 //! Newer packages of the services, as Debian would publish them: the image's own ones with a
 //! higher version and changed configuration files, in a repository on a second disk.
 
-use crate::machine::{Machine, is_armhf};
+use crate::machine::Machine;
 use crate::{run, succeed};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,6 @@ const NEWER: &str = "+newer1";
 /// What the services are made of. Those of one source name each other's exact version.
 const PACKAGES: &str = "nginx nginx-common nginx-light postfix postfix-ldap dovecot-core \
     dovecot-imapd dovecot-ldap dovecot-lmtpd dovecot-managesieved dovecot-sieve";
-
-fn arch() -> &'static str {
-    if is_armhf() { "armhf" } else { "arm64" }
-}
 
 /// Their files, of those that builds have left in `cache`, or of what [`fetch`] has.
 fn packages(cache: &Path) -> Vec<PathBuf> {
@@ -32,7 +28,7 @@ fn packages(cache: &Path) -> Vec<PathBuf> {
         found.sort();
         found
     };
-    let pool = in_dir(cache.join("packages").join(arch()));
+    let pool = in_dir(cache.join("packages/arm64"));
     if is_enough(&pool) {
         return pool;
     }
@@ -44,7 +40,7 @@ fn is_enough(found: &[PathBuf]) -> bool {
 }
 
 fn fetched(cache: &Path) -> PathBuf {
-    cache.join(format!("services-{}", arch()))
+    cache.join("services-arm64")
 }
 
 /// Gets them from the archive that this machine's apt uses, if no build has: a finished image may
@@ -60,11 +56,10 @@ pub(crate) fn fetch(cache: &Path) {
          echo \"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main\" > sources.list
          own() {{ apt-get -qq -o Dir::State='{apt}' -o Dir::Cache='{apt}' -o Dir::State::status='{apt}/status' \
              -o Dir::Etc='{apt}/etc' -o Dir::Etc::SourceList='{apt}/sources.list' -o Dir::Etc::SourceParts=/dev/null \
-             -o APT::Architecture={arch} -o APT::Architectures={arch} -o APT::Sandbox::User=root \
+             -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root \
              -o Acquire::Languages=none \"$@\"; }}
          own update; rm -rf '{to}'; mkdir -p '{to}'; cd '{to}'; own download {PACKAGES}",
         apt = apt.path().display(),
-        arch = arch(),
         to = to.display(),
     ));
 }
