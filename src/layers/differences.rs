@@ -1,5 +1,6 @@
 //! What has changed between two layers' inputs, in words.
 
+use super::facts::NOTHING;
 use crate::layers::store::Inputs;
 
 /// The name under which the state of the package archive counts.
@@ -42,6 +43,16 @@ fn change(name: &str, before: &str, now: &str) -> String {
             format!("{name} has changed")
         };
     }
+    // Of what was looked for, whether it is there, and of a directory its names.
+    if name.starts_with("path ") || name.starts_with("directory ") {
+        return match (before, now) {
+            (NOTHING, _) => format!("{name} is there now"),
+            (_, NOTHING) => format!("{name} is no longer there"),
+            (_, "a file") => format!("{name} is a file now"),
+            ("a file", _) => format!("{name} is a directory now"),
+            _ => format!("{name} has other names in it"),
+        };
+    }
     if is_hash(before) || is_hash(now) {
         return format!("{name} has changed");
     }
@@ -66,19 +77,28 @@ mod tests {
             ("file b", "cc"),
             ("variable HAT", "red"),
             ("file old", "x"),
+            ("path of the tree local.sh", NOTHING),
+            ("path of the tree x", "a file"),
+            ("directory of the tree app", "0123"),
         ]);
         let new = inputs(&[
             ("file 00-run.sh", "executable bb"),
             ("file b", "executable cc"),
             ("variable HAT", "blue"),
             ("file added", "x"),
+            ("path of the tree local.sh", "a file"),
+            ("path of the tree x", "a directory 4567"),
+            ("directory of the tree app", "89ab"),
         ]);
         assert_eq!(
             differences(&old, &new),
             [
+                "directory of the tree app has other names in it",
                 "file 00-run.sh has changed",
                 "file added is new",
                 "file b is now executable",
+                "path of the tree local.sh is there now",
+                "path of the tree x is a directory now",
                 "variable HAT was \"red\", is \"blue\"",
                 "file old is gone",
             ]

@@ -1,6 +1,7 @@
 //! Steps that misbehave, and builds that are ended.
 
-use crate::fixture::{Fixture, family, host_state, left, wait, with_word};
+use crate::common::host_state;
+use crate::fixture::{Fixture, family, left, wait, with_word};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::process::ExitStatusExt;

@@ -46,6 +46,12 @@ impl Said {
         self
     }
 
+    /// Refused before any work.
+    pub(crate) fn refused(self) -> Self {
+        assert_eq!(self.code, Some(2), "{}", self.text);
+        self
+    }
+
     pub(crate) fn says(&self, words: &str) {
         assert!(
             self.text.contains(words),
@@ -218,28 +224,4 @@ pub(crate) fn with_word(word: &str) -> Vec<Process> {
         .into_iter()
         .filter(|process| process.command.contains(word))
         .collect()
-}
-
-/// What a build must leave alone: mounts, loop devices, /dev, binfmt entries.
-pub(crate) fn host_state() -> Vec<String> {
-    let names = |dir: &str| {
-        let mut names: Vec<_> = fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names.join("\n")
-    };
-    let loops = Command::new("losetup").arg("-a").output();
-    vec![
-        fs::read_to_string("/proc/self/mountinfo").unwrap(),
-        loops.map_or_else(
-            |_| String::new(),
-            |out| String::from_utf8_lossy(&out.stdout).into_owned(),
-        ),
-        names("/dev"),
-        names("/proc/sys/fs/binfmt_misc"),
-    ]
 }

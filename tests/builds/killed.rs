@@ -127,7 +127,8 @@ fn nothing_is_left(processes: &[Process], before: &[String]) {
     assert_eq!(host_state(), before);
 }
 
-/// A file system of its own for the work directory, gone with the guard.
+/// A file system of its own for the work directory, gone with the guard. `host_state` leaves it out
+/// by the name it is mounted with.
 pub(crate) struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {

@@ -384,7 +384,7 @@ fn host_paths_open_what_they_name() {
     let meta = fs::metadata(f.root.join("kept")).unwrap();
     assert_eq!(meta.uid(), nix_uid());
     f.config(&format!("HOST_PATHS='{}/work/layers'", link.display()));
-    f.run(&["check"]).failed().says("the program's own");
+    f.run(&["check"]).refused().says("the program's own");
 }
 
 /// What packages and pi-gen's scripts do goes on working in the walls.
