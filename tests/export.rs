@@ -2,8 +2,11 @@
 
 #[path = "common/need.rs"]
 mod need;
+#[path = "common/settings.rs"]
+mod settings;
 
 use need::need;
+use settings::settings;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -11,9 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
-use westwork_gen::config::{
-    Arch, Compression, Disk, Distro, Extra, ExtraFormat, RootKind, TableKind,
-};
+use westwork_gen::config::{Config, Disk, Extra, ExtraFormat, RootKind, TableKind};
 use westwork_gen::export::{ExportRequest, Exported, Ext4, export};
 
 const EPOCH: i64 = 1_700_000_000;
@@ -76,25 +77,21 @@ fn make_with(root: &Path, out: &Path, margin: u64, disk: Disk) -> anyhow::Result
         RootKind::Erofs => Some(Tool::MkfsErofs.into()),
     };
     let scratch = tempfile::tempdir().unwrap();
+    let config = Config {
+        root_margin: margin,
+        disk,
+        ..settings()
+    };
     let request = ExportRequest {
         rootfs: &Root::open(root).unwrap(),
         scratch: scratch.path(),
+        config: &config,
         deploy_dir: out,
         name: "test".into(),
         archive_name: "test".into(),
-        formats: vec![Compression::None],
-        level: None,
-        boot_size: 40 << 20,
-        root_margin: margin,
-        disk,
-        arch: Arch::Arm64,
-        distro: Distro::Debian,
-        release: "trixie".into(),
         source_date_epoch: EPOCH,
         info_lines: vec![],
         init_format: "none",
-        deploy_url: None,
-        signer: None,
         record: serde_json::Value::Null,
         beside: Vec::new(),
         ext4: Ext4 {

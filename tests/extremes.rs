@@ -2,8 +2,11 @@
 
 #[path = "common/need.rs"]
 mod need;
+#[path = "common/settings.rs"]
+mod settings;
 
 use need::need;
+use settings::settings;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -13,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
-use westwork_gen::config::{Arch, Compression, Disk, Distro};
+use westwork_gen::config::Config;
 use westwork_gen::export::{ExportRequest, Ext4, export};
 
 const EPOCH: i64 = 1_700_000_000;
@@ -183,25 +186,20 @@ fn every_attribute_comes_through() {
     tree(&root);
     let scratch = tempfile::tempdir_in(dir.path()).unwrap();
     let out = dir.path().join("out");
+    let config = Config {
+        root_margin: 0,
+        ..settings()
+    };
     let request = ExportRequest {
         rootfs: &Root::open(&root).unwrap(),
         scratch: scratch.path(),
+        config: &config,
         deploy_dir: &out,
         name: "test".into(),
         archive_name: "test".into(),
-        formats: vec![Compression::None],
-        distro: Distro::Debian,
         init_format: "none",
-        deploy_url: None,
-        signer: None,
         record: serde_json::Value::Null,
         beside: Vec::new(),
-        level: None,
-        boot_size: 40 << 20,
-        root_margin: 0,
-        disk: Disk::default(),
-        arch: Arch::Arm64,
-        release: "trixie".into(),
         source_date_epoch: EPOCH,
         info_lines: vec![],
         ext4: Ext4 {

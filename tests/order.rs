@@ -2,6 +2,10 @@
 //! and the export's tools. Nothing is run, so neither root nor a network nor an emulator is
 //! needed.
 
+#[path = "common/settings.rs"]
+mod settings;
+
+use settings::settings;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -347,13 +351,15 @@ fn an_export_calls_its_tools_in_order() {
     fs::write(rootfs.join("boot/firmware/overlays/a.dtbo"), "x").unwrap();
     fs::write(rootfs.join("etc/fstab"), "").unwrap();
     let root = Root::open(&rootfs).unwrap();
+    let config = settings();
     // mke2fs ends badly, for nothing after it could go on without its work.
     let recorder = Recorder::answering(|call| Answer {
         code: i32::from(call.argv[0] == "mke2fs"),
         stdout: b"out of order\n".to_vec(),
         ..Answer::default()
     });
-    let error = recorder.during(|| export(&request(&root, &scratch, &deploy), &mut |_| ()));
+    let error =
+        recorder.during(|| export(&request(&config, &root, &scratch, &deploy), &mut |_| ()));
     let error = format!("{:#}", error.unwrap_err());
     assert!(error.contains("out of order"), "{error}");
     let calls = recorder.calls();
@@ -376,26 +382,22 @@ fn an_export_calls_its_tools_in_order() {
     assert_eq!(fs::read_dir(&deploy).unwrap().count(), 0);
 }
 
-fn request<'a>(rootfs: &'a Root, scratch: &'a Path, deploy: &'a Path) -> ExportRequest<'a> {
+fn request<'a>(
+    config: &'a Config,
+    rootfs: &'a Root,
+    scratch: &'a Path,
+    deploy: &'a Path,
+) -> ExportRequest<'a> {
     ExportRequest {
         rootfs,
         scratch,
+        config,
         deploy_dir: deploy,
         name: "image".into(),
         archive_name: "image".into(),
-        formats: vec![westwork_gen::config::Compression::None],
-        level: None,
-        boot_size: 64 << 20,
-        root_margin: 4 << 20,
-        disk: westwork_gen::config::Disk::default(),
-        arch: westwork_gen::config::Arch::Arm64,
-        distro: westwork_gen::config::Distro::Debian,
-        release: "trixie".into(),
         source_date_epoch: 1_700_000_000,
         info_lines: Vec::new(),
         init_format: "none",
-        deploy_url: None,
-        signer: None,
         record: serde_json::Value::Null,
         beside: Vec::new(),
         ext4: Ext4 {

@@ -15,7 +15,7 @@ use crate::base::command::Program;
 use crate::base::inside::{Dir, Kind, Root};
 use crate::base::run::Log;
 use crate::base::sparse;
-use crate::config::{Arch, Compression, Disk, Distro, Signer};
+use crate::config::{Config, Disk};
 use anyhow::{Context, Result};
 use disk::layout::{FileSystem, Identity, Layout, Partition, Role};
 use disk::places::Places;
@@ -31,38 +31,20 @@ pub struct ExportRequest<'a> {
     pub rootfs: &'a Root,
     /// An existing directory for the raw image, on a file system that keeps holes.
     pub scratch: &'a Path,
+    /// Formats, sizes, partitions and all else that the settings say of an image.
+    pub config: &'a Config,
     /// Where the artefacts go; made if needed.
     pub deploy_dir: &'a Path,
     /// Stem of the image's name, e.g. `2026-11-23-Westwork-lite`.
     pub name: String,
     /// Stem of the compressed artefacts' names.
     pub archive_name: String,
-    /// At least one; [`Compression::None`] is the image itself.
-    pub formats: Vec<Compression>,
-    /// 0–9; `None` is the format's default.
-    pub level: Option<u8>,
-    /// The boot partition, bytes.
-    pub boot_size: u64,
-    /// Free space in the root file system, bytes.
-    pub root_margin: u64,
-    /// Partition table, format of the root, further partitions.
-    pub disk: Disk,
-    /// Of the image.
-    pub arch: Arch,
-    /// Whose packages the image has.
-    pub distro: Distro,
-    /// Debian suite.
-    pub release: String,
     /// Seconds since 1970: bound of every time stamp, part of every identifier.
     pub source_date_epoch: i64,
     /// Lines about the image's origin, for the `.info` file.
     pub info_lines: Vec<String>,
     /// How the image takes Raspberry Pi Imager's customisation; `none` if it does not.
     pub init_format: &'static str,
-    /// Where the files will be published, for the Imager's manifest.
-    pub deploy_url: Option<String>,
-    /// Who signs the checksums.
-    pub signer: Option<Signer>,
     /// What the build record says of the build, without secrets.
     pub record: serde_json::Value,
     /// Files that are published with the artefacts, under their own names.
@@ -102,9 +84,9 @@ pub fn init_format(rootfs: &Root, disk: &Disk) -> &'static str {
 pub fn export(request: &ExportRequest<'_>, log: Log<'_>) -> Result<Exported> {
     let began = Instant::now();
     let identity = Identity::new(request.source_date_epoch, &request.name);
-    let mut layout = Layout::new(&identity, &request.disk, request.boot_size);
+    let mut layout = Layout::new(&identity, &request.config.disk, request.config.boot_size);
     let places = Places::open(request.rootfs, &layout)?;
-    placeholders::fix(request.rootfs, &layout, &request.disk, log)?;
+    placeholders::fix(request.rootfs, &layout, &request.config.disk, log)?;
     let read_only = measure(request, &mut layout, &places, log)?;
     layout.place()?;
     let image = publish::raw_image(request)?;
@@ -144,7 +126,7 @@ fn measure(
             }
             FileSystem::Ext4 { inodes, .. } => {
                 let usage = tree::measure(dir, &skip)?;
-                let size = ext4::size(usage, request.root_margin);
+                let size = ext4::size(usage, request.config.root_margin);
                 *inodes = size.inodes;
                 partition.size = size.bytes;
                 log(&format!(
@@ -152,7 +134,7 @@ fn measure(
                     (usage.blocks * tree::BLOCK) >> 20,
                     usage.inodes,
                     size.bytes >> 20,
-                    request.root_margin >> 20
+                    request.config.root_margin >> 20
                 ));
             }
             FileSystem::Squashfs | FileSystem::Erofs { .. } => {

@@ -1,13 +1,17 @@
 //! Small images for the commands that read and write them.
 #![allow(dead_code, reason = "each test binary uses its share of it")]
 
+#[path = "settings.rs"]
+mod settings;
+
+use settings::settings;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
-use westwork_gen::config::{Arch, Compression, Disk, Distro};
+use westwork_gen::config::Config;
 use westwork_gen::export::{ExportRequest, Ext4, export};
 
 /// First byte of the partitions of [`image`].
@@ -120,26 +124,22 @@ pub(crate) fn noise(path: &Path, mebibytes: usize) {
 pub(crate) fn image(root: &Path, dir: &Path, name: &str) -> PathBuf {
     let out = dir.join(format!("deploy-{name}"));
     let scratch = tempfile::tempdir_in(dir).unwrap();
+    let config = Config {
+        boot_size: ROOT_AT - BOOT_AT,
+        root_margin: 4 << 20,
+        ..settings()
+    };
     let request = ExportRequest {
         rootfs: &Root::open(root).unwrap(),
         scratch: scratch.path(),
+        config: &config,
         deploy_dir: &out,
         name: name.into(),
         archive_name: name.into(),
-        formats: vec![Compression::None],
-        disk: Disk::default(),
         mkfs_root: None,
-        distro: Distro::Debian,
         init_format: "none",
-        deploy_url: None,
-        signer: None,
         record: serde_json::Value::Null,
         beside: Vec::new(),
-        level: None,
-        boot_size: ROOT_AT - BOOT_AT,
-        root_margin: 4 << 20,
-        arch: Arch::Arm64,
-        release: "trixie".into(),
         source_date_epoch: 1_700_000_000,
         info_lines: vec![],
         ext4: Ext4 {

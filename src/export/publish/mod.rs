@@ -28,7 +28,7 @@ use tempfile::NamedTempFile;
 /// The export's place for a raw image: in the deploy directory when it will stay there,
 /// so that it is not written twice.
 pub(super) fn raw_image(request: &ExportRequest<'_>) -> Result<NamedTempFile> {
-    if request.formats.contains(&Compression::None) {
+    if request.config.compression.contains(&Compression::None) {
         return Deploy::begin(request.deploy_dir)?.create(&artefact(request, Compression::None));
     }
     tempfile::Builder::new()
@@ -101,7 +101,7 @@ pub(super) fn publish(
     deploy.file(beside(request, deploy::RECORD), &record(request, &packed)?)?;
     let (files, shared) = deploy.publish(
         &[&request.name, &request.archive_name],
-        request.signer.as_ref(),
+        request.config.sign_with.as_ref(),
         request.source_date_epoch,
     )?;
     Ok(Exported {
@@ -127,7 +127,7 @@ fn pack(
     deploy: &mut Deploy,
     log: Log<'_>,
 ) -> Result<Packed> {
-    let formats = request.formats.iter();
+    let formats = request.config.compression.iter();
     let names: Vec<String> = formats.map(|f| artefact(request, *f)).collect();
     log(&format!("compressing to {}", names.join(", ")));
     let source = File::open(image.path()).context("opening the image")?;
@@ -139,7 +139,7 @@ fn pack(
         make: &mut || {
             (rest.make)(log)?;
             assembled = began.elapsed();
-            if request.formats.contains(&Compression::None) {
+            if request.config.compression.contains(&Compression::None) {
                 begin_sync(&source)?;
             }
             Ok(())
@@ -150,7 +150,7 @@ fn pack(
     let mut image = Some(image);
     let mut packed = passed.packed.into_iter().zip(files);
     let mut artefacts = Vec::new();
-    for (compression, name) in request.formats.iter().zip(names) {
+    for (compression, name) in request.config.compression.iter().zip(names) {
         let (file, size, sha256) = if *compression == Compression::None {
             (image.take(), raw_size, passed.raw_sha256.clone())
         } else {
@@ -196,17 +196,17 @@ fn outputs<'a>(
 ) -> Result<(Vec<NamedTempFile>, Vec<(File, Format<'a>)>)> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (mut files, mut outputs) = (Vec::new(), Vec::new());
-    for (compression, name) in request.formats.iter().zip(names) {
+    for (compression, name) in request.config.compression.iter().zip(names) {
         if *compression == Compression::None {
             continue;
         }
         let file = deploy.create(name)?;
         let format = Format {
             compression: *compression,
-            level: request.level,
+            level: request.config.compression_level,
             member,
             epoch: request.source_date_epoch,
-            arch: request.arch,
+            arch: request.config.arch,
             threads,
         };
         outputs.push((file.reopen().context("opening the artefact")?, format));
@@ -220,8 +220,8 @@ fn describe(request: &ExportRequest<'_>, packed: &Packed, deploy: &mut Deploy) -
     let packages = dpkg::packages(request.rootfs)?;
     let facts = info::Facts {
         name: &request.name,
-        release: &request.release,
-        architecture: request.arch.debian(),
+        release: &request.config.release,
+        architecture: request.config.arch.debian(),
         raw_size: packed.raw_size,
         raw_sha256: &packed.raw_sha256,
         origin: &request.info_lines,
@@ -233,8 +233,8 @@ fn describe(request: &ExportRequest<'_>, packed: &Packed, deploy: &mut Deploy) -
         name: &request.name,
         identity: &identity,
         epoch: request.source_date_epoch,
-        base: Base::of(request.distro, request.arch),
-        release: &request.release,
+        base: Base::of(request.config.distro, request.config.arch),
+        release: &request.config.release,
         raw_sha256: &packed.raw_sha256,
     };
     let licences = sbom::licences(request.rootfs, &packages);
@@ -254,9 +254,9 @@ fn manifest(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
     let dir = std::path::absolute(request.deploy_dir).context("finding the deploy directory")?;
     imager::manifest(&imager::ManifestEntry {
         name: &request.name,
-        release: &request.release,
-        arch: request.arch,
-        distro: request.distro,
+        release: &request.config.release,
+        arch: request.config.arch,
+        distro: request.config.distro,
         artefact: &best.name,
         artefact_size: best.size,
         artefact_sha256: &best.sha256,
@@ -265,7 +265,7 @@ fn manifest(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
         raw_sha256: &packed.raw_sha256,
         epoch: request.source_date_epoch,
         init_format: request.init_format,
-        url: request.deploy_url.as_deref(),
+        url: request.config.deploy_url.as_deref(),
         dir: &dir,
     })
 }
@@ -281,8 +281,8 @@ fn record(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
     let record = json!({
         "image": {
             "name": request.name,
-            "architecture": request.arch.debian(),
-            "release": request.release,
+            "architecture": request.config.arch.debian(),
+            "release": request.config.release,
             "source_date_epoch": request.source_date_epoch,
             "raw_size": packed.raw_size,
             "raw_sha256": packed.raw_sha256,
