@@ -132,7 +132,7 @@ mod tests {
             ("RASPBERRYPI_FINGERPRINT=7FA3303E", "40 hexadecimal"),
             ("RASPBIAN_KEY=nothing.gpg", "correct the path"),
             ("RASPBERRYPI_MIRROR=archive", "http://"),
-            ("APT_TIMEOUT=0", "30"),
+            ("APT_TIMEOUT=0", "1 to 600"),
             ("BOOTSTRAP=debstrap", "debootstrap"),
             ("BOOT_SIZE=1M", "64M"),
             ("PARTITION_TABLE=GPT", "gpt"),

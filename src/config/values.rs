@@ -138,13 +138,13 @@ pub(super) fn readable(path: &Path) -> Result<PathBuf, Fault> {
     }
 }
 
-/// `APT_TIMEOUT`, seconds.
-pub(super) fn timeout(text: &str) -> Result<u32, Fault> {
+/// A whole number from `LOW` to `HIGH`.
+pub(super) fn number<const LOW: u32, const HIGH: u32>(text: &str) -> Result<u32, Fault> {
     match text.parse() {
-        Ok(seconds @ 1..=600) => Ok(seconds),
-        _ => Err(fault(
-            format!("{text} is not a number of seconds from 1 to 600"),
-            "write one such as 30",
+        Ok(number) if (LOW..=HIGH).contains(&number) => Ok(number),
+        _ => Err((
+            format!("{text} is none of the numbers that it can be"),
+            format!("write one from {LOW} to {HIGH}"),
         )),
     }
 }
@@ -181,7 +181,7 @@ mod tests {
             file_name("a b").is_ok(),
             date("2026-02-30").is_ok(),
             fingerprint("82B129927FA3303E").is_ok(),
-            timeout("0").is_ok(),
+            number::<1, 600>("0").is_ok(),
         ];
         assert_eq!(bad, [false; 10]);
     }

@@ -61,7 +61,7 @@ macro_rules! image_rows {
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Never, image: false, mount: Mount::No }
 
         /// Seconds without a byte after which a download is given up; it is tried again three times.
-        APT_TIMEOUT apt_timeout: u32 = |r| r.value(values::timeout);
+        APT_TIMEOUT apt_timeout: u32 = |r| r.value(values::number::<1, 600>);
         { group: Group::Packages, kind: Kind::Number(1, 600), default: "30", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Never, image: false, mount: Mount::No }
 
