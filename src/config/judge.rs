@@ -118,6 +118,7 @@ mod tests {
             ("SIGN_WITH=mykey", "minisign:FILE"),
             ("DEPLOY_URL=ftp://x", "http://"),
             ("COMPRESSION_LEVEL=10", "0 to 9"),
+            ("COMPRESSION_THREADS=0", "1 to 1024"),
             ("WPA_COUNTRY=UK", "GB"),
             ("ARCH=aarch64", "arm64"),
             ("ARCH=amd64", "arm64"),

@@ -17,6 +17,12 @@ macro_rules! artefact_rows {
         { group: Group::Artefacts, kind: Kind::Number(0, 9), default: "", example: "",
           secrecy: Secrecy::Open, scripts: Scripts::Value, layers: Bearing::Never, image: true, mount: Mount::No }
 
+        /// How many processors pack the image at once. Fewer need less memory: xz takes some 170 MB
+        /// for each, zst 100. The bytes are the same. Default: all that are there.
+        COMPRESSION_THREADS compression_threads: Option<u32> = |r| r.optional(values::number::<1, 1024>);
+        { group: Group::Artefacts, kind: Kind::Number(1, 1024), default: "", example: "2",
+          secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: false, mount: Mount::No }
+
         /// Where the files will be published, for the manifest that Raspberry Pi Imager opens.
         /// Default: where they lie.
         DEPLOY_URL deploy_url: Option<String> = |r| r.text(values::url);

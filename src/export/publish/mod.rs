@@ -194,7 +194,10 @@ fn outputs<'a>(
     member: &'a str,
     deploy: &mut Deploy,
 ) -> Result<(Vec<NamedTempFile>, Vec<(File, Format<'a>)>)> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match request.config.compression_threads {
+        Some(count) => usize::try_from(count).context("counting threads")?,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
     let (mut files, mut outputs) = (Vec::new(), Vec::new());
     for (compression, name) in request.config.compression.iter().zip(names) {
         if *compression == Compression::None {
