@@ -206,7 +206,9 @@ fn with_own_ids(
 /// Makes /proc/sys read-only, and covers what tells of the machine.
 fn mask(proc: &OwnedFd) -> Result<()> {
     if let Some(sys) = point_inside(proc, "sys")? {
-        Tree::at(&sys)?.read_only()?.attach(&sys)?;
+        let shown = Tree::at(&sys)?;
+        shown.read_only()?;
+        shown.attach(&sys)?;
     }
     for name in MASKED {
         if let Some(at) = point_inside(proc, name)? {

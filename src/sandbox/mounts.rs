@@ -142,10 +142,25 @@ impl Tree {
     ///
     /// # Errors
     /// When the kernel forbids it.
-    pub fn read_only(self) -> Result<Self> {
+    pub fn read_only(&self) -> Result<()> {
         self.set(libc::MOUNT_ATTR_RDONLY, None)
-            .context("making a mount read-only")?;
-        Ok(self)
+            .context("making a mount read-only")
+    }
+
+    /// Forbids writing to the mount at `at`, though not to those below it.
+    ///
+    /// # Errors
+    /// When `at` is none, or the kernel forbids it.
+    pub fn remount_read_only(at: &Path) -> Result<()> {
+        let flags =
+            MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID;
+        mount(None::<&str>, at, None::<&str>, flags, None::<&str>)
+            .with_context(|| format!("making {} read-only", at.display()))
+    }
+
+    /// A path of this process by which it can be opened.
+    pub fn path(&self) -> String {
+        path_of(&self.0)
     }
 
     /// Shows its owners as `user_namespace` has them: id 0 on the disk is its root's.

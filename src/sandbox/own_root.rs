@@ -2,7 +2,7 @@
 
 use super::mounts::{self, Tree, bind, pivot, point, point_inside, tmpfs};
 use super::view::{Access, Seen, View};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, mkdirat};
@@ -46,10 +46,14 @@ impl View {
         }
         let root = Path::new(BUILT_AT);
         tmpfs(root, "mode=755", MsFlags::empty())?;
-        for dir in [
-            "proc", "sys", "dev", "run", "tmp", "root", "etc", "home", "mnt", "var", "var/tmp",
-        ] {
+        for dir in ["proc", "sys", "dev", "etc", "home", "var"] {
             make_dir(root, dir)?;
+        }
+        // Fresh, and gone with the process; /root is HOME, and /mnt has mount points.
+        for dir in ["run", "tmp", "root", "mnt", "var/tmp"] {
+            make_dir(root, dir)?;
+            let mode = if dir.ends_with("tmp") { 1777 } else { 755 };
+            tmpfs(&root.join(dir), &format!("mode={mode}"), MsFlags::empty())?;
         }
         match proc {
             Some(tree) => tree.attach(&point(&root.join("proc"))?)?,
@@ -61,8 +65,6 @@ impl View {
         make_dev(&root.join("dev"))?;
         // The host's would make what a script does depend on the machine.
         tmpfs(&root.join("sys"), "mode=555", MsFlags::MS_RDONLY)?;
-        tmpfs(&root.join("run"), "mode=755", MsFlags::empty())?;
-        tmpfs(&root.join("tmp"), "mode=1777", MsFlags::empty())?;
         let point_of_root = point(root)?;
         for (at, target) in &self.links {
             self.link(root, at, target)?;
@@ -80,6 +82,8 @@ impl View {
                 .with_context(|| format!("showing {}", one.at.display()))?;
         }
         drop(point_of_root);
+        // What is written elsewhere would be lost without a word.
+        Tree::remount_read_only(root)?;
         pivot(root)
     }
 
@@ -104,8 +108,7 @@ impl View {
 fn make_dir(root: &Path, name: &str) -> Result<()> {
     let dir = root.join(name);
     fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
-    let mode = if name == "var/tmp" { 0o1777 } else { 0o755 };
-    fs::set_permissions(&dir, fs::Permissions::from_mode(mode))
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("setting the mode of {}", dir.display()))
 }
 
@@ -129,12 +132,34 @@ fn show(
             MsFlags::empty(),
         );
     };
-    match one.access {
-        Access::Read => tree.read_only()?.attach(&at),
+    let shown = match one.access {
+        Access::Aside if !is_file => return aside(root, &tree, &at),
         Access::Write => tree.attach(&at),
-        Access::Aside if is_file => tree.read_only()?.attach(&at),
-        Access::Aside => aside(root, &tree, &at),
+        Access::Read | Access::Aside => {
+            tree.read_only()?;
+            tree.attach(&at)
+        }
+    };
+    match shown {
+        Err(error) if error.downcast_ref() == Some(&Errno::ENOENT) => {
+            replaced(&tree, &at, one, is_file)
+        }
+        shown => shown,
     }
+}
+
+/// What has been replaced under its name since it was opened cannot be mounted any more, as when the
+/// machine's own tools write /etc/passwd or /etc/ld.so.cache anew beside the build. A file is shown
+/// as it was.
+fn replaced(tree: &Tree, at: &OwnedFd, one: &Seen, is_file: bool) -> Result<()> {
+    if !is_file || one.access == Access::Write {
+        bail!(
+            "it was replaced by another one of its name while the build ran; start the build again"
+        );
+    }
+    let path = mounts::path_of(at);
+    fs::copy(tree.path(), &path).context("copying it")?;
+    Ok(())
 }
 
 /// Makes the directories to `path`, and at its end a directory or an empty file.
@@ -200,7 +225,11 @@ pub(crate) fn over(tree: &Tree, scratch: &Path) -> Result<Tree> {
     nix::unistd::fchdir(&before).context("changing back")?;
     match mounted {
         Ok(()) => Tree::of(&scratch.join("merged")),
-        Err(_) => Tree::of(&scratch.join("lower"))?.read_only(),
+        Err(_) => {
+            let tree = Tree::of(&scratch.join("lower"))?;
+            tree.read_only()?;
+            Ok(tree)
+        }
     }
 }
 

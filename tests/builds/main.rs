@@ -19,6 +19,7 @@ mod pigen_shape;
 mod poisoned;
 mod proof;
 mod secrets;
+mod seen;
 mod shared;
 mod user;
 mod wall;

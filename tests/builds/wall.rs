@@ -157,7 +157,7 @@ fn machine(sentinel: &Path) -> Vec<(String, BTreeMap<PathBuf, String>)> {
 }
 
 /// A directory of the machine with files that say whether anybody was there.
-fn sentinel() -> tempfile::TempDir {
+pub(crate) fn sentinel() -> tempfile::TempDir {
     let dir = tempfile::Builder::new()
         .prefix("westwork-sentinel-")
         .tempdir_in("/var/tmp")
