@@ -32,7 +32,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use table::Versions;
-use twins::Twins;
+use twins::{Tried, Twins};
 
 /// Compiled by build.rs.
 const DISPATCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dispatcher"));
@@ -46,12 +46,19 @@ pub enum Mode {
     Emulate,
 }
 
+/// Where native twins come from.
+struct Tools {
+    root: ToolsRoot,
+    twins: Twins,
+    tried: Vec<Tried>,
+}
+
 /// How this build runs the target's programs.
 pub struct Dispatch {
     dir: PathBuf,
     arch: Arch,
     cpu: String,
-    tools: Option<ToolsRoot>,
+    tools: Option<Tools>,
     /// See [`table::Table::new`].
     offered: Option<Versions>,
 }
@@ -105,7 +112,13 @@ impl Dispatch {
             MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | restrictions(&usr)?;
         mount(None::<&str>, &usr, None::<&str>, read_only, None::<&str>)
             .context("making the tools read-only")?;
-        self.tools = Some(tools);
+        let twins = Twins::new(self.arch, &tools, &self.dir)?;
+        let tried = twins.tried()?;
+        self.tools = Some(Tools {
+            root: tools,
+            twins,
+            tried,
+        });
         Ok(())
     }
 
@@ -117,7 +130,7 @@ impl Dispatch {
         };
         let offered = self.offered.as_ref();
         let root = Root::find(rootfs)?;
-        let table = table::Table::new(self.arch, tools, &self.dir, root.as_ref(), offered)?;
+        let table = table::Table::new(&tools.root, &tools.tried, root.as_ref(), offered)?;
         self.write_table(&table)?;
         Ok(table.left_out)
     }
@@ -128,12 +141,12 @@ impl Dispatch {
         let Some(tools) = self
             .tools
             .as_ref()
-            .filter(|tools| tools.dir.join("root").join(path).exists())
+            .filter(|tools| tools.root.dir.join("root").join(path).exists())
         else {
             return Ok(None);
         };
-        let twins = Twins::new(self.arch, tools, &self.dir)?;
-        let program = twins.host_loader().arg(tools.dir.join("root").join(path));
+        let there = tools.root.dir.join("root").join(path);
+        let program = tools.twins.host_loader().arg(there);
         let name = Path::new(path)
             .file_name()
             .context("reading a program's name")?;

@@ -1,14 +1,11 @@
 //! From the allow-list to the dispatcher's table: whose versions match, so that their twins may run.
 
-use super::allow::allow_list;
 use super::native::ToolsRoot;
-use super::twins::Twins;
+use super::twins::Tried;
 use crate::base::dpkg;
 use crate::base::inside::Root;
-use crate::config::Arch;
 use anyhow::Result;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Versions of packages by name.
 pub type Versions = BTreeMap<String, String>;
@@ -23,26 +20,28 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes the table for the target in `rootfs`, which may be empty or missing still. `dir` is
-    /// the dispatch directory.
+    /// Makes the table for the target in `rootfs`, which may be empty or missing still, of what was
+    /// `tried` of `tools`.
     ///
     /// What is not installed yet comes from the same archive state as the tools. Where the
     /// target takes packages from archives that the tools do not come from, `offered` has the
     /// versions it would install, and those must be the tools' too: a fork may be another
     /// program.
-    pub fn new(
-        arch: Arch,
+    pub(super) fn new(
         tools: &ToolsRoot,
-        dir: &Path,
+        tried: &[Tried],
         rootfs: Option<&Root>,
         offered: Option<&Versions>,
     ) -> Result<Self> {
         let status = rootfs.map(|root| root.read_text(dpkg::STATUS, dpkg::LONGEST));
         let installed = installed_versions(&status.transpose()?.flatten().unwrap_or_default());
-        let twins = Twins::new(arch, tools, dir)?;
         let mut lines = BTreeMap::new();
         let mut left_out = Vec::new();
-        for family in allow_list()? {
+        for Tried {
+            family,
+            lines: of_family,
+        } in tried
+        {
             let name = &family.package;
             let Some(ours) = tools.versions.get(name) else {
                 left_out.push(format!("{name}: not in the tools root"));
@@ -65,7 +64,7 @@ impl Table {
                 )),
                 // Nothing of it can run.
                 (None, [(None, _), (None, _)]) if offered.is_some() => {}
-                _ => twins.add(&family, &mut lines)?,
+                _ => lines.extend(of_family.clone()),
             }
         }
         let text = lines

@@ -1,6 +1,6 @@
 //! Native twins: where they are in the tools root, how they are started, and which really start.
 
-use super::allow::Family;
+use super::allow::{Family, allow_list};
 use super::native::{ToolsRoot, rename_architecture};
 use crate::base::arch::debian_arch;
 use crate::base::command::{Command, Program};
@@ -13,16 +13,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The tools root as the table needs it.
-pub(super) struct Twins<'a> {
+pub(super) struct Twins {
     arch: Arch,
     root: PathBuf,
-    dir: &'a Path,
+    dir: PathBuf,
     loader: String,
     libraries: String,
 }
 
-impl<'a> Twins<'a> {
-    pub(super) fn new(arch: Arch, tools: &ToolsRoot, dir: &'a Path) -> Result<Self> {
+/// A family of programs, and the lines of those of them that have a twin that starts.
+pub(super) struct Tried {
+    pub(super) family: Family,
+    pub(super) lines: BTreeMap<String, String>,
+}
+
+impl Twins {
+    pub(super) fn new(arch: Arch, tools: &ToolsRoot, dir: &Path) -> Result<Self> {
         let root = tools.dir.join("root");
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
         let loader = [
@@ -38,14 +44,28 @@ impl<'a> Twins<'a> {
         Ok(Self {
             arch,
             root,
-            dir,
+            dir: dir.to_owned(),
             loader: format!("/{TOOLS_DIR}/{loader}"),
             libraries,
         })
     }
 
-    /// Adds the lines of one family for those of its programs that have a twin that starts.
-    pub(super) fn add(&self, family: &Family, lines: &mut BTreeMap<String, String>) -> Result<()> {
+    /// Tries every program of the list. It takes a tenth of a second, and the tools root stays as it
+    /// is: once a build will do.
+    ///
+    /// # Errors
+    /// When the tools root cannot be read.
+    pub(super) fn tried(&self) -> Result<Vec<Tried>> {
+        let tried = |family: Family| {
+            let lines = self.lines(&family)?;
+            Ok(Tried { family, lines })
+        };
+        allow_list()?.into_iter().map(tried).collect()
+    }
+
+    /// The lines of one family, for those of its programs that have a twin that starts.
+    fn lines(&self, family: &Family) -> Result<BTreeMap<String, String>> {
+        let mut lines = BTreeMap::new();
         let mode = if family.scripts.is_empty() { 'n' } else { 's' };
         for program in &family.programs {
             let Some((key, twin)) = self.twin(family, program)? else {
@@ -81,7 +101,7 @@ impl<'a> Twins<'a> {
                 );
             }
         }
-        Ok(())
+        Ok(lines)
     }
 
     /// The real path of `program` and its twin's path in the chroot.
