@@ -227,7 +227,7 @@ fn what_a_script_opened_besides_its_stage_counts_and_can_be_found_again_by_name(
     fs::write(tree.join("app/app.bin"), "v1").unwrap();
     assert_eq!(
         changed("app/new", ""),
-        ["directory of the tree app has changed"]
+        ["directory of the tree app has other names in it"]
     );
 }
 

@@ -45,26 +45,7 @@ impl View {
             trees.push((one, tree, is_file));
         }
         let root = Path::new(BUILT_AT);
-        tmpfs(root, "mode=755", MsFlags::empty())?;
-        for dir in ["proc", "sys", "dev", "etc", "home", "var"] {
-            make_dir(root, dir)?;
-        }
-        // Fresh, and gone with the process; /root is HOME, and /mnt has mount points.
-        for dir in ["run", "tmp", "root", "mnt", "var/tmp"] {
-            make_dir(root, dir)?;
-            let mode = if dir.ends_with("tmp") { 1777 } else { 755 };
-            tmpfs(&root.join(dir), &format!("mode={mode}"), MsFlags::empty())?;
-        }
-        match proc {
-            Some(tree) => tree.attach(&point(&root.join("proc"))?)?,
-            // A container may hide parts of /proc; then the kernel refuses a new one.
-            None => Tree::proc()
-                .or_else(|_| Tree::of(Path::new("/proc")))?
-                .attach(&point(&root.join("proc"))?)?,
-        }
-        make_dev(&root.join("dev"))?;
-        // The host's would make what a script does depend on the machine.
-        tmpfs(&root.join("sys"), "mode=555", MsFlags::MS_RDONLY)?;
+        furnish(root, proc)?;
         let point_of_root = point(root)?;
         for (at, target) in &self.links {
             self.link(root, at, target)?;
@@ -103,6 +84,31 @@ impl View {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes `root` a file system of its own, with what every root has and no machine's paths.
+fn furnish(root: &Path, proc: Option<&Tree>) -> Result<()> {
+    tmpfs(root, "mode=755", MsFlags::empty())?;
+    for dir in ["proc", "sys", "dev", "etc", "home", "var"] {
+        make_dir(root, dir)?;
+    }
+    // Fresh, and gone with the process; /root is HOME, and /mnt has mount points.
+    for dir in ["run", "tmp", "root", "mnt", "var/tmp"] {
+        make_dir(root, dir)?;
+        let mode = if dir.ends_with("tmp") { 1777 } else { 755 };
+        tmpfs(&root.join(dir), &format!("mode={mode}"), MsFlags::empty())?;
+    }
+    match proc {
+        Some(tree) => tree.attach(&point(&root.join("proc"))?)?,
+        // A container may hide parts of /proc; then the kernel refuses a new one.
+        None => Tree::proc()
+            .or_else(|_| Tree::of(Path::new("/proc")))?
+            .attach(&point(&root.join("proc"))?)?,
+    }
+    make_dev(&root.join("dev"))?;
+    // The host's would make what a script does depend on the machine.
+    tmpfs(&root.join("sys"), "mode=555", MsFlags::MS_RDONLY)?;
+    Ok(())
 }
 
 fn make_dir(root: &Path, name: &str) -> Result<()> {
