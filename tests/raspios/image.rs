@@ -149,12 +149,14 @@ fn armhf_is_raspbian_with_the_raspberry_pi_archive() {
     // A Pi 4 starts the 64-bit kernel.
     let (info, settings) = look_into(&tree, &["kernel", "kernel7", "kernel8"], &archive);
     assert!(!settings.contains("arm_64bit"), "{settings}");
-    for package in [
-        "raspi-copies-and-fills",
-        "cloud-init",
-        "linux-image-rpi-v8:arm64",
+    for (package, arch) in [
+        ("raspi-copies-and-fills", ""),
+        ("cloud-init", ""),
+        ("linux-image-rpi-v8", " arm64"),
     ] {
-        assert!(info.contains(package), "{package}: {info}");
+        let start = format!("{package} ");
+        let is_it = |line: &str| line.starts_with(&start) && line.ends_with(arch);
+        assert!(info.lines().any(is_it), "{package}{arch}: {info}");
     }
 }
 
