@@ -136,18 +136,18 @@ read_options() {
 # What of the settings is about this machine is said by the program, which is in the container.
 # It finds this shell's environment, apart from what a container has of its own.
 ask() {
-	local name
+	local word
 	variables=(-e DEPLOY_MOUNT=/)
-	while read -r name; do
-		case "$name" in
+	while read -r word; do
+		case "$word" in
 		PATH | PWD | OLDPWD | SHLVL | TERM | TMPDIR | USER | LOGNAME | SHELL | HOSTNAME | LANG | ENV | _) ;;
 		BASH* | LC_* | LD_* | DOCKER* | DEPLOY_MOUNT | WORK_DIR | CACHE_DIR) ;;
 		*[!A-Z0-9_]*) ;;
-		*) variables+=(-e "$name") ;;
+		*) variables+=(-e "$word") ;;
 		esac
 	done < <(compgen -e)
-	for name in "${config_files[@]+"${config_files[@]}"}"; do
-		setting_options+=(-c "$name")
+	for word in "${config_files[@]+"${config_files[@]}"}"; do
+		setting_options+=(-c "$word")
 	done
 	rights=()
 	answer=$(run_in_container --rm -- mounts "${setting_options[@]+"${setting_options[@]}"}") ||

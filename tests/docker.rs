@@ -227,6 +227,12 @@ fn what_is_handed_to_the_container() {
     }
     assert!(!calls.contains("secret-word"));
     assert!(calls.contains("\nrm pigen_work\n"));
+    // Also when it is asked for the mounts, and for what it may do.
+    let mut runs = calls.lines().filter(|line| line.starts_with("run "));
+    assert!(
+        runs.all(|line| line.contains(" -v pigen_work:/westwork ")),
+        "{calls}"
+    );
 
     // The key's file and what scripts may write, of the settings of a TOML file; the environment is
     // stronger than files.
