@@ -13,11 +13,8 @@ use std::path::{Path, PathBuf};
 /// Bytes of mount options that the kernel takes: a page.
 const OPTIONS: usize = 4096;
 
-/// Bytes of them that are not names of lower layers, at most.
-const OTHERS: usize = 200;
-
-// Each takes the length of its name, `/upper` and a colon.
-const _: () = assert!(MOST_LAYERS <= (OPTIONS - OTHERS) / (ID_LENGTH + "/upper:".len()));
+// Each takes the length of its name, `/upper` and a colon; what else there is takes at most 200.
+const _: () = assert!(MOST_LAYERS <= (OPTIONS - 200) / (ID_LENGTH + "/upper:".len()));
 
 /// Mounts `lower` (top first) at `at`, read-only, or with `scratch` (a directory of the store
 /// with `upper` and `work`) on top to take changes.
