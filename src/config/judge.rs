@@ -72,6 +72,9 @@ fn exports(
                 exports.insert(name.clone(), setting.value.clone());
             }
             _ if helper => {}
+            _ if raw.is_pigen => notes.push(format!(
+                "{name} is no key, and neither the config nor build.sh exports it, so scripts do not see it, as with pi-gen"
+            )),
             _ => problems.push(setting.problem(
                 format!("unknown key {name}"),
                 format!("remove it, or write `export {name}=…` to hand it to the stages' scripts"),

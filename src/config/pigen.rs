@@ -13,6 +13,7 @@ pub(super) fn fill(raw: &mut Raw, base: &Path) {
     if !tree::is_pigen(base) {
         return;
     }
+    raw.is_pigen = true;
     let build = base.join("build.sh");
     let prerun = base.join("stage0/prerun.sh");
     for key in ["ARCH", "RELEASE"] {
@@ -26,6 +27,12 @@ pub(super) fn fill(raw: &mut Raw, base: &Path) {
     }
     for (key, setting) in pigen_build::exports(&build, &raw.settings) {
         set(raw, &key, Some(setting));
+    }
+    // What it exports after it has read the config, with the config's own value.
+    for name in pigen_build::named(&fs::read_to_string(&build).unwrap_or_default()) {
+        if let Some(setting) = raw.settings.get_mut(name) {
+            setting.exported = true;
+        }
     }
     for (key, value) in [
         ("FIRST_USER_NAME", "pi"),
@@ -192,10 +199,19 @@ mod tests {
         let build = "#!/bin/bash -e\nBASE_DIR=/nowhere\nVERSION=\"1.$(echo 2)\"\n\
                      export TARGET_HOSTNAME=${TARGET_HOSTNAME:-box}\nexport NEW_VERSION=\"v${VERSION}-${BASE_DIR##*/}\"\n\
                      export FIRST_USER_NAME=${FIRST_USER_NAME:-sam}\nexport TEXT=\"two\nlines\"\n\
-                     export LOG_FILE=/x\nexport APT_PROXY\nif true; then\n\texport INSIDE=1\nfi\n";
+                     export LOG_FILE=/x\nexport APT_PROXY\n\texport APP_VERSION OTHER\nif true; then\n\texport INSIDE=1\nfi\n";
         let dir = tree("", build, "bootstrap trixie x\n");
-        fs::write(dir.path().join("config"), "FIRST_USER_NAME=anna\n").unwrap();
+        // A config's own value is exported as well; what build.sh does not export is seen by nobody.
+        fs::write(
+            dir.path().join("config"),
+            "FIRST_USER_NAME=anna\nAPP_VERSION=0.5\nNEVER_SEEN=x\n",
+        )
+        .unwrap();
         let config = load(&dir);
+        assert_eq!(config.exports["APP_VERSION"], "0.5");
+        assert!(!config.exports.contains_key("NEVER_SEEN"));
+        let told = |note: &String| note.contains("NEVER_SEEN is no key");
+        assert!(config.notes.iter().any(told), "{:?}", config.notes);
         assert_eq!(config.target_hostname, "box");
         assert_eq!(config.first_user_name, "anna");
         let name = dir

@@ -80,6 +80,16 @@ pub fn exported(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
+/// Every name that `text` exports, with a value or without.
+pub(super) fn named(text: &str) -> impl Iterator<Item = &str> {
+    let exports = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("export "));
+    let words = exports.flat_map(str::split_whitespace);
+    let names = words.map(|word| word.split('=').next().unwrap_or(word));
+    names.filter(|name| is_name(name) && is_taken(name))
+}
+
 /// What the file `build` exports at the beginning of a line, worked out with `settings` set.
 pub(super) fn exports(
     build: &Path,

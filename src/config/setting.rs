@@ -12,6 +12,8 @@ pub(super) struct Raw {
     pub files: Vec<PathBuf>,
     /// When they were read, in seconds since 1970: the day of an image without `IMG_DATE`.
     pub now: i64,
+    /// Whether the tree is in pi-gen's shape.
+    pub is_pigen: bool,
 }
 
 /// One setting before it is judged.
