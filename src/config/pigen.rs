@@ -28,12 +28,7 @@ pub(super) fn fill(raw: &mut Raw, base: &Path) {
     for (key, setting) in pigen_build::exports(&build, &raw.settings) {
         set(raw, &key, Some(setting));
     }
-    // What it exports after it has read the config, with the config's own value.
-    for name in pigen_build::named(&fs::read_to_string(&build).unwrap_or_default()) {
-        if let Some(setting) = raw.settings.get_mut(name) {
-            setting.exported = true;
-        }
-    }
+    hand_on(raw, &build);
     for (key, value) in [
         ("FIRST_USER_NAME", "pi"),
         ("TARGET_HOSTNAME", "raspberrypi"),
@@ -68,6 +63,16 @@ pub(super) fn fill(raw: &mut Raw, base: &Path) {
             .read();
         let head = head.ok().map(|text| outside(text.trim()));
         set(raw, "GIT_HASH", head);
+    }
+}
+
+/// What `build` exports after it has read the config is exported with the config's own value.
+fn hand_on(raw: &mut Raw, build: &Path) {
+    let text = fs::read_to_string(build).unwrap_or_default();
+    for name in pigen_build::named(&text) {
+        if let Some(setting) = raw.settings.get_mut(name) {
+            setting.exported = true;
+        }
     }
 }
 
