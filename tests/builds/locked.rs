@@ -177,6 +177,14 @@ fn a_lock_file_makes_the_same_image_without_a_network() {
         tree.build(&args[1..]);
     }
     assert_eq!(image(&tree.dir.join("there")), first);
+    // Its layers are a start for an ordinary build, which knows of more packages than the lock file.
+    let more = tree.dir.join("stages/stage1/00-b/01-packages-nr");
+    fs::write(&more, "hello\n").unwrap();
+    let said = tree.build(&elsewhere);
+    let cached = "cached  stage0/00-a/00-packages-nr";
+    assert!(said.contains(cached), "{said}");
+    fs::remove_file(&more).unwrap();
+    tree.file("westwork.lock", &lock);
     // And emulated.
     tree.build(&[
         "--locked",
