@@ -1,6 +1,7 @@
 //! What lies in the deploy directory and what it was made from: an image that is already there
 //! is not made again.
 
+use crate::base::command::own_program;
 use crate::base::work;
 use crate::config::{self, Config};
 use crate::layers::store::Key;
@@ -108,9 +109,7 @@ pub fn all_there(job: &Job<'_>, schedule: &Schedule<'_>) -> Result<Option<Vec<Pa
 /// Hash of everything that decides what an export makes: the layers, the settings, and this
 /// program itself.
 pub(crate) fn image_key(job: &Job<'_>, stack: &[Key], export: &Export) -> Result<String> {
-    let own = std::env::current_exe()
-        .and_then(fs::metadata)
-        .context("looking at the program itself")?;
+    let own = fs::metadata(own_program()?).context("looking at the program itself")?;
     let parts = [
         format!("{:?}", stack.last()),
         settings_of_image(job),

@@ -1,12 +1,12 @@
 //! What a host script sees of the machine, and where it can write.
 
-use crate::fixture::{Fixture, wait};
+use crate::fixture::{Fixture, PROGRAM, cache, wait};
 use crate::need::{self, need};
 use crate::ordinary::etc;
 use crate::secrets::ROOT;
 use crate::wall::sentinel;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What would be lost without a word is refused: only the layer and the usual places can be written.
@@ -42,7 +42,8 @@ fn a_build_goes_on_while_the_machine_replaces_its_files() {
     let outside = sentinel();
     let named = outside.path().join("file");
     let f = Fixture::new("arm64");
-    f.config("STAGE_LIST='stage0 mine'");
+    f.config("STAGE_LIST='stage0 mine'\nBOOT_SIZE=64M\nROOT_MARGIN=16M");
+    f.file("mine/EXPORT_IMAGE", "");
     f.config(&format!(
         "export NAMED='{0}'\nHOST_PATHS='{0}'",
         named.display()
@@ -56,7 +57,18 @@ fn a_build_goes_on_while_the_machine_replaces_its_files() {
         "mine/00-a/01-run.sh",
         "#!/bin/bash -e\nid -un >\"$DEPLOY_DIR/seen\"\ncat \"$NAMED\" /etc/hosts >>\"$DEPLOY_DIR/seen\"\n",
     );
-    let build = f.start(&["build", "--emulate"]);
+    // The program too, as when a newer one is installed.
+    let program = outside.path().join("westwork-gen");
+    fs::copy(PROGRAM, &program).unwrap();
+    let build = Command::new(&program)
+        .args(["build", "--emulate"])
+        .current_dir(&f.root)
+        .env("CACHE_DIR", cache())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let deploy = f.root.join("deploy");
     assert!(wait(Duration::from_secs(60), || deploy
         .join("now")
@@ -67,6 +79,7 @@ fn a_build_goes_on_while_the_machine_replaces_its_files() {
         "/etc/hosts",
         "/etc/ld.so.cache",
         named.to_str().unwrap(),
+        program.to_str().unwrap(),
     ] {
         let anew = format!("{path}.westwork-test");
         let made = Command::new("cp").args(["-p", path, &anew]).status();
