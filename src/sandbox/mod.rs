@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use view::View;
 
 /// Which of the processes this is after [`enter`].
@@ -70,11 +71,7 @@ pub struct Wall {
 /// # Errors
 /// When namespaces or id maps cannot be had; `check` reports the same beforehand.
 pub fn enter(wall: &Wall, note: &mut dyn FnMut(&str)) -> Result<Role> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    anyhow::ensure!(
-        threads == 1,
-        "{threads} threads where one may be, before the build's process is forked"
-    );
+    alone(|| std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count))?;
     let (ids, mapped) = owners(&wall.view, note)?;
     let (mut ready_rx, ready_tx) = pipe()?;
     let (go_rx, mut go_tx) = pipe()?;
@@ -98,6 +95,24 @@ pub fn enter(wall: &Wall, note: &mut dyn FnMut(&str)) -> Result<Role> {
             drop((ready_rx, go_tx));
             keeper(ready_tx, go_rx, wall, (ids, mapped))
         }
+    }
+}
+
+/// Waits until the process has one thread. One that has been joined, or whose scope has ended,
+/// stands among the kernel's tasks until it is off its processor.
+fn alone(tasks: impl Fn() -> usize) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let start = Instant::now();
+    loop {
+        let threads = tasks();
+        if threads == 1 {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            start.elapsed() < PATIENCE,
+            "{threads} threads where one may be, before the build's process is forked"
+        );
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -255,4 +270,19 @@ fn furnish(wall: &Wall, mapped: BTreeMap<PathBuf, Tree>) -> Result<()> {
 /// change of user id, which makes the kernel forget it.
 pub(crate) fn die_with_parent() -> Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("tying the process to its parent")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::alone;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_thread_that_is_ending_is_waited_for_and_one_that_stays_is_an_error() {
+        let left = Cell::new(3);
+        alone(|| left.replace(left.get() - 1)).unwrap();
+        assert_eq!(left.get(), 0);
+        let stays = alone(|| 2).unwrap_err().to_string();
+        assert!(stays.starts_with("2 threads"), "{stays}");
+    }
 }
