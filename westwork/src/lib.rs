@@ -19,8 +19,6 @@
 //! | [`status`] [`services`] | what runs |
 //! | [`root`] | paths, files, programs |
 
-#![warn(missing_docs)]
-
 pub mod announce;
 pub mod backup;
 pub mod certificate;

@@ -41,6 +41,7 @@ enum Command {
     },
     /// Say what runs, how full the disk is and how long the certificate is valid
     Status {
+        /// As JSON, for programs
         #[arg(long)]
         json: bool,
     },
@@ -65,12 +66,16 @@ enum Command {
     /// configuration, and the box's secrets and private keys: who can open it can be this box. It
     /// is encrypted by age for the key of `westwork backup-key`, and is read again before it gets
     /// its name. Services stop for as long as it takes to write.
-    Backup { file: PathBuf },
+    Backup {
+        /// The file to write, outside of /data
+        file: PathBuf,
+    },
     /// Replace all of /data by a backup; its key is asked for, or the first line of standard input
     ///
     /// The whole backup is judged before anything is touched. A box that is set up takes its own
     /// backups only, a fresh one those of any box.
     Restore {
+        /// The file that `westwork backup` wrote
         file: PathBuf,
         /// Read the secret key from this file
         #[arg(long, value_name = "FILE")]
@@ -97,6 +102,7 @@ enum Command {
 enum User {
     /// Add somebody; the password is asked for, or the first line of standard input
     Add {
+        /// The part of the address before the @
         user: String,
         /// As others see it
         #[arg(long)]
@@ -110,11 +116,15 @@ enum User {
     /// Change a password; it is asked for, or the first line of standard input
     ///
     /// Mail programs and chat have to log in again.
-    Passwd { user: String },
+    Passwd {
+        /// Whose it is: the part of the address before the @
+        user: String,
+    },
     /// Remove somebody; mail stays
     ///
     /// All sessions end. Nobody else can have the name afterwards.
     Remove {
+        /// Who goes: the part of the address before the @
         user: String,
         /// Remove the mail as well
         #[arg(long)]

@@ -218,12 +218,31 @@ fn links_are_not_followed() {
     assert_eq!(device.read("precious/file"), "the machine's own");
 }
 
+/// A lock that services' users hold would keep the owner from backups, and from everything else.
 #[test]
 fn only_root_can_hold_the_lock() {
     let device = Device::new();
     device.write("data/.westwork.lock", "");
     let lock = device.path("data/.westwork.lock");
+    for open in [device.root(), &device.path("data")] {
+        std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
+    }
     std::fs::set_permissions(&lock, PermissionsExt::from_mode(0o644)).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    // As a service's user would, which only root can try.
+    let nobody_holds_it = || {
+        Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .args(["flock", "--nonblock"])
+            .arg(&lock)
+            .arg("true")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    assert!(!is_root || nobody_holds_it(), "nothing was tried");
     assert!(device.westwork(&["finish-restore"]).status.success());
+    assert!(!is_root || !nobody_holds_it());
     assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -4,6 +4,7 @@ mod common;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use common::synapse::Synapse;
 use common::{Device, Setup};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -22,7 +23,10 @@ impl Drop for Slapd {
 
 /// A box set up through the page, with a real directory.
 fn device() -> (Device, Slapd) {
-    let device = Device::new();
+    set_up(Device::new())
+}
+
+fn set_up(device: Device) -> (Device, Slapd) {
     for program in [
         "usr/sbin/slapadd",
         "usr/sbin/slapcat",
@@ -172,11 +176,19 @@ fn people_come_change_and_go() {
     );
 }
 
-/// A backup of it brings everybody over to another box, and has no password in it.
+/// Who was there when a backup was made is there again with the password of then, and the backup
+/// has no password in it.
 #[test]
 fn people_are_in_a_backup() {
     let (device, slapd) = device();
-    let key = device.westwork(&["backup-key"]).stdout;
+    let (then, later) = ("four words of bread", "quite another one");
+    let succeeds = |arguments: &[&str], input: &str| {
+        let output = user(&device, arguments, input);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    };
+    succeeds(&["add", "bob", "--name", "Bob"], then);
+    let key = String::from_utf8(device.westwork(&["backup-key"]).stdout).unwrap();
     let backup = device.path("backup.wwb");
     drop(slapd);
     let output = device.westwork(&["backup", backup.to_str().unwrap()]);
@@ -185,11 +197,76 @@ fn people_are_in_a_backup() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let listing = common::backups::listing(&backup, &String::from_utf8(key).unwrap());
+    let listing = common::backups::listing(&backup, &key);
     assert!(
         listing.contains("directory.ldif") && !listing.contains("data/ldap"),
         "{listing}"
     );
+    let text = common::backups::member(&backup, &key, "directory.ldif");
+    assert!(text.contains("uid=bob,") && text.contains("userPassword:: "));
+    for password in [then, "correct horse battery"] {
+        assert!(!text.contains(password) && !text.contains(&STANDARD.encode(password)));
+    }
+
+    let slapd = start_slapd(&device);
+    succeeds(&["passwd", "bob"], later);
+    succeeds(&["add", "carol", "--name", "Carol"], then);
+    assert!(binds(&device, "bob", later) && binds(&device, "carol", then));
+    drop(slapd);
+    let output = common::backups::restore(&device, &backup, &key);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let _slapd = start_slapd(&device);
+    assert!(binds(&device, "bob", then) && binds(&device, "ada", "correct horse battery"));
+    assert!(!binds(&device, "bob", later) && !binds(&device, "carol", then));
+}
+
+/// The directory alone does not end sessions of the chat: Synapse is told, or nothing is done.
+#[test]
+fn who_is_removed_is_out_of_the_chat() {
+    let fresh = Device::new();
+    std::fs::create_dir_all(fresh.path("data/conf/matrix-synapse")).unwrap();
+    let (device, _slapd) = set_up(fresh);
+    let (bread, other) = ("four words of bread", "quite another one");
+    let add = ["add", "bob", "--name", "Bob"];
+    assert!(user(&device, &add, bread).status.success());
+    let refused = user(&device, &["remove", "bob"], "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("bob is not removed"),
+        "{said}"
+    );
+    assert!(binds(&device, "bob", bread), "half removed");
+
+    let secret = device.read("data/conf/westwork/secrets/synapse_registration");
+    let synapse = Synapse::start(secret.trim());
+    let bob = "@bob:family.example.org";
+    for name in [bob, "@ada:family.example.org"] {
+        synapse.log_in(name, &["telephone", "desk"]);
+    }
+    assert!(user(&device, &["passwd", "bob"], other).status.success());
+    assert_eq!(synapse.sessions(bob), 0, "logged in with the old password");
+    synapse.log_in(bob, &["telephone"]);
+    // As after a restore of the chat's own data.
+    synapse.forget_administrators();
+    let removed = user(&device, &["remove", "bob"], "");
+    let said = String::from_utf8_lossy(&removed.stderr).into_owned();
+    assert!(removed.status.success(), "{said}");
+    assert_eq!(synapse.sessions(bob), 0, "removed, and still in the chat");
+    assert!(synapse.is_closed(bob) && !binds(&device, "bob", other));
+    assert_eq!(synapse.sessions("@ada:family.example.org"), 2);
+
+    assert!(!user(&device, &add, bread).status.success());
+    let again = [&add[..], &["--same-person"]].concat();
+    assert!(user(&device, &again, bread).status.success());
+    assert!(!synapse.is_closed(bob));
+    // Others' chats with this name stay, so that purging mail does not free it.
+    let purge = ["remove", "bob", "--purge"];
+    assert!(user(&device, &purge, "").status.success());
+    assert!(synapse.is_closed(bob) && !user(&device, &add, bread).status.success());
 }
 
 /// Names are not given to others, who would get mail and chats that were meant for somebody.

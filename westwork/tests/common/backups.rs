@@ -82,9 +82,18 @@ pub fn source() -> (Device, PathBuf, String) {
 
 /// What ordinary programs find in a backup.
 pub fn listing(file: &Path, key: &str) -> String {
-    let line = "age -d -i - \"$1\" | tar tz";
+    unpacked(file, key, &["tz"])
+}
+
+/// One text in it.
+pub fn member(file: &Path, key: &str, name: &str) -> String {
+    unpacked(file, key, &["xzO", name])
+}
+
+fn unpacked(file: &Path, key: &str, tar: &[&str]) -> String {
+    let line = "file=$1; shift; age -d -i - \"$file\" | tar \"$@\"";
     let mut command = Command::new("sh");
-    command.args(["-c", line, "sh"]).arg(file);
+    command.args(["-c", line, "sh"]).arg(file).args(tar);
     let output = with_input(&mut command, key);
     assert!(output.status.success(), "{}", message(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
