@@ -4,6 +4,7 @@ use crate::base::command::Command;
 use crate::base::tool::Tool;
 use crate::config::{Base, Config, Distro};
 use serde::{Deserialize, Serialize};
+use std::fs;
 use std::path::Path;
 
 /// Raspbian, unless `MIRROR` says otherwise. The host's sources have no say: a machine that
@@ -26,7 +27,7 @@ pub struct Mirrors {
 impl Mirrors {
     /// `MIRROR` if set, else the first Debian archive the host itself uses, or Raspbian.
     pub fn resolve(config: &Config) -> Self {
-        let host = Self::of_host();
+        let host = Self::of_host(&config.cache_dir);
         // Some servers do not take two slashes for one.
         let plain = |address: &str| address.trim_end_matches('/').to_owned();
         let raspberrypi = match config.distro {
@@ -88,9 +89,21 @@ impl Mirrors {
         lines
     }
 
-    fn of_host() -> Self {
+    /// apt reads every list it has for the answer, unless it has done so before and may keep what it
+    /// found. Of the machine's own such file an ordinary user cannot make a new one, and in Debian's
+    /// container images there is none. So there is one in `cache_dir`, if that is there already.
+    fn of_host(cache_dir: &Path) -> Self {
+        let keep = cache_dir.join("host-apt");
+        let kept = cache_dir.is_dir() && fs::create_dir_all(&keep).is_ok();
+        let file = keep.join("pkgcache.bin");
+        let caches = [
+            "-o".to_owned(),
+            format!("Dir::Cache::pkgcache={}", file.display()),
+            "-oDir::Cache::srcpkgcache=".to_owned(),
+        ];
         // A host without apt has no sources to offer; that is an answer, not an error.
         let targets = Command::new(Tool::AptGet)
+            .args(caches.into_iter().filter(|_| kept))
             .args([
                 "indextargets",
                 "--format",
@@ -141,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn what_apt_found_is_kept_and_the_answer_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let without = Mirrors::of_host(&missing);
+        assert!(!missing.exists());
+        let keep = dir.path().join("a cache, with a comma");
+        fs::create_dir(&keep).unwrap();
+        for _ in 0..2 {
+            assert_eq!(Mirrors::of_host(&keep), without);
+            assert!(keep.join("host-apt/pkgcache.bin").is_file());
+        }
+    }
+
+    #[test]
     fn raspbian_is_not_the_hosts_and_native_programs_are_debians() {
         let root = Path::new("/tree");
         let mut config = crate::plan::fixture::config(root, &[]);
@@ -152,7 +179,7 @@ mod tests {
         config.arch = crate::config::Arch::Armhf;
         let armhf = Mirrors::resolve(&config);
         assert_eq!((&*armhf.build, &*armhf.security), (RASPBIAN, ""));
-        assert_eq!(armhf.debian(), &Mirrors::of_host());
+        assert_eq!(armhf.debian(), &Mirrors::of_host(&config.cache_dir));
         let lines = armhf.sources("trixie", "main rpi", &[], Some(Path::new("/k")));
         assert_eq!(
             lines,

@@ -34,15 +34,15 @@ pub struct Package {
     pub priority: String,
 }
 
+/// The name apt gives the file of a package in its archive directory.
+pub(crate) fn file_name(name: &str, version: &str, architecture: &str) -> String {
+    format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a"))
+}
+
 impl Package {
     /// The name apt gives the file in its archive directory.
     pub fn file_name(&self) -> String {
-        format!(
-            "{}_{}_{}.deb",
-            self.name,
-            self.version.replace(':', "%3a"),
-            self.architecture
-        )
+        file_name(&self.name, &self.version, &self.architecture)
     }
 
     /// What is wrong with it, if it comes from elsewhere: what has passed is safe as part of a

@@ -50,6 +50,8 @@ impl Build<'_> {
                     self.tools.clone_from(&tools.packages);
                     let offered = self.offered(&packages)?;
                     dispatch.use_tools(tools, offered)?;
+                    let (pool, quick) = self.archives.quick_forms();
+                    dispatch.use_quick_forms(pool, quick)?;
                 }
                 // Without them the image's file system would be made by other programs.
                 Err(error) if self.job.locked.is_some() => {

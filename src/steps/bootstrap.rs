@@ -52,6 +52,9 @@ pub fn bootstrap(words: &Words, told: &Context) -> Result<()> {
         bind(what, at)?;
     }
     let tools = show_tools(&dir, told)?;
+    if let Some(tools) = &told.furniture.tools {
+        unpack_quickly(tools, &plain)?;
+    }
     let key = Key::new(told)?;
     mounts::tmpfs(
         Path::new("/dev/shm"),
@@ -93,6 +96,47 @@ fn show_tools(root: &Path, told: &Context) -> Result<bool> {
     fs::create_dir(&at).with_context(|| format!("making {}", at.display()))?;
     Tree::of(tools)?.attach(&mounts::point(&at)?)?;
     Ok(true)
+}
+
+/// Takes the files of a package from its quick form, as in the image (`native::dispatch`), for as
+/// long as these mounts are there. In place of the machine's dpkg-deb, since a PATH would reach the
+/// scripts of packages as well.
+const DPKG_DEB: &str = r#"state() {
+	stat -L -c '%s %.Z %.Y' "$1"
+}
+if [ "$1" = --fsys-tarfile ]; then
+	name=${2##*/}
+	if [ -e "$quick/$name" ] && [ "$(state "$2")" = "$(state "$pool/$name")" ]; then
+		exec "$real" --fsys-tarfile "$quick/$name"
+	fi
+fi
+exec "$real" "$@"
+"#;
+
+/// Puts [`DPKG_DEB`] in place. `tools` may have quick forms; `plain` is a directory of this build,
+/// whose path has nothing in it that a shell would take for more than a letter.
+fn unpack_quickly(tools: &Path, plain: &Path) -> Result<()> {
+    let Some(program) = Tool::DpkgDeb
+        .find()
+        .filter(|_| tools.join("quick").is_dir())
+    else {
+        return Ok(());
+    };
+    let (real, script) = (plain.join("dpkg-deb"), plain.join("quick-dpkg-deb"));
+    fs::write(&real, "").with_context(|| format!("making {}", real.display()))?;
+    bind(&program, &real)?;
+    let mut text = "#!/bin/sh\n".to_owned();
+    for (name, of_tools) in [("quick", "quick"), ("pool", "packages")] {
+        let at = plain.join(name);
+        fs::create_dir(&at).with_context(|| format!("making {}", at.display()))?;
+        bind(&tools.join(of_tools), &at)?;
+        text += &format!("{name}={}\n", at.display());
+    }
+    text += &format!("real={}\n", real.display());
+    fs::write(&script, text + DPKG_DEB).with_context(|| format!("writing {}", script.display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("setting the mode of {}", script.display()))?;
+    bind(&script, &program)
 }
 
 /// As if the tools had never been shown.

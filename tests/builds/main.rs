@@ -18,6 +18,7 @@ mod pigen;
 mod pigen_shape;
 mod poisoned;
 mod proof;
+mod quick;
 mod secrets;
 mod seen;
 mod shared;

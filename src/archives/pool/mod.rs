@@ -16,6 +16,7 @@
 
 mod files;
 mod index;
+mod quick;
 mod signed;
 mod staging;
 
@@ -29,6 +30,7 @@ use crate::base::{lock, work};
 use anyhow::{Context, Result, bail};
 use files::{copied, link, packages, remove, scratch, sweep};
 use index::{Index, Known, now};
+use quick::Quick;
 use signed::Signed;
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,6 +49,9 @@ pub struct Archives {
     /// Only these may be in the view, by file name; without it, all that are signed.
     locked: Option<BTreeMap<String, String>>,
     signed: Signed,
+    quick: Quick,
+    /// Whether quick forms are made of what is installed.
+    makes_quick: bool,
     /// apt's own caches as the last step left them.
     caches: Option<Caches>,
 }
@@ -69,6 +74,8 @@ impl Archives {
         sweep(cache_dir);
         let archives = Self {
             cache: cache_dir.to_owned(),
+            quick: Quick::open(cache_dir, &pool)?,
+            makes_quick: false,
             pool,
             view: scratch(cache_dir)?,
             locked: None,
@@ -131,7 +138,24 @@ impl Archives {
     /// # Errors
     /// When the pool cannot be written, or when apt may have used a package that the archive has
     /// since replaced by another one of the same name and size: the pool has it no longer then.
-    pub fn save(&mut self, mut staging: Staging, rootfs: &Path, after: &str) -> Result<()> {
+    pub fn save(&mut self, staging: Staging, rootfs: &Path, after: &str) -> Result<()> {
+        self.judge(staging, rootfs, after)?;
+        if self.makes_quick {
+            let (pool, locked) = (&self.pool, self.locked.as_ref());
+            self.quick
+                .of_installed(rootfs, || Ok(wanted(&index::load(pool)?, locked)))?;
+        }
+        Ok(())
+    }
+
+    /// Where the packages are that steps see, and the quick forms of those that have one, both by
+    /// apt's names. From now on quick forms are made of what steps install, for later builds.
+    pub fn quick_forms(&mut self) -> (&Path, &Path) {
+        self.makes_quick = true;
+        (self.view.path(), self.quick.view())
+    }
+
+    fn judge(&mut self, mut staging: Staging, rootfs: &Path, after: &str) -> Result<()> {
         staging.unmount()?;
         self.caches = Caches::of(&staging, after)?;
         let left = packages(&staging.upper())?;
@@ -247,34 +271,22 @@ impl Archives {
                 remove(&path)?;
             }
         }
+        self.quick.verify(&sound)?;
         self.show(&sound)?;
         index::save(&self.pool, &sound)
     }
 
     /// Makes the view what it is to be: a link for each package of `index` that counts.
     fn show(&self, index: &Index) -> Result<()> {
-        let mut wanted = BTreeMap::new();
-        match &self.locked {
-            Some(locked) => wanted.extend(locked.iter().map(|(n, s)| (n.as_str(), s.as_str()))),
-            None => {
-                let mut signed: Vec<_> = index.values().filter(|known| known.signed).collect();
-                // Of two with one name the newer one.
-                signed.sort_by_key(|known| known.added);
-                let names = signed.iter();
-                wanted.extend(names.map(|known| (known.name.as_str(), known.sha256.as_str())));
-            }
-        }
+        let wanted = wanted(index, self.locked.as_ref());
         let stale = packages(self.view.path())?;
-        for name in stale
-            .iter()
-            .filter(|name| !wanted.contains_key(name.as_str()))
-        {
+        for name in stale.iter().filter(|name| !wanted.contains_key(*name)) {
             remove(&self.view.path().join(name))?;
         }
-        for (name, sha256) in wanted {
+        for (name, sha256) in &wanted {
             link(&self.path(name, sha256), &self.view.path().join(name))?;
         }
-        Ok(())
+        self.quick.show(&wanted)
     }
 
     /// Brings `index` in line with the signed indexes: what they name counts, and what they name
@@ -327,6 +339,20 @@ impl Archives {
     fn lock(&self) -> Result<lock::Lock> {
         lock::wait(&self.pool.join("lock"))
     }
+}
+
+/// Which packages of `index` a build sees: checksums by apt's names.
+fn wanted(index: &Index, locked: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    if let Some(locked) = locked {
+        return locked.clone();
+    }
+    let mut signed: Vec<_> = index.values().filter(|known| known.signed).collect();
+    // Of two with one name the newer one.
+    signed.sort_by_key(|known| known.added);
+    let names = signed.iter();
+    names
+        .map(|known| (known.name.clone(), known.sha256.clone()))
+        .collect()
 }
 
 /// Where the package lies below `cache_dir` if the pool `pool` has it.

@@ -20,6 +20,9 @@ pub(super) struct Family {
     pub(super) unless: Vec<String>,
     #[serde(default)]
     pub(super) args: Vec<String>,
+    /// With this as its first argument, a program may be led to a package's quick form.
+    #[serde(default)]
+    pub(super) quick: Option<String>,
     #[serde(default)]
     pub(super) needs: Vec<String>,
     #[serde(default)]

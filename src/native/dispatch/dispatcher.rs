@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Among ARGS, `{0}` stands for ARGV0, `{path}` for PATH, and `?FILE?ARG` for ARG if there is
-//! a FILE. A script's key is `INTERPRETER SCRIPT`, or `INTERPRETER DIRECTORY/*`,
+//! a FILE. `&OPTION` is no argument: with OPTION as the first one, the last one may be a package
+//! of the build's pool and is then replaced by its quick form (src/archives/pool/quick.rs). A script's key is `INTERPRETER SCRIPT`, or `INTERPRETER DIRECTORY/*`,
 //! and its fields after the second are words that no argument may have in it; the key `!` is the emulator.
 #![no_main]
 #![allow(unsafe_code)]
@@ -33,6 +34,7 @@ unsafe extern "C" {
     fn write(fd: c_int, bytes: *const c_void, len: usize) -> isize;
     fn getauxval(kind: usize) -> usize;
     fn access(path: *const c_char, mode: c_int) -> c_int;
+    fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: u32, into: *mut Stat) -> c_int;
     fn getenv(name: *const c_char) -> *const c_char;
     fn __errno_location() -> *mut c_int;
 }
@@ -43,12 +45,19 @@ const PROT_READ_WRITE: c_int = 3;
 const MAP_PRIVATE: c_int = 2;
 const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
 const AT_EXECFD: usize = 2;
+const AT_FDCWD: c_int = -100;
+/// Size, and times of the last change of contents and of anything.
+const STATX: u32 = 0x200 | 0x80 | 0x40;
 const ENOENT: c_int = 2;
 const PATH_MAX: usize = 4096;
 /// Arguments a table line may add, with room to spare.
 const ADDED: usize = 32;
 
 const TABLE: &CStr = c"/.westwork-gen/dispatch.table";
+/// Where apt has packages, the same ones as they are in the pool, and their quick forms.
+const ARCHIVES: &[u8] = b"/var/cache/apt/archives/";
+const POOL: &[u8] = b"/.westwork-gen/packages/";
+const QUICK: &[u8] = b"/.westwork-gen/quick/";
 const EMULATOR_VAR: &CStr = c"WESTWORK_GEN_EMULATOR";
 
 /// Entry point called by the C library.
@@ -245,6 +254,7 @@ unsafe fn start(line: &mut [u8], args: &[*const c_char]) {
         }
     }
     let mut n = 0;
+    let mut last = None;
     for field in line.split_mut(|byte| *byte == 0).skip(2) {
         if field.is_empty() {
             continue;
@@ -252,6 +262,11 @@ unsafe fn start(line: &mut [u8], args: &[*const c_char]) {
         argv[n] = match &*field {
             b"{0}" => args[2],
             b"{path}" => args[1],
+            [b'&', option @ ..] => {
+                // SAFETY: arguments are valid strings.
+                last = unsafe { quick_form(option, &args[3..]) };
+                continue;
+            }
             [b'?', ..] => match conditional(field) {
                 Some(arg) => arg,
                 None => continue,
@@ -264,8 +279,45 @@ unsafe fn start(line: &mut [u8], args: &[*const c_char]) {
         }
     }
     argv[n..n + args.len() - 3].copy_from_slice(&args[3..]);
+    if let Some(path) = last {
+        argv[n + args.len() - 4] = path;
+    }
     // SAFETY: `argv` ends with a null pointer: fresh memory is zero.
     unsafe { execve(argv[0], argv.as_ptr(), environ) };
+}
+
+/// What statx(2) tells, in words: 5 is the size; 12 and 13, 14 and 15 are seconds and nanoseconds of
+/// the last change of anything and of the contents.
+type Stat = [u64; 32];
+
+/// The quick form of the package that the last argument is, if the first one is `option`. It must
+/// be the very file that the pool has: a step may put others of the same name there. Nothing but
+/// the kernel sets the time of the last change.
+unsafe fn quick_form(option: &[u8], args: &[*const c_char]) -> Option<*const c_char> {
+    // SAFETY: arguments are valid strings; each buffer is long enough for what is put into it.
+    unsafe {
+        let (first, last) = (args.first()?, *args.last()?);
+        if args.len() < 2 || CStr::from_ptr(*first).to_bytes() != option {
+            return None;
+        }
+        let mut real = [0u8; PATH_MAX];
+        // apt makes links in a directory of its own for what it gives to dpkg.
+        if realpath(last, real.as_mut_ptr().cast()).is_null() {
+            return None;
+        }
+        let name = CStr::from_ptr(real.as_ptr().cast()).to_bytes().strip_prefix(ARCHIVES)?;
+        let below = |dir: &[u8]| {
+            let path = new_bytes(PATH_MAX)?;
+            let end = copy(dir, path, 0).and_then(|end| copy(name, &mut path[..PATH_MAX - 1], end));
+            end.map(|_| path.as_ptr().cast::<c_char>())
+        };
+        let (mut here, mut there): (Stat, Stat) = ([0; 32], [0; 32]);
+        let known = statx(AT_FDCWD, real.as_ptr().cast(), 0, STATX, &raw mut here) == 0
+            && statx(AT_FDCWD, below(POOL)?, 0, STATX, &raw mut there) == 0;
+        let same = here[5] == there[5] && here[12..16] == there[12..16];
+        let quick = below(QUICK)?;
+        (known && same && access(quick, 0) == 0).then_some(quick)
+    }
 }
 
 /// ARG of `?FILE?ARG`, which a zero byte ends in the table, if FILE exists.
@@ -279,10 +331,16 @@ fn conditional(field: &mut [u8]) -> Option<*const c_char> {
 
 /// Zeroed room for an argument list of any length.
 fn new_argv(len: usize) -> Option<&'static mut [*const c_char]> {
+    let bytes = new_bytes(len * size_of::<*const c_char>())?;
+    // SAFETY: whole pages, of which every bit pattern is a pointer.
+    Some(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), len) })
+}
+
+/// Zeroed pages that stay.
+fn new_bytes(len: usize) -> Option<&'static mut [u8]> {
     // SAFETY: fresh anonymous memory of that size, never shared.
     unsafe {
-        let bytes = len * size_of::<*const c_char>();
-        let at = mmap(null_mut(), bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+        let at = mmap(null_mut(), len, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
         (at as isize != -1).then(|| core::slice::from_raw_parts_mut(at.cast(), len))
     }
 }

@@ -9,6 +9,8 @@
 //! dispatch.table   program → twin with arguments, made by table.rs
 //! emulator         qemu-user
 //! usr/             the tools root's
+//! packages/        the package pool, as the build sees it
+//! quick/           quick forms of its packages
 //! renamed/         dpkg's programs that take themselves for the target's
 //! ```
 
@@ -105,13 +107,7 @@ impl Dispatch {
     /// would install, if it has archives that the tools do not come from.
     pub fn use_tools(&mut self, tools: ToolsRoot, offered: Option<Versions>) -> Result<()> {
         self.offered = offered;
-        let usr = self.dir.join("usr");
-        fs::create_dir_all(&usr).context("making the tools' mount point")?;
-        bind(&tools.dir.join("root/usr"), &usr)?;
-        let read_only =
-            MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | restrictions(&usr)?;
-        mount(None::<&str>, &usr, None::<&str>, read_only, None::<&str>)
-            .context("making the tools read-only")?;
+        self.show(&tools.dir.join("root/usr"), "usr")?;
         let twins = Twins::new(self.arch, &tools, &self.dir)?;
         let tried = twins.tried()?;
         self.tools = Some(Tools {
@@ -120,6 +116,27 @@ impl Dispatch {
             tried,
         });
         Ok(())
+    }
+
+    /// Lets dpkg-deb's twin unpack a package of the directory `pool` from the file of that name in
+    /// `quick`, if it is there.
+    ///
+    /// # Errors
+    /// When one of them cannot be shown.
+    pub fn use_quick_forms(&self, pool: &Path, quick: &Path) -> Result<()> {
+        self.show(pool, "packages")?;
+        self.show(quick, "quick")
+    }
+
+    /// Shows the directory `what` as `name`, read-only.
+    fn show(&self, what: &Path, name: &str) -> Result<()> {
+        let at = self.dir.join(name);
+        fs::create_dir_all(&at).with_context(|| format!("making {}", at.display()))?;
+        bind(what, &at)?;
+        let read_only =
+            MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | restrictions(&at)?;
+        mount(None::<&str>, &at, None::<&str>, read_only, None::<&str>)
+            .with_context(|| format!("making {} read-only", at.display()))
     }
 
     /// Decides, for a target whose dpkg database is below `rootfs`, what runs natively, and

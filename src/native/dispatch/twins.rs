@@ -85,6 +85,7 @@ impl Twins {
                     .iter()
                     .map(|arg| arg.replace("{arch}", self.arch.debian())),
             );
+            fields.extend(family.quick.iter().map(|option| format!("&{option}")));
             if family.perl {
                 fields.extend(self.perl_directories());
             }
