@@ -18,7 +18,7 @@ use crate::config::Signer;
 use crate::config::{Address, Arch, Config, Loaded, Settings};
 use crate::plan::Plan;
 use crate::plan::step::StepKind;
-use crate::sandbox::mounts::MOST_LAYERS;
+use crate::sandbox::mounts::most_layers;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -237,18 +237,17 @@ fn understand(loaded: Loaded) -> (Option<(Config, Plan)>, Vec<Problem>) {
     let input = loaded.config.map(|config| {
         let (plan, found) = Plan::discover(&config);
         problems.extend(found);
-        problems.extend(too_many(&plan));
+        problems.extend(too_many(&plan, most_layers(kernel::version())));
         (config, plan)
     });
     (input, problems)
 }
 
 /// More steps than one mount can have layers. Each has one; it shows when the last are mounted.
-fn too_many(plan: &Plan) -> Option<Problem> {
+fn too_many(plan: &Plan, most: usize) -> Option<Problem> {
     let depth = plan.depth();
-    (depth > MOST_LAYERS).then(|| {
-        let what =
-            format!("{depth} steps stand one on the other, and a build can have {MOST_LAYERS}");
+    (depth > most).then(|| {
+        let what = format!("{depth} steps stand one on the other, and a build can have {most}");
         Problem::new(
             what,
             "join some: several packages in one list, several commands in one script",

@@ -1,7 +1,7 @@
 //! The build machine, with a search path of the test's own.
 
 use super::needs::needed;
-use super::{MOST_LAYERS, Plan, all, for_boot, missing, notes, problems_of, too_many};
+use super::{Plan, all, for_boot, missing, most_layers, notes, problems_of, too_many};
 use crate::base::arch::is_foreign;
 use crate::base::problem::{Problem, Problems};
 use crate::base::tool::{Task, Tool, search_path};
@@ -113,17 +113,18 @@ fn what_does_not_stand_in_the_way_is_said() {
 #[test]
 fn steps_are_counted_against_the_layers_of_a_mount() {
     let mut files = vec![("s/prerun.sh", "#!/bin/bash\n"), ("s/EXPORT_IMAGE", "")];
-    let names: Vec<_> = (0..MOST_LAYERS)
-        .map(|n| format!("s/{n:03}/00-packages"))
-        .collect();
+    let (before, most) = (most_layers(Some((6, 6))), most_layers(Some((6, 7))));
+    assert_eq!((before, most), (205, 490));
+    let names: Vec<_> = (0..most).map(|n| format!("s/{n:03}/00-packages")).collect();
     files.extend(names.iter().map(|name| (name.as_str(), "")));
     let dir = tree(&files[..files.len() - 1]);
     let (plan, _) = Plan::discover(&config(dir.path(), &["s"]));
-    assert_eq!((plan.depth(), too_many(&plan)), (MOST_LAYERS, None));
+    assert_eq!((plan.depth(), too_many(&plan, most)), (most, None));
+    assert!(too_many(&plan, before).is_some());
     // The steps of an export stand on those of its stage.
     std::fs::create_dir_all(dir.path().join("export/00-a")).unwrap();
     std::fs::write(dir.path().join("export/00-a/00-packages"), "").unwrap();
     let (plan, _) = Plan::discover(&config(dir.path(), &["s"]));
-    let problem = too_many(&plan).unwrap();
-    assert!(problem.what.starts_with("206 steps"), "{problem}");
+    let problem = too_many(&plan, most).unwrap();
+    assert!(problem.what.starts_with("491 steps"), "{problem}");
 }

@@ -3,8 +3,9 @@
 //! Layers are named relative to the store, which is the process's working directory.
 
 use crate::layers::identity::{ID_LENGTH, Key};
-use crate::sandbox::mounts::MOST_LAYERS;
-use anyhow::{Context, Result, ensure};
+use crate::sandbox::mounts::LAYERS_IN_A_PAGE;
+use crate::sandbox::overlay::one_by_one;
+use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 use std::fs;
 use std::io::ErrorKind;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 const OPTIONS: usize = 4096;
 
 // Each takes the length of its name, `/upper` and a colon; what else there is takes at most 200.
-const _: () = assert!(MOST_LAYERS <= (OPTIONS - 200) / (ID_LENGTH + "/upper:".len()));
+const _: () = assert!(LAYERS_IN_A_PAGE <= (OPTIONS - 200) / (ID_LENGTH + "/upper:".len()));
 
 /// Mounts `lower` (top first) at `at`, read-only, or with `scratch` (a directory of the store
 /// with `upper` and `work`) on top to take changes.
@@ -22,15 +23,15 @@ pub(super) fn overlay(mut lower: Vec<String>, scratch: Option<&str>, at: &Path) 
     let layers = lower.len();
     // overlayfs wants at least one lower directory, and two when nothing is on top.
     lower.push("empty".to_owned());
+    fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
     let mut options = format!("userxattr,lowerdir={}", lower.join(":"));
     if let Some(scratch) = scratch {
         options += &format!(",volatile,upperdir={scratch}/upper,workdir={scratch}/work");
     }
-    ensure!(
-        options.len() < OPTIONS,
-        "{layers} steps one after the other are too many for one mount; make fewer of them"
-    );
-    fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
+    if options.len() >= OPTIONS {
+        return one_by_one(&lower, scratch, at)
+            .with_context(|| format!("mounting {layers} layers at {}", at.display()));
+    }
     mount(
         Some("overlay"),
         at,

@@ -12,8 +12,23 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Layers that one overlay can have below it: their names must fit into a page of options.
-pub const MOST_LAYERS: usize = 205;
+/// Layers that one overlay can have below it if the kernel takes their names in one page of options.
+pub const LAYERS_IN_A_PAGE: usize = 205;
+
+/// Layers that one overlay can have below it if the kernel takes them one by one: it has room for
+/// 500 (OVL_MAX_STACK), some of which are not a step's.
+const LAYERS_ONE_BY_ONE: usize = 490;
+
+/// Since 6.7 overlayfs takes its lower directories one by one (`lowerdir+`).
+const ONE_BY_ONE: (u32, u32) = (6, 7);
+
+/// Layers that one overlay can have below it, on a Linux of this version.
+pub fn most_layers(linux: Option<(u32, u32)>) -> usize {
+    match linux {
+        Some(version) if version >= ONE_BY_ONE => LAYERS_ONE_BY_ONE,
+        _ => LAYERS_IN_A_PAGE,
+    }
+}
 
 /// What is seen at a path, and below it, as a mount that is nowhere yet.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod failing;
 mod fixture;
 mod killed;
 mod locked;
+mod many;
 #[path = "../common/need.rs"]
 mod need;
 mod ordinary;

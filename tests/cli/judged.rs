@@ -93,7 +93,7 @@ fn what_an_image_would_fail_on_late_is_found_at_once() {
     fs::write(sub.join("00-patches/series"), "a.diff\n").unwrap();
     let patch = "--- /dev/null\n+++ /etc/a.conf\n@@ -0,0 +1 @@\n+a\n";
     fs::write(sub.join("00-patches/a.diff"), patch).unwrap();
-    for number in 0..210 {
+    for number in 0..500 {
         let sub = dir.path().join(format!("stage0/{number:03}-more"));
         fs::create_dir(&sub).unwrap();
         fs::write(sub.join("00-packages"), "less\n").unwrap();
@@ -115,12 +115,12 @@ fn what_an_image_would_fail_on_late_is_found_at_once() {
         "{said}"
     );
     assert!(
-        said.contains("211 steps stand one on the other, and a build can have 205; join"),
+        said.contains("501 steps stand one on the other, and a build can have "),
         "{said}"
     );
     // Much of it is the machine's own part.
     assert!(took.as_secs() < 2 || cfg!(debug_assertions), "{took:?}");
-    assert!(text(&westwork(dir.path(), &["plan"])).contains("a build can have 205"));
+    assert!(text(&westwork(dir.path(), &["plan"])).contains("501 steps stand one on the other"));
 }
 
 /// What one release has and another has not: the machine's own files have no say in it.
