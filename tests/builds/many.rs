@@ -22,7 +22,5 @@ fn each_of_240_steps_stands_on_all_before_it() {
         &format!("test \"$(ls /srv)\" = file-{last}\ntest \"$(cat /srv/*)\" = {last}\n"),
     );
     tree.run(&["build"]).good();
-    let said = tree.run(&["build"]).good();
-    let cached = said.text.matches("cached").count();
-    assert_eq!(cached, STEPS + 2, "{}", said.text);
+    tree.run(&["build"]).good().says("nothing has changed");
 }
