@@ -44,6 +44,13 @@ fn manifest(base: &str) -> BTreeMap<String, String> {
     files
 }
 
+/// Processor seconds under the emulator, by the table of `--timings`.
+fn emulated(said: &str) -> f64 {
+    let row = said.lines().find(|line| line.ends_with("whole build"));
+    let words: Vec<&str> = row.expect("a table of times").split_whitespace().collect();
+    words[2].parse().unwrap()
+}
+
 fn prove(arch: &str) {
     let tree = Tree::new(arch).with_bootstrap();
     // What maintainer scripts do most: users, services, alternatives, debconf, byte code.
@@ -53,7 +60,7 @@ fn prove(arch: &str) {
     tree.file("stages/stage0/00-a/02-run-chroot.sh", "adduser --disabled-password --comment '' anna\nsystemctl enable systemd-networkd\nrm -f /etc/ssh/ssh_host_*\n");
     tree.script("stages/stage9/00-look/00-run.sh", MANIFEST);
     tree.script("stages/stage9/prerun.sh", "copy_previous");
-    let mut manifests = Vec::new();
+    let (mut manifests, mut times) = (Vec::new(), Vec::new());
     for mode in ["native", "emulated"] {
         // What a host script may write to.
         let base = tree.dir.join("deploy").join(mode);
@@ -74,9 +81,13 @@ fn prove(arch: &str) {
         if mode == "emulated" {
             args.push("--emulate");
         }
-        println!("{arch} {mode}:\n{}", tree.build(&args));
+        let said = tree.build(&args);
+        println!("{arch} {mode}:\n{said}");
+        times.push(emulated(&said));
         manifests.push(manifest(base.to_str().unwrap()));
     }
+    // Two emulated builds would be alike, too.
+    assert!(times[0] * 4.0 < times[1], "emulated seconds: {times:?}");
     let (native, emulated) = (&manifests[0], &manifests[1]);
     let paths: std::collections::BTreeSet<&String> = native.keys().chain(emulated.keys()).collect();
     let differences: Vec<String> = paths

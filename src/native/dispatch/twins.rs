@@ -27,17 +27,21 @@ pub(super) struct Tried {
     pub(super) lines: BTreeMap<String, String>,
 }
 
+/// The loader's own file, below the tools root. The name that programs know it by may be a link with
+/// a path from `/` on (bookworm's is), which leads into the image when the tools are seen there.
+fn loader(root: &Path, triplet: &str) -> Result<String> {
+    ["ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"]
+        .into_iter()
+        .map(|name| format!("usr/lib/{triplet}/{name}"))
+        .find(|path| fs::symlink_metadata(root.join(path)).is_ok_and(|meta| meta.is_file()))
+        .context("finding the loader of the tools root")
+}
+
 impl Twins {
     pub(super) fn new(arch: Arch, tools: &ToolsRoot, dir: &Path) -> Result<Self> {
         let root = tools.dir.join("root");
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let loader = [
-            "usr/lib64/ld-linux-x86-64.so.2",
-            "usr/lib/ld-linux-aarch64.so.1",
-        ]
-        .into_iter()
-        .find(|path| root.join(path).exists())
-        .context("finding the loader of the tools root")?;
+        let loader = loader(&root, &triplet)?;
         let libraries = ["", "/systemd"]
             .map(|below| format!("/{TOOLS_DIR}/usr/lib/{triplet}{below}"))
             .join(":");
