@@ -88,6 +88,10 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
             let plain = preload == null() || *preload == 0;
             if let Some(line) = if plain { twin(table, args, &mut buffer) } else { None } {
                 start(line, args);
+                // Slow, and nobody would know why.
+                if *__errno_location() == ENOENT {
+                    complain(c"westwork-gen: a native program is not where the table says; it is emulated\n");
+                }
             }
             if let Some(line) = find(table, b"!") {
                 start(line, args);
