@@ -1,7 +1,7 @@
 //! Differences of two trees of files.
 
 use crate::base::size::size;
-use crate::images::image::ext4::{Ext4, Inode, Kind, ROOT};
+use crate::images::image::tree::{Inode, Kind, Tree};
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -66,7 +66,7 @@ const BESIDES: usize = 100;
 const MOST_NOTES: usize = 20;
 
 /// Compares two trees; with a partition number, paths begin with it.
-pub(super) fn compare(a: &Ext4, b: &Ext4, partition: Option<u32>) -> Found {
+pub(super) fn compare(a: &Tree, b: &Tree, partition: Option<u32>) -> Found {
     let prefix = partition
         .map(|number| format!("partition {number}: "))
         .unwrap_or_default();
@@ -95,7 +95,7 @@ pub(super) fn compare(a: &Ext4, b: &Ext4, partition: Option<u32>) -> Found {
 fn entry(path: String, inode: &Inode) -> Node {
     Node {
         path,
-        kind: kind(inode.kind),
+        kind: inode.kind.name(),
         size: inode.size,
     }
 }
@@ -107,13 +107,17 @@ struct Open {
     b: Option<Inode>,
 }
 
+fn root(tree: &Tree) -> Result<Inode> {
+    tree.inode(tree.root())
+}
+
 /// Two trees, walked together.
 struct Walk<'a> {
     pair: Pair<'a>,
     /// Stands before paths.
     prefix: String,
     /// Directories that were met. Each one is at one place only.
-    seen: (HashSet<u32>, HashSet<u32>),
+    seen: (HashSet<u64>, HashSet<u64>),
     open: Vec<Open>,
     /// Bytes of all paths so far.
     bytes: usize,
@@ -122,7 +126,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn all(&mut self) -> Result<()> {
-        let (a, b) = (self.pair.a.inode(ROOT)?, self.pair.b.inode(ROOT)?);
+        let (a, b) = (root(self.pair.a)?, root(self.pair.b)?);
         self.both(b"/", &a, &b)?;
         self.enter(Vec::new(), Some(a), Some(b))?;
         while let Some(open) = self.open.pop() {
@@ -135,7 +139,7 @@ impl Walk<'_> {
 
     /// Compares what two directories list, or takes all of one.
     fn directory(&mut self, open: &Open) -> Result<()> {
-        let list = |fs: &Ext4, directory: &Option<Inode>| match directory {
+        let list = |fs: &Tree, directory: &Option<Inode>| match directory {
             Some(directory) => fs.list(directory),
             None => Ok(BTreeMap::new()),
         };
@@ -165,7 +169,7 @@ impl Walk<'_> {
     }
 
     /// Compares one path, whose inodes' numbers are `a` and `b`.
-    fn name(&mut self, path: Vec<u8>, a: Option<u32>, b: Option<u32>) -> Result<()> {
+    fn name(&mut self, path: Vec<u8>, a: Option<u64>, b: Option<u64>) -> Result<()> {
         let a = a.map(|number| self.pair.a.inode(number)).transpose()?;
         let b = b.map(|number| self.pair.b.inode(number)).transpose()?;
         match (&a, &b) {
@@ -190,7 +194,7 @@ impl Walk<'_> {
             return Ok(());
         }
         self.shown(&path)?;
-        let first = |inode: &Option<Inode>, seen: &mut HashSet<u32>| {
+        let first = |inode: &Option<Inode>, seen: &mut HashSet<u64>| {
             inode.as_ref().is_none_or(|inode| seen.insert(inode.number))
         };
         let (in_a, in_b) = (first(&a, &mut self.seen.0), first(&b, &mut self.seen.1));
@@ -250,10 +254,10 @@ impl std::fmt::Display for TooMany {
 impl std::error::Error for TooMany {}
 
 struct Pair<'a> {
-    a: &'a Ext4,
-    b: &'a Ext4,
+    a: &'a Tree,
+    b: &'a Tree,
     /// Contents of hard links are compared once.
-    compared: HashMap<(u32, u32), bool>,
+    compared: HashMap<(u64, u64), bool>,
 }
 
 impl Pair<'_> {
@@ -268,7 +272,7 @@ impl Pair<'_> {
                 });
             }
         };
-        note("type", kind(a.kind).to_owned(), kind(b.kind).to_owned());
+        note("type", a.kind.name().to_owned(), b.kind.name().to_owned());
         note("mode", format!("{:04o}", a.mode), format!("{:04o}", b.mode));
         note(
             "owner",
@@ -289,14 +293,14 @@ impl Pair<'_> {
                 }
             }
             (Kind::Symlink, Kind::Symlink) => {
-                let target = |fs: &Ext4, inode| -> Result<String> {
+                let target = |fs: &Tree, inode| -> Result<String> {
                     Ok(String::from_utf8_lossy(&fs.target(inode)?).into_owned())
                 };
                 note("target", target(self.a, a)?, target(self.b, b)?);
             }
             (Kind::CharDevice, Kind::CharDevice) | (Kind::BlockDevice, Kind::BlockDevice) => {
                 let number = |inode: &Inode| {
-                    let (major, minor) = inode.device();
+                    let (major, minor) = inode.device;
                     format!("{major}:{minor}")
                 };
                 note("device", number(a), number(b));
@@ -336,18 +340,6 @@ impl Pair<'_> {
             note(&name, None, Some(value));
         }
         Ok(())
-    }
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::File => "file",
-        Kind::Directory => "directory",
-        Kind::Symlink => "symbolic link",
-        Kind::CharDevice => "character device",
-        Kind::BlockDevice => "block device",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
     }
 }
 

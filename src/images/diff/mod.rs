@@ -137,7 +137,7 @@ fn compare_partition(
     };
     let same = || bytes::same((&a.image, one.0), (&b.image, two.0));
     match (one.2, two.2) {
-        (Files::Ext(root), Files::Ext(root2)) => {
+        (Files::Tree(root), Files::Tree(root2)) => {
             // The first one is the root.
             if done.roots == 0 {
                 report.packages = packages::compare(root, root2).or_else(|error| {

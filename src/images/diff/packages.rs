@@ -1,7 +1,7 @@
 //! Differences of the installed packages.
 
-use crate::images::image::ext4::Ext4;
 use crate::images::image::packages::{self, Package};
+use crate::images::image::tree::Tree;
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ impl Changes {
     }
 }
 
-pub(super) fn compare(a: &Ext4, b: &Ext4) -> Result<Changes> {
+pub(super) fn compare(a: &Tree, b: &Tree) -> Result<Changes> {
     let read = |root| Ok::<_, anyhow::Error>(packages::read(root)?.unwrap_or_default());
     Ok(changes(read(a)?, read(b)?))
 }

@@ -1,6 +1,6 @@
 //! What an image's own accounts say to the user that the first boot is to set.
 
-use crate::images::image::ext4::Ext4;
+use crate::images::image::tree::Tree;
 use anyhow::Result;
 
 /// The id of the user that the first boot renames.
@@ -9,13 +9,13 @@ const FIRST: &str = "1000";
 /// Bytes of such a file that are looked at.
 const LARGEST: u64 = 1 << 20;
 
-fn text(root: &Ext4, path: &str) -> Result<String> {
+fn text(root: &Tree, path: &str) -> Result<String> {
     let bytes = root.file(path, LARGEST)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whether `name` belongs to an account or a group other than the first user's own.
-pub(super) fn is_taken(root: &Ext4, name: &str) -> Result<bool> {
+pub(super) fn is_taken(root: &Tree, name: &str) -> Result<bool> {
     let of_other = |line: &str| {
         let mut fields = line.split(':');
         fields.next() == Some(name) && fields.nth(1) != Some(FIRST)
@@ -27,7 +27,7 @@ pub(super) fn is_taken(root: &Ext4, name: &str) -> Result<bool> {
 }
 
 /// Whether somebody may become root without a password.
-pub(super) fn has_sudo_without_password(root: &Ext4) -> Result<bool> {
+pub(super) fn has_sudo_without_password(root: &Tree) -> Result<bool> {
     let mut paths = vec!["/etc/sudoers".to_owned()];
     if let Some(dir) = root.lookup("/etc/sudoers.d")? {
         let names = root.list(&dir)?.into_keys().take(100);

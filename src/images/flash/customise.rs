@@ -6,10 +6,10 @@ use super::sink::Sink;
 use super::write::HEAD;
 use crate::base::problem::{Problem, Problems};
 use crate::images::image::disk::Slice;
-use crate::images::image::ext4::Ext4;
 use crate::images::image::fat::Fat;
 use crate::images::image::probe::Files;
 use crate::images::image::table::Partition;
+use crate::images::image::tree::Tree;
 use crate::images::image::{IMAGER_COMMANDS, Image, stem};
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -48,7 +48,7 @@ pub(super) fn place(
             Files::Fat(fat) if boot.is_none() && has_command_line(&fat) => {
                 boot = Some(partition.clone());
             }
-            Files::Ext(root) if root.lookup(IMAGER_COMMANDS).is_ok_and(|it| it.is_some()) => {
+            Files::Tree(root) if root.lookup(IMAGER_COMMANDS).is_ok_and(|it| it.is_some()) => {
                 takes = true;
                 found.root(&root, settings)?;
                 sudo = Some(accounts::has_sudo_without_password(&root)?);
@@ -113,7 +113,7 @@ impl Found {
     }
 
     /// What the root file system has to have.
-    fn root(&mut self, root: &Ext4, settings: &Settings) -> Result<()> {
+    fn root(&mut self, root: &Tree, settings: &Settings) -> Result<()> {
         if let Some(zone) = &settings.timezone {
             let file = format!("/usr/share/zoneinfo/{zone}");
             if root.lookup(&file)?.is_none() {

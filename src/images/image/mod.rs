@@ -8,6 +8,7 @@ pub(crate) mod packages;
 pub(crate) mod probe;
 pub(crate) mod stream;
 pub(crate) mod table;
+pub(crate) mod tree;
 
 use crate::base::problem::{Problem, Problems};
 use anyhow::{Context, Result, ensure};

@@ -1,6 +1,6 @@
 //! The installed packages, from dpkg's database: deb822 stanzas in /var/lib/dpkg/status.
 
-use super::ext4::Ext4;
+use super::tree::Tree;
 use anyhow::Result;
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub(crate) struct Package {
 }
 
 /// The installed packages of a root file system by name; `None` without dpkg.
-pub(crate) fn read(root: &Ext4) -> Result<Option<Vec<Package>>> {
+pub(crate) fn read(root: &Tree) -> Result<Option<Vec<Package>>> {
     let status = root.file(STATUS, LARGEST)?;
     Ok(status.map(|bytes| parse(&String::from_utf8_lossy(&bytes))))
 }

@@ -9,6 +9,7 @@ use super::disk::Slice;
 use super::ext4::{self, Ext4, text};
 use super::fat::Fat;
 use super::table::uuid;
+use super::tree::Tree;
 use crate::base::bytes::{u16_at, u32_at};
 use anyhow::Result;
 use serde::Serialize;
@@ -29,7 +30,7 @@ pub(crate) struct FileSystem {
 
 /// A file system whose files can be read.
 pub(crate) enum Files {
-    Ext(Ext4),
+    Tree(Tree),
     Fat(Fat),
     None,
 }
@@ -134,7 +135,7 @@ fn ext(slice: Slice) -> (FileSystem, Files) {
         .named(sb.label.clone(), sb.uuid.clone())
         .sized(sb.size(), sb.size().saturating_sub(sb.free()));
     match Ext4::new(slice, sb) {
-        Ok(files) => (facts, Files::Ext(files)),
+        Ok(files) => (facts, Files::Tree(Tree::new(files))),
         Err(error) => {
             let note = Some(format!("{error:#}"));
             (FileSystem { note, ..facts }, Files::None)

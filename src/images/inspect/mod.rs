@@ -7,10 +7,10 @@ mod sums;
 mod system;
 
 use crate::images::image::Image;
-use crate::images::image::ext4::Ext4;
 use crate::images::image::probe::{FileSystem, Files};
 use crate::images::image::stream::Form;
 use crate::images::image::table::Partition;
+use crate::images::image::tree::Tree;
 use anyhow::{Context, Result};
 use args::InspectArgs;
 use serde::Serialize;
@@ -130,7 +130,7 @@ fn look_into(report: &mut Report, number: u32, files: Files, with_packages: bool
         Files::Fat(fat) if report.boot.is_none() => {
             report.boot = boot::read(&fat, number, &mut report.notes)?;
         }
-        Files::Ext(root) if report.system.is_none() => {
+        Files::Tree(root) if report.system.is_none() => {
             report.system = system::system(&root, number, with_packages)?;
             if report.system.is_some() {
                 report.first_boot = Some(first_boot(report, &root)?);
@@ -141,7 +141,7 @@ fn look_into(report: &mut Report, number: u32, files: Files, with_packages: bool
     Ok(())
 }
 
-fn first_boot(report: &Report, root: &Ext4) -> Result<system::FirstBoot> {
+fn first_boot(report: &Report, root: &Tree) -> Result<system::FirstBoot> {
     let boot = report.boot.as_ref();
     let cmdline = boot.and_then(|boot| boot.cmdline_txt.as_deref());
     system::first_boot(root, cmdline.unwrap_or_default())

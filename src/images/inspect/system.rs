@@ -1,7 +1,7 @@
 //! What the root file system says about the system, and what its first boot will do.
 
-use crate::images::image::ext4::{Ext4, Kind};
 use crate::images::image::packages::{self, Package};
+use crate::images::image::tree::{Kind, Tree};
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -61,7 +61,7 @@ const LARGEST_TEXT: u64 = 1 << 20;
 const MOST_USERS: usize = 1000;
 
 /// Facts of the system in partition `number`; `None` if it has no os-release.
-pub(super) fn system(root: &Ext4, number: u32, with_packages: bool) -> Result<Option<System>> {
+pub(super) fn system(root: &Tree, number: u32, with_packages: bool) -> Result<Option<System>> {
     let Some(release) = text(root, "/etc/os-release")? else {
         return Ok(None);
     };
@@ -87,7 +87,7 @@ pub(super) fn system(root: &Ext4, number: u32, with_packages: bool) -> Result<Op
 }
 
 /// The state that the first boot finds. `cmdline` is the kernel's command line.
-pub(super) fn first_boot(root: &Ext4, cmdline: &str) -> Result<FirstBoot> {
+pub(super) fn first_boot(root: &Tree, cmdline: &str) -> Result<FirstBoot> {
     let machine_id = match text(root, "/etc/machine-id")?.as_deref().map(str::trim) {
         None => "absent",
         Some("") => "empty",
@@ -123,7 +123,7 @@ pub(super) fn first_boot(root: &Ext4, cmdline: &str) -> Result<FirstBoot> {
     })
 }
 
-fn users(root: &Ext4) -> Result<Vec<User>> {
+fn users(root: &Tree) -> Result<Vec<User>> {
     let shadow = text(root, "/etc/shadow")?.unwrap_or_default();
     let hashes: HashMap<&str, &str> = shadow
         .lines()
@@ -164,7 +164,7 @@ fn users(root: &Ext4) -> Result<Vec<User>> {
 }
 
 /// Names of the units that are enabled in /etc.
-fn wanted_units(root: &Ext4) -> Result<Vec<String>> {
+fn wanted_units(root: &Tree) -> Result<Vec<String>> {
     let base = "/etc/systemd/system";
     let mut units = Vec::new();
     for dir in names(root, base)? {
@@ -178,7 +178,7 @@ fn wanted_units(root: &Ext4) -> Result<Vec<String>> {
 }
 
 /// Names in a directory; none if it is not there.
-fn names(root: &Ext4, path: &str) -> Result<Vec<String>> {
+fn names(root: &Tree, path: &str) -> Result<Vec<String>> {
     match root.lookup(path)? {
         Some(inode) if inode.kind == Kind::Directory => Ok(root
             .list(&inode)?
@@ -189,7 +189,7 @@ fn names(root: &Ext4, path: &str) -> Result<Vec<String>> {
     }
 }
 
-fn text(root: &Ext4, path: &str) -> Result<Option<String>> {
+fn text(root: &Tree, path: &str) -> Result<Option<String>> {
     Ok(root
         .file(path, LARGEST_TEXT)?
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))

@@ -1,8 +1,9 @@
 //! What files, directories and links hold.
 
 use super::map::{Extent, Walk};
-use super::{Ext4, Inode, Kind};
+use super::{Ext4, Own};
 use crate::base::bytes::{u16_at, u32_at};
+use crate::images::image::tree::{Content, Kind};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 
@@ -14,13 +15,13 @@ const LARGEST_DIRECTORY: u64 = 16 << 20;
 const MOST_NAMES: usize = 250_000;
 
 /// Where the content is.
-pub(super) enum Content {
+pub(super) enum Place {
     /// In the inode itself and in its attributes.
     Inside(Vec<u8>),
     Mapped(Vec<Extent>),
 }
 
-impl Content {
+impl Place {
     /// The end of the hole at byte `at`, or `None` if there is data.
     fn hole(&self, block: u64, at: u64) -> Option<u64> {
         let Self::Mapped(map) = self else {
@@ -37,16 +38,33 @@ impl Content {
     }
 }
 
+/// A file that is being read.
+pub(super) struct Open<'a> {
+    pub(super) fs: &'a Ext4,
+    pub(super) inode: Own,
+    pub(super) place: Place,
+}
+
+impl Content for Open<'_> {
+    fn fill(&mut self, buffer: &mut [u8], at: u64) -> Result<()> {
+        self.fs.fill(&self.inode, &self.place, buffer, at)
+    }
+
+    fn hole(&self, at: u64) -> Option<u64> {
+        self.place.hole(self.fs.sb.block, at)
+    }
+}
+
 impl Ext4 {
     /// Names and inode numbers in a directory, without `.` and `..`, in byte order.
-    pub(crate) fn list(&self, directory: &Inode) -> Result<BTreeMap<Vec<u8>, u32>> {
+    pub(super) fn names(&self, directory: &Own) -> Result<BTreeMap<Vec<u8>, u64>> {
         ensure!(directory.kind == Kind::Directory, "it is not a directory");
         let number = directory.number;
         let mut names = BTreeMap::new();
-        let content = self
-            .content(directory)
+        let place = self
+            .place(directory)
             .with_context(|| format!("reading directory {number}"))?;
-        if let Content::Inside(bytes) = &content {
+        if let Place::Inside(bytes) = &place {
             // The parent's number, entries in the inode, and entries among the attributes.
             let bytes = bytes.get(4..).unwrap_or_default();
             let (first, second) = bytes.split_at(bytes.len().min(super::INSIDE - 4));
@@ -54,35 +72,19 @@ impl Ext4 {
             entries(second, number, &mut names)?;
             return Ok(names);
         }
-        let bytes = self.whole(directory, &content, LARGEST_DIRECTORY)?;
+        let bytes = self.whole_at(directory, &place, LARGEST_DIRECTORY)?;
         for block in bytes.chunks_exact(usize::try_from(self.sb.block)?) {
             entries(block, number, &mut names)?;
         }
         Ok(names)
     }
 
-    /// The content of the file at `path`, symbolic links followed; `None` without a file. An
-    /// error if it is encrypted or has more than `limit` bytes.
-    pub(crate) fn file(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        match self.lookup(path)? {
-            Some(inode) if inode.kind == Kind::File => {
-                let read = || {
-                    ensure!(!inode.is_encrypted(), "it is encrypted");
-                    self.read(&inode, limit)
-                };
-                let read = read().with_context(|| format!("reading {path} in the image"))?;
-                Ok(Some(read))
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// The whole content of a file, or the target of a symbolic link, of at most `limit` bytes.
-    pub(crate) fn read(&self, inode: &Inode, limit: u64) -> Result<Vec<u8>> {
-        self.whole(inode, &self.content(inode)?, limit)
+    pub(super) fn whole(&self, inode: &Own, limit: u64) -> Result<Vec<u8>> {
+        self.whole_at(inode, &self.place(inode)?, limit)
     }
 
-    fn whole(&self, inode: &Inode, content: &Content, limit: u64) -> Result<Vec<u8>> {
+    fn whole_at(&self, inode: &Own, place: &Place, limit: u64) -> Result<Vec<u8>> {
         ensure!(
             inode.size <= limit,
             "inode {} has {} bytes, more than the {limit} that it can sensibly have",
@@ -90,55 +92,27 @@ impl Ext4 {
             inode.size
         );
         let mut bytes = vec![0; usize::try_from(inode.size)?];
-        self.fill(inode, content, &mut bytes, 0)?;
+        self.fill(inode, place, &mut bytes, 0)?;
         Ok(bytes)
     }
 
-    /// Whether two files, of this and perhaps another file system, have the same content.
-    pub(crate) fn same(&self, inode: &Inode, other: &Self, inode2: &Inode) -> Result<bool> {
-        if inode.size != inode2.size {
-            return Ok(false);
-        }
-        let (content, content2) = (self.content(inode)?, other.content(inode2)?);
-        let mut buffers = (vec![0; 1 << 20], vec![0; 1 << 20]);
-        let mut at = 0;
-        while at < inode.size {
-            let holes = (
-                content.hole(self.sb.block, at),
-                content2.hole(other.sb.block, at),
-            );
-            if let (Some(end), Some(end2)) = holes {
-                at = end.min(end2).min(inode.size);
-                continue;
-            }
-            let length = usize::try_from((inode.size - at).min(1 << 20))?;
-            let (a, b) = (&mut buffers.0[..length], &mut buffers.1[..length]);
-            self.fill(inode, &content, a, at)?;
-            other.fill(inode2, &content2, b, at)?;
-            if a != b {
-                return Ok(false);
-            }
-            at += length as u64;
-        }
-        Ok(true)
-    }
-
-    fn content(&self, inode: &Inode) -> Result<Content> {
+    /// Where the content of `inode` is.
+    pub(super) fn place(&self, inode: &Own) -> Result<Place> {
         let flags = inode.flags();
         if flags & INLINE_FLAG != 0 {
             let mut bytes = inode.inside().to_vec();
-            let more = self.attributes(inode)?.remove("system.data");
+            let more = self.attributes_of(inode)?.remove("system.data");
             bytes.extend(more.unwrap_or_default());
             if inode.kind != Kind::Directory {
                 bytes.resize(usize::try_from(inode.size.min(1 << 20))?, 0);
                 ensure!(bytes.len() as u64 == inode.size, "its size is damaged");
             }
-            return Ok(Content::Inside(bytes));
+            return Ok(Place::Inside(bytes));
         }
         let extents = flags & EXTENTS_FLAG != 0;
         if !extents && inode.kind == Kind::Symlink && inode.size < super::INSIDE as u64 {
             let bytes = inode.inside()[..usize::try_from(inode.size)?].to_vec();
-            return Ok(Content::Inside(bytes));
+            return Ok(Place::Inside(bytes));
         }
         let walk = Walk::new(self);
         let map = if extents {
@@ -146,20 +120,20 @@ impl Ext4 {
         } else {
             walk.blocks(inode)
         };
-        map.map(Content::Mapped)
+        map.map(Place::Mapped)
             .with_context(|| format!("following inode {}", inode.number))
     }
 
     /// Fills `buffer` with the content from byte `at` on; it must not end beyond the file.
-    fn fill(&self, inode: &Inode, content: &Content, buffer: &mut [u8], at: u64) -> Result<()> {
-        let map = match content {
-            Content::Inside(bytes) => {
+    fn fill(&self, inode: &Own, place: &Place, buffer: &mut [u8], at: u64) -> Result<()> {
+        let map = match place {
+            Place::Inside(bytes) => {
                 let from = usize::try_from(at)?;
                 let part = bytes.get(from..from + buffer.len());
                 buffer.copy_from_slice(part.context("reading data in an inode")?);
                 return Ok(());
             }
-            Content::Mapped(map) => map,
+            Place::Mapped(map) => map,
         };
         buffer.fill(0);
         let (block, end) = (self.sb.block, at + buffer.len() as u64);
@@ -183,7 +157,7 @@ impl Ext4 {
 }
 
 /// Adds the entries in one block of directory `number`.
-fn entries(block: &[u8], number: u32, names: &mut BTreeMap<Vec<u8>, u32>) -> Result<()> {
+fn entries(block: &[u8], number: u32, names: &mut BTreeMap<Vec<u8>, u64>) -> Result<()> {
     let mut at = 0;
     while at + 8 <= block.len() {
         let entry = &block[at..];
@@ -208,7 +182,7 @@ fn entries(block: &[u8], number: u32, names: &mut BTreeMap<Vec<u8>, u32>) -> Res
                 names.len() < MOST_NAMES,
                 "directory {number} has more than {MOST_NAMES} names"
             );
-            names.insert(name.to_vec(), u32_at(entry, 0));
+            names.insert(name.to_vec(), u64::from(u32_at(entry, 0)));
         }
         at += length;
     }

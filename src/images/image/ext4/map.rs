@@ -3,7 +3,7 @@
 //! A map is bounded by what a file can have: its pieces come in order, each block at most
 //! once, and none beyond the file system.
 
-use super::{Ext4, Inode};
+use super::{Ext4, Own};
 use crate::base::bytes::{u16_at, u32_at};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashSet;
@@ -44,13 +44,13 @@ impl<'a> Walk<'a> {
     }
 
     /// The pieces of a file made of extents.
-    pub(super) fn extents(mut self, inode: &Inode) -> Result<Vec<Extent>> {
+    pub(super) fn extents(mut self, inode: &Own) -> Result<Vec<Extent>> {
         self.tree(inode.inside(), 5)?;
         Ok(self.extents)
     }
 
     /// The pieces of a file of ext2 or ext3: twelve blocks, and three trees of block numbers.
-    pub(super) fn blocks(mut self, inode: &Inode) -> Result<Vec<Extent>> {
+    pub(super) fn blocks(mut self, inode: &Own) -> Result<Vec<Extent>> {
         let end = inode.size.div_ceil(self.fs.sb.block);
         let per_block = self.fs.sb.block / 4;
         for index in 0..12_u64.min(end) {

@@ -13,14 +13,15 @@ mod superblock;
 mod xattr;
 
 use super::disk::Slice;
+use super::tree::{Content, Inode, Kind, Reader};
 use crate::base::bytes::{u16_at, u32_at};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 
 pub(crate) use superblock::Superblock;
 
 /// Inode number of `/`.
-pub(crate) const ROOT: u32 = 2;
+const ROOT: u32 = 2;
 
 /// Bytes for a map, or for data, in an inode.
 const INSIDE: usize = 60;
@@ -37,32 +38,16 @@ pub(crate) struct Ext4 {
     sb: Superblock,
 }
 
-/// What an inode is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    File,
-    Directory,
-    Symlink,
-    CharDevice,
-    BlockDevice,
-    Fifo,
-    Socket,
-}
-
-/// One inode.
+/// One inode, and its bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct Inode {
-    pub(crate) number: u32,
-    pub(crate) kind: Kind,
-    /// The lower twelve bits.
-    pub(crate) mode: u16,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) size: u64,
+struct Own {
+    number: u32,
+    kind: Kind,
+    size: u64,
     raw: Vec<u8>,
 }
 
-impl Inode {
+impl Own {
     /// The room for a map or for data.
     fn inside(&self) -> &[u8] {
         &self.raw[0x28..0x28 + INSIDE]
@@ -77,8 +62,20 @@ impl Inode {
         self.flags() & ENCRYPTED_FLAG != 0
     }
 
+    /// Seconds since 1970; two bits more where the inode has room for them (inodes.rst,
+    /// "Inode Timestamps").
+    fn mtime(&self) -> i64 {
+        let low = i64::from(u32_at(&self.raw, 0x10).cast_signed());
+        let roomy = self.raw.len() > 128 + 12 && u16_at(&self.raw, 0x80) >= 12;
+        if roomy {
+            low + (i64::from(u32_at(&self.raw, 0x88) & 3) << 32)
+        } else {
+            low
+        }
+    }
+
     /// Major and minor number of a device.
-    pub(crate) fn device(&self) -> (u32, u32) {
+    fn device(&self) -> (u32, u32) {
         let (old, new) = (u32_at(&self.raw, 0x28), u32_at(&self.raw, 0x2c));
         if old != 0 {
             (old >> 8 & 0xff, old & 0xff)
@@ -108,7 +105,7 @@ impl Ext4 {
     }
 
     /// The inode `number`.
-    pub(crate) fn inode(&self, number: u32) -> Result<Inode> {
+    fn own(&self, number: u32) -> Result<Own> {
         ensure!(
             number >= 1 && number <= self.sb.inodes,
             "inode {number} is out of range"
@@ -125,26 +122,19 @@ impl Ext4 {
         };
         read().with_context(|| format!("reading inode {number}"))?;
         let mode = u16_at(&raw, 0);
-        let kind = match mode >> 12 {
-            0x1 => Kind::Fifo,
-            0x2 => Kind::CharDevice,
-            0x4 => Kind::Directory,
-            0x6 => Kind::BlockDevice,
-            0x8 => Kind::File,
-            0xa => Kind::Symlink,
-            0xc => Kind::Socket,
-            other => bail!("inode {number} is of the unknown type {other:#x}"),
-        };
-        let wide = |low, high| u32::from(u16_at(&raw, low)) | u32::from(u16_at(&raw, high)) << 16;
-        Ok(Inode {
+        let kind = Kind::of_mode(mode)
+            .with_context(|| format!("inode {number} is of the unknown type {:#x}", mode >> 12))?;
+        Ok(Own {
             number,
             kind,
-            mode: mode & 0o7777,
-            uid: wide(0x02, 0x78),
-            gid: wide(0x18, 0x7a),
             size: u64::from(u32_at(&raw, 4)) | u64::from(u32_at(&raw, 0x6c)) << 32,
             raw,
         })
+    }
+
+    /// The bytes of an inode that has been given out.
+    fn again(&self, inode: &Inode) -> Result<Own> {
+        self.own(u32::try_from(inode.number).context("finding an inode")?)
     }
 
     /// First byte of a group's inodes.
@@ -168,53 +158,13 @@ impl Ext4 {
         Ok(block)
     }
 
-    /// The inode at an absolute path; symbolic links are followed. `None` if there is none.
-    pub(crate) fn lookup(&self, path: &str) -> Result<Option<Inode>> {
-        let mut links = 0;
-        let mut parents = vec![self.inode(ROOT)?];
-        let mut rest: Vec<Vec<u8>> = split(path.as_bytes());
-        while let Some(name) = rest.pop() {
-            if name == b".." {
-                if parents.len() > 1 {
-                    parents.pop();
-                }
-                continue;
-            }
-            let here = &parents[parents.len() - 1];
-            if here.kind != Kind::Directory {
-                return Ok(None);
-            }
-            let Some(&number) = self.list(here)?.get(&name) else {
-                return Ok(None);
-            };
-            let inode = self.inode(number)?;
-            if inode.kind != Kind::Symlink {
-                parents.push(inode);
-                continue;
-            }
-            links += 1;
-            ensure!(links <= 40, "too many symbolic links in {path}");
-            let target = self.target(&inode)?;
-            if target.starts_with(b"/") {
-                parents.truncate(1);
-            }
-            rest.extend(split(&target));
-        }
-        Ok(parents.pop())
-    }
-
-    /// Where a symbolic link leads to.
-    pub(crate) fn target(&self, link: &Inode) -> Result<Vec<u8>> {
-        self.read(link, LONGEST_TARGET)
-    }
-
     /// Extended attributes by their full names.
-    pub(crate) fn attributes(&self, inode: &Inode) -> Result<BTreeMap<String, Vec<u8>>> {
+    fn attributes_of(&self, inode: &Own) -> Result<BTreeMap<String, Vec<u8>>> {
         let large = |number| {
-            let inode = self.inode(number)?;
+            let inode = self.own(number)?;
             // Such a value never lies in an attribute again.
             ensure!(inode.flags() & 0x1000_0000 == 0, "an attribute is damaged");
-            self.read(&inode, LARGEST_ATTRIBUTE)
+            self.whole(&inode, LARGEST_ATTRIBUTE)
         };
         let mut found = BTreeMap::new();
         if inode.raw.len() > 128 + 4 {
@@ -232,13 +182,52 @@ impl Ext4 {
     }
 }
 
-/// A path's components, last one first.
-fn split(path: &[u8]) -> Vec<Vec<u8>> {
-    path.split(|b| *b == b'/')
-        .filter(|name| !matches!(*name, b"" | b"."))
-        .rev()
-        .map(<[u8]>::to_vec)
-        .collect()
+impl Reader for Ext4 {
+    fn root(&self) -> u64 {
+        u64::from(ROOT)
+    }
+
+    fn inode(&self, number: u64) -> Result<Inode> {
+        let own = self.own(u32::try_from(number).context("finding an inode")?)?;
+        let half = |at| u16_at(&own.raw, at);
+        let wide = |low, high| u32::from(half(low)) | u32::from(half(high)) << 16;
+        Ok(Inode {
+            number,
+            kind: own.kind,
+            mode: half(0) & 0o7777,
+            uid: wide(0x02, 0x78),
+            gid: wide(0x18, 0x7a),
+            size: own.size,
+            mtime: own.mtime(),
+            device: match own.kind {
+                Kind::CharDevice | Kind::BlockDevice => own.device(),
+                _ => (0, 0),
+            },
+            encrypted: own.is_encrypted(),
+        })
+    }
+
+    fn list(&self, directory: &Inode) -> Result<BTreeMap<Vec<u8>, u64>> {
+        self.names(&self.again(directory)?)
+    }
+
+    fn target(&self, link: &Inode) -> Result<Vec<u8>> {
+        self.whole(&self.again(link)?, LONGEST_TARGET)
+    }
+
+    fn attributes(&self, inode: &Inode) -> Result<BTreeMap<String, Vec<u8>>> {
+        self.attributes_of(&self.again(inode)?)
+    }
+
+    fn content<'a>(&'a self, file: &Inode) -> Result<Box<dyn Content + 'a>> {
+        let inode = self.again(file)?;
+        let place = self.place(&inode)?;
+        Ok(Box::new(content::Open {
+            fs: self,
+            inode,
+            place,
+        }))
+    }
 }
 
 /// Text up to the first zero.

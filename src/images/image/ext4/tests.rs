@@ -1,13 +1,14 @@
 //! Against what mke2fs makes.
 use super::*;
+use crate::images::image::tree::Tree;
 use crate::need::{self, left_out, need};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-/// The tree in `root` as a file system, made by mke2fs.
-fn made(root: &Path, image: &Path, options: &[&str]) -> Ext4 {
+/// The tree in `root` as a file system, made by mke2fs, and its kind.
+fn made(root: &Path, image: &Path, options: &[&str]) -> (Tree, &'static str) {
     let mut command = Command::new("mke2fs");
     command.args(["-q", "-d"]).arg(root).args(options);
     let out = command.arg(image).arg("40M").output().unwrap();
@@ -19,7 +20,8 @@ fn made(root: &Path, image: &Path, options: &[&str]) -> Ext4 {
     let file = File::open(image).unwrap();
     let disk = Slice::new(&file, 0, 40 << 20).unwrap();
     let sb = superblock(&disk).unwrap();
-    Ext4::new(disk, sb).unwrap()
+    let kind = sb.kind();
+    (Tree::new(Ext4::new(disk, sb).unwrap()), kind)
 }
 
 /// A tree with `number` files in one directory, a file with more pieces than fit into an
@@ -50,7 +52,7 @@ fn tree(root: &Path, number: usize) -> bool {
 }
 
 /// Reads everything that [`tree`] made.
-fn check(fs: &Ext4, root: &Path, number: usize, what: &str) {
+fn check(fs: &Tree, root: &Path, number: usize, what: &str) {
     let wanted = fs::read(root.join("holes")).unwrap();
     for path in ["/holes", "short", "/long", "/many/../long"] {
         let found = fs.file(path, 8 << 20).unwrap();
@@ -67,6 +69,30 @@ fn check(fs: &Ext4, root: &Path, number: usize, what: &str) {
         let content = fs.read(&fs.inode(inode).unwrap(), 100).unwrap();
         assert_eq!(content, number.to_string().as_bytes(), "{what}");
     }
+    let mut walked = Vec::new();
+    let visit = |path: &[u8], inode: &Inode| {
+        walked.push((String::from_utf8_lossy(path).into_owned(), inode.kind));
+        Ok(())
+    };
+    fs.walk(visit).unwrap();
+    assert_eq!(walked.len(), number + 6, "{what}");
+    assert_eq!(walked[0], ("/holes".to_owned(), Kind::File), "{what}");
+    let mut pieces = Vec::new();
+    let holes = fs.lookup("/holes").unwrap().unwrap();
+    let take = |piece: &[u8]| {
+        pieces.extend_from_slice(piece);
+        Ok(())
+    };
+    fs.pieces(&holes, take).unwrap();
+    assert!(pieces == wanted, "{what}");
+    let link = fs.lookup_link(b"/many/../short").unwrap().unwrap();
+    assert_eq!(link.kind, Kind::Symlink, "{what}");
+    let mtime = fs::metadata(root.join("holes")).unwrap();
+    assert_eq!(
+        holes.mtime,
+        std::os::unix::fs::MetadataExt::mtime(&mtime),
+        "{what}"
+    );
     assert!(fs.lookup("/nowhere/x").unwrap().is_none(), "{what}");
     let holes = fs.lookup("/holes").unwrap().unwrap();
     assert!(fs.same(&holes, fs, &holes).unwrap(), "{what}");
@@ -82,7 +108,7 @@ fn files_read_back_as_they_were() {
         &["-t", "ext4", "-b", "4096"][..],
         &["-t", "ext4", "-b", "1024", "-O", "^64bit", "-I", "256"],
     ] {
-        let fs = made(&root, &dir.path().join("image"), options);
+        let (fs, _) = made(&root, &dir.path().join("image"), options);
         check(&fs, &root, 3000, &format!("{options:?}"));
         if attributes {
             let holes = fs.lookup("/holes").unwrap().unwrap();
@@ -123,8 +149,8 @@ fn older_and_rarer_kinds_are_read_and_called_what_they_are() {
         ),
         ("ext4", &["-t", "ext4", "-O", "encrypt,casefold"]),
     ] {
-        let fs = made(&root, &dir.path().join("image"), options);
-        assert_eq!(fs.sb.kind(), kind, "{options:?}");
+        let (fs, found) = made(&root, &dir.path().join("image"), options);
+        assert_eq!(found, kind, "{options:?}");
         check(&fs, &root, 60, &format!("{options:?}"));
     }
 }
