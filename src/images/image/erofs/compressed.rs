@@ -132,7 +132,7 @@ impl Erofs {
         };
         ensure!(
             method != Method::Lz4 || self.sb.padded,
-            "it was made by a mkfs.erofs before 1.0, whose lz4 this command cannot read"
+            "it has lz4 blocks of the legacy kind, which this command cannot read"
         );
         let mut packed = vec![0; usize::try_from(size)?];
         self.read(at, &mut packed)?;

@@ -317,8 +317,8 @@ impl Walk<'_> {
         };
         if value & HAS_BLOCKS != 0 {
             ensure!(self.large && self.after_head, "its index is damaged");
+            // None if it is an end that is elsewhere.
             last.blocks = u16::try_from(value & !HAS_BLOCKS)?;
-            ensure!(last.blocks > 0, "its index is damaged");
         }
         self.after_head = false;
         self.next += 1;

@@ -98,7 +98,7 @@ impl Erofs {
             mode: mode & 0o7777,
             uid: u32::from(u16_at(&i, 24)),
             gid: u32::from(u16_at(&i, 26)),
-            mtime: self.sb.built.cast_signed(),
+            mtime: signed(self.sb.built),
             size: u64::from(u32_at(&i, 8)),
             value: u32_at(&i, 16),
             attributes: (begin, begin + length),
@@ -107,8 +107,13 @@ impl Erofs {
             own.size = u64_at(&i, 8);
             own.uid = u32_at(&i, 24);
             own.gid = u32_at(&i, 28);
-            own.mtime = u64_at(&i, 32).cast_signed();
+            own.mtime = signed(u64_at(&i, 32));
         }
         Ok(own)
     }
+}
+
+/// A time stamp, which may be before 1970.
+fn signed(seconds: u64) -> i64 {
+    i64::from_le_bytes(seconds.to_le_bytes())
 }

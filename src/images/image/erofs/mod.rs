@@ -4,7 +4,8 @@
 //! extended attributes; and they allocate what a superblock claims. Format: the kernel's
 //! fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst; numbers are little-endian. Left
 //! out are several devices, the features after Linux 6.14 (48-bit addresses, metadata that is
-//! compressed), and lz4 blocks as mkfs.erofs made them before 1.0, which do not say where they end.
+//! compressed), and lz4 blocks of the legacy kind (before Linux 5.3), which do not say where they
+//! end.
 
 mod compressed;
 mod content;

@@ -139,7 +139,9 @@ pub(crate) fn compare(tree: &Tree, root: &Path, times: bool, what: &str) {
 /// Whether a file reads back in one piece, in small ones from the end on, and without its holes.
 fn same_content(tree: &Tree, inode: &Inode, path: &Path, what: &str) {
     let wanted = fs::read(path).unwrap();
-    assert!(tree.read(inode, 1 << 30).unwrap() == wanted, "{what}");
+    let found = tree.read(inode, 1 << 30);
+    let found = found.unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    assert!(found == wanted, "{what}");
     let mut content = tree.content(inode).unwrap();
     let mut piece = [0; 777];
     let mut at = wanted.len().saturating_sub(piece.len());
