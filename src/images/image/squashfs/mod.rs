@@ -1,10 +1,10 @@
 //! Reading squashfs 4.0 without mounting it.
 //!
-//! Own code, because a comparison of images needs what the crate leaves out: `backhand` 0.23 gives
-//! no extended attributes and no inode numbers (for hard links), reads all inodes into memory when
-//! it opens an image, and allocates what a superblock claims. Format: the kernel's
-//! Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h; numbers are
-//! little-endian. lzo and the old lzma are left out: mksquashfs of no Debian release uses them
+//! Own code, because a comparison of images needs what the crates leave out: the nodes of `backhand`
+//! 0.25 have neither extended attributes nor inode numbers (for hard links), `squashfs-async`
+//! parses all tables into memory at once, and neither limits what a stranger's image makes it read.
+//! Format: the kernel's Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h;
+//! numbers are little-endian. lzo and the old lzma are left out: mksquashfs does not use them
 //! unasked.
 //!
 //! The number of an inode is the reference to it, as directories have it: the inode's metadata
