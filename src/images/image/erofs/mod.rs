@@ -1,8 +1,7 @@
 //! Reading erofs without mounting it.
 //!
-//! Own code: the crates are young, `erofs-rs` 0.3 needs a newer Rust than this program, and none is
-//! made for images of strangers, which must neither fill the memory nor keep a reader for ever.
-//! Format: the kernel's fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst; numbers are
+//! Own code: the crates are young (`erofs-rs` 0.3 needs a newer Rust than this program), and there
+//! must be limits for what a stranger's image makes a reader read, unpack and keep. Format: the kernel's fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst; numbers are
 //! little-endian. Left out are several devices, the features after Linux 6.14 (48-bit addresses,
 //! compressed metadata), and lz4 blocks of the legacy kind (before Linux 5.3), which do not say where
 //! they end.

@@ -2,8 +2,8 @@
 //!
 //! Own code, because a comparison of images needs what the crates leave out: the nodes of `backhand`
 //! 0.25 have neither extended attributes nor inode numbers (for hard links), `squashfs-async`
-//! parses all tables into memory at once, and neither limits what a stranger's image makes it read.
-//! Format: the kernel's Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h;
+//! parses all tables into memory at once. And there must be limits for what a stranger's image makes
+//! a reader read, unpack and keep. Format: the kernel's Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h;
 //! numbers are little-endian. lzo and the old lzma are left out: mksquashfs does not use them
 //! unasked.
 //!
