@@ -5,6 +5,7 @@ use crate::images::boot::args::BootArgs;
 use crate::images::diff::args::DiffArgs;
 use crate::images::flash::args::FlashArgs;
 use crate::images::inspect::args::InspectArgs;
+use crate::images::test::args::TestArgs;
 use crate::layers::clean;
 use crate::native::{cross, python};
 use crate::steps::bootstrap;
@@ -69,6 +70,8 @@ pub enum Command {
     },
     /// Start an image in QEMU, console on this terminal, the image untouched
     Boot(BootArgs),
+    /// Test an image: its files, and in QEMU the running system
+    Test(TestArgs),
     /// Write an image to a card, read it back, and set up its first boot
     Flash(Box<FlashArgs>),
     /// Show partitions, boot files, packages and first-boot state of an image
