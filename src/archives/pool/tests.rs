@@ -101,7 +101,7 @@ fn step(archives: &mut Archives, work: &Path, root: &Path, contents: Option<&str
     if let Some(contents) = contents {
         fs::write(staging.upper().join("tool_1_arm64.deb"), contents).unwrap();
     }
-    archives.save(staging, root, "")
+    archives.save(staging, root, "").map(|_| ())
 }
 
 fn seen(cache: &Path, keys: Keys) -> Option<String> {
