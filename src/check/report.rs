@@ -27,7 +27,8 @@ pub struct BuildReport {
     pub problems: Vec<Problem>,
     /// What does not, but should be known.
     pub notes: Vec<String>,
-    /// What will be built, if the settings could be read.
+    /// What will be built, with defaults in place of values that are wrong; not there where the
+    /// settings could not be read at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
 }

@@ -171,6 +171,8 @@ pub enum Part {
     Tools,
     /// Making an image of what the steps have made.
     Image,
+    /// The tree's `postrun.sh`.
+    Postrun,
 }
 
 /// How a step ended.
