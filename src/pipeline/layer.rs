@@ -100,9 +100,8 @@ impl Build<'_> {
             Ok(made) => {
                 output.done();
                 self.tell_of(&made);
-                let upper = self.store.upper(&made.record.key);
-                self.commit(layer, made.record.clone())?;
-                self.timings.end(&mark, name, disk_usage(&upper));
+                let written = self.commit(layer, made.record.clone())?;
+                self.timings.end(&mark, name, written);
                 Ok(made.record)
             }
             Err(cause) => {
@@ -146,8 +145,9 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Commits the layer of a step that has succeeded, without the stand-ins it may have.
-    fn commit(&self, layer: NewLayer<'_>, record: Record) -> Result<()> {
+    /// Commits the layer of a step that has succeeded, without the stand-ins it may have. The bytes
+    /// that it takes.
+    fn commit(&self, layer: NewLayer<'_>, record: Record) -> Result<u64> {
         let beneath = layer.beneath;
         let key = layer.commit(record, |upper| {
             if !beneath {
@@ -156,7 +156,7 @@ impl Build<'_> {
             blocks::settle(upper)
         })?;
         self.durable.committed(self.store.layer(&key));
-        Ok(())
+        Ok(disk_usage(&self.store.upper(&key)))
     }
 
     /// Keeps the layer of a step that has failed aside.

@@ -155,6 +155,29 @@ fn a_build_that_cannot_begin_says_so_to_programs() {
     assert!(text(&output).starts_with("--events: writing no/such/directory: No such file"));
 }
 
+#[test]
+fn every_event_is_documented() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = westwork(dir.path(), &["schema", "events"]);
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let page = fs::read_to_string("docs/events.md").unwrap();
+    let events = schema["oneOf"].as_array().unwrap();
+    assert!(events.len() > 12, "{schema}");
+    for event in events {
+        let name = event["properties"]["event"]["const"].as_str().unwrap();
+        let start = format!("| `{name}` |");
+        let row = page.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("docs/events.md has no row for {name}"));
+        for field in event["properties"].as_object().unwrap().keys() {
+            let is_there = row.contains(&format!("`{field}`")) || field == "event";
+            assert!(
+                is_there,
+                "docs/events.md does not say that {name} has {field}"
+            );
+        }
+    }
+}
+
 /// Events are of less weight than the image.
 #[test]
 fn a_full_disk_below_the_events_is_told_and_no_reason_to_stop() {
