@@ -153,7 +153,7 @@ fn an_interrupted_build_ends_at_once_and_whole() {
         ),
     );
     let before = host_state();
-    let mut build = f.start(&["build"]);
+    let mut build = f.start(&["build", "--events", "told"]);
     assert!(
         wait(Duration::from_secs(180), || f
             .read(LOG)
@@ -162,6 +162,9 @@ fn an_interrupted_build_ends_at_once_and_whole() {
         f.read(LOG)
     );
     assert!(wait(Duration::from_secs(5), || !with_word(&sleep).is_empty()));
+    // Who follows the events knows what is going on.
+    let last = events(&f.read("told")).pop().unwrap();
+    assert_eq!([&last["event"], &last["step"]], ["step_begun", STEP]);
     let processes = family(build.id());
     assert!(processes.len() > 3, "{processes:?}");
     let start = Instant::now();
@@ -169,6 +172,9 @@ fn an_interrupted_build_ends_at_once_and_whole() {
     let status = build.wait().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5), "it took too long");
     assert_eq!(status.code(), Some(130));
+    let all = events(&f.read("told"));
+    let ends = ["build_ended", "run_ended"].map(|end| &named(&all, end)[0]["code"]);
+    assert_eq!(ends, [130, 130]);
     assert!(
         wait(Duration::from_secs(2), || left(&processes).is_empty()),
         "left: {:?}",

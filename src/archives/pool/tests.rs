@@ -110,6 +110,22 @@ fn seen(cache: &Path, keys: Keys) -> Option<String> {
 }
 
 #[test]
+fn what_a_step_downloads_is_counted_and_what_was_there_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let [cache, work, root] = ["cache", "work", "root"].map(|name| dir.path().join(name));
+    make(&[&cache, &work, &root]);
+    let (mut archives, _) = open(&cache, Archive::new().keys());
+    for (files, packages, bytes) in [(&[][..], 0, 0), (&["a_1_all.deb", "b_1_all.deb"], 2, 8)] {
+        let staging = archives.stage(&work, "").unwrap();
+        for file in files {
+            fs::write(staging.upper().join(file), "four").unwrap();
+        }
+        let downloaded = archives.save(staging, &root, "").unwrap();
+        assert_eq!(downloaded, Downloaded { packages, bytes });
+    }
+}
+
+#[test]
 fn only_what_a_signed_index_names_reaches_other_builds() {
     let dir = tempfile::tempdir().unwrap();
     let [cache, work, root] = ["cache", "work", "root"].map(|name| dir.path().join(name));
