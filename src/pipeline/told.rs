@@ -48,10 +48,10 @@ impl Begun {
                 Ok(_) => Verdict::Done,
                 Err(_) => Verdict::Failed,
             },
-            seconds: self.at.elapsed().as_secs_f64(),
+            seconds: events::seconds(self.at.elapsed()),
             took: row.filter(|_| result.is_ok()).map(|row| Took {
-                processor_seconds: row.processor.as_secs_f64(),
-                emulated_seconds: row.emulated.as_secs_f64(),
+                processor_seconds: events::seconds(row.processor),
+                emulated_seconds: events::seconds(row.emulated),
                 bytes_written: row.written,
             }),
         });

@@ -13,6 +13,7 @@ use crate::base::schema;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Of the form of all that this program says as JSON.
 pub const VERSION: u32 = 1;
@@ -265,6 +266,11 @@ impl Event {
             cached,
         }
     }
+}
+
+/// Seconds to the millisecond, which is all that is worth reading.
+pub(crate) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// The schema of one line.

@@ -4,7 +4,7 @@
 //! The descriptor is opened before the sandbox is entered and is kept there. It is closed in every
 //! program that is started: steps do not have it.
 
-use super::{Event, Line, Subject, Target, VERSION};
+use super::{Event, Line, Subject, Target, VERSION, seconds};
 use crate::base::problem::Problem;
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -135,7 +135,7 @@ pub fn note(text: &str) {
 /// The build of one image is over.
 pub fn end_build(code: u8) {
     if let Some(stream) = stream().as_mut().filter(|stream| !stream.inside) {
-        let seconds = stream.build_begun.elapsed().as_secs_f64();
+        let seconds = seconds(stream.build_begun.elapsed());
         stream.tell(&Event::BuildEnded { code, seconds });
     }
 }
@@ -143,7 +143,7 @@ pub fn end_build(code: u8) {
 /// All builds are over: the last line.
 pub fn end(code: u8) {
     if let Some(stream) = stream().as_mut().filter(|stream| !stream.inside) {
-        let seconds = stream.begun.elapsed().as_secs_f64();
+        let seconds = seconds(stream.begun.elapsed());
         stream.subject = Subject::default();
         stream.tell(&Event::RunEnded { code, seconds });
     }
