@@ -5,6 +5,8 @@ use crate::archives::keyring::Signed;
 use crate::archives::lockfile;
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
+use crate::base::events::{self, Event, Target};
+use crate::base::problem::Problems;
 use crate::base::work;
 use crate::check;
 use crate::cli::BuildArgs;
@@ -23,9 +25,32 @@ use anyhow::Result;
 use std::path::PathBuf;
 
 pub(super) fn build(args: &BuildArgs) -> Result<u8> {
+    let target = args.events.as_deref().map(Target::of);
     if args.one_of_several {
+        if let Some(target) = &target {
+            events::append(target).map_err(|problem| Problems(vec![problem]))?;
+        }
         return build_one(&variants::handed_over()?, args);
     }
+    if let Some(target) = &target {
+        events::begin(target).map_err(|problem| Problems(vec![problem]))?;
+    }
+    let result = build_all(args);
+    events::end(code_of(&result));
+    result
+}
+
+/// Builds what `args` ask for: one image, or several.
+fn build_all(args: &BuildArgs) -> Result<u8> {
+    let variants = told(variants_of(args))?;
+    match variants.as_slice() {
+        [one] => build_one(one, args),
+        several => told(variants::build(several, args)),
+    }
+}
+
+/// The variants that `args` ask for; what the build machine lacks is installed if it is to be.
+fn variants_of(args: &BuildArgs) -> Result<Vec<Settings>> {
     let mut request = request(&args.config)?;
     if args.resume {
         request.set.push("CONTINUE=1".to_owned());
@@ -42,15 +67,47 @@ pub(super) fn build(args: &BuildArgs) -> Result<u8> {
     if args.install_deps {
         variants.iter().try_for_each(check::install_missing)?;
     }
-    match variants.as_slice() {
-        [one] => build_one(one, args),
-        several => variants::build(several, args),
+    Ok(variants)
+}
+
+/// Builds one image, and tells of its begin and end.
+fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
+    if events::is_wanted() {
+        let config = settings.judge().config;
+        events::of(config.as_ref().map(check::subject).unwrap_or_default());
+    }
+    let result = told(build_it(settings, args));
+    events::end_build(code_of(&result));
+    result
+}
+
+/// The exit code that `main` makes of a command's result.
+fn code_of(result: &Result<u8>) -> u8 {
+    match result {
+        Ok(code) => *code,
+        Err(error) if error.is::<Problems>() => 2,
+        Err(_) => 1,
     }
 }
 
+/// Tells those who listen to events why a build ends.
+fn told<T>(result: Result<T>) -> Result<T> {
+    if let Err(error) = &result {
+        match error.downcast_ref::<Problems>() {
+            Some(Problems(problems)) => problems
+                .iter()
+                .for_each(|problem| events::tell(&Event::Problem(problem.clone()))),
+            None => events::tell(&Event::Error {
+                text: format!("{error:#}"),
+            }),
+        }
+    }
+    result
+}
+
 /// config → plan → check → build and export, the last two in the sandbox.
-fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
-    let mut note = |text: &str| eprintln!("note: {text}");
+fn build_it(settings: &Settings, args: &BuildArgs) -> Result<u8> {
+    let mut note = events::note;
     if args.one_of_several {
         sandbox::stop_with_parent()?;
     }
@@ -60,6 +117,7 @@ fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
             files
                 .iter()
                 .for_each(|file| println!("        {}", file.display()));
+            pipeline::artefacts(&files, true);
             return Ok(0);
         }
         Before::Held(ground) => Some(*ground),
