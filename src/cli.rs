@@ -124,6 +124,12 @@ pub struct BuildArgs {
     /// Run every program of the image under emulation, none natively (slow; for comparison)
     #[arg(long)]
     pub emulate: bool,
+    /// Test each image by the tests.toml of its stage, in QEMU, too
+    #[arg(long)]
+    pub test: bool,
+    /// Write the results of --test into this directory in JUnit's format, as NAME.xml
+    #[arg(long, value_name = "DIR", requires = "test")]
+    pub junit: Option<PathBuf>,
     /// End with a table of where the time went
     #[arg(long)]
     pub timings: bool,

@@ -7,11 +7,13 @@ use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
 use crate::base::events::{self, Event, Target};
 use crate::base::problem::Problems;
+use crate::base::tool::Task;
 use crate::base::work;
-use crate::check;
+use crate::check::{self, tools_for};
 use crate::cli::BuildArgs;
 use crate::config::{Config, Settings};
-use crate::layers::deployed;
+use crate::images::{self, test::args::TestArgs};
+use crate::layers::deployed::{self, Deployed};
 use crate::layers::job::{Job, Locked};
 use crate::layers::progress::Progress;
 use crate::layers::schedule::Schedule;
@@ -21,7 +23,9 @@ use crate::native::dispatch::Mode;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::sandbox::{self, Terminal};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::cell::Cell;
+use std::fs;
 use std::path::PathBuf;
 
 pub(super) fn build(args: &BuildArgs) -> Result<u8> {
@@ -118,7 +122,7 @@ fn build_it(settings: &Settings, args: &BuildArgs) -> Result<u8> {
                 .iter()
                 .for_each(|file| println!("        {}", file.display()));
             pipeline::artefacts(&files, true);
-            return Ok(0);
+            return test(settings, args);
         }
         Before::Held(ground) => Some(*ground),
         Before::Unknown => None,
@@ -147,10 +151,55 @@ fn build_it(settings: &Settings, args: &BuildArgs) -> Result<u8> {
     // Read out here: in the sandbox another user may be the one who is root.
     let seal = Seal::make(&config.work_dir)?;
     let job = ground.job(&config, &plan, &seal);
-    in_sandbox(&config, &plan, Terminal::Detached, |ids| {
+    let inside = Cell::new(false);
+    let code = in_sandbox(&config, &plan, Terminal::Detached, |ids| {
+        inside.set(true);
         pipeline::build(&job, &options, ids).map(|()| 0)
-    })
+    })?;
+    // The images are tested out here, by the user who asked for it.
+    if inside.get() || code != 0 {
+        return Ok(code);
+    }
+    test(settings, args)
 }
+
+/// With `--test`, tests each image by the `tests.toml` of its stage, or else by the tests that
+/// come with the program. The exit code.
+fn test(settings: &Settings, args: &BuildArgs) -> Result<u8> {
+    if !args.test {
+        return Ok(0);
+    }
+    let (config, plan) = check::everything(settings)?;
+    tools_for(Task::Boot)?;
+    if let Some(dir) = &args.junit {
+        fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    }
+    let deployed = Deployed::load(&config.work())?;
+    let mut worst = 0;
+    for stage in &plan.stages {
+        let Some(export) = &stage.export else {
+            continue;
+        };
+        let image = deployed.image(&export.image);
+        let image = image.with_context(|| format!("{} is not there", export.image))?;
+        let tests = stage.dir.join(TESTS);
+        let code = images::test::run(&TestArgs {
+            paths: std::iter::once(image.to_owned())
+                .chain(tests.exists().then_some(tests))
+                .collect(),
+            junit: args
+                .junit
+                .as_ref()
+                .map(|dir| dir.join(format!("{}.xml", export.image))),
+            ..TestArgs::default()
+        })?;
+        worst = worst.max(code);
+    }
+    Ok(worst)
+}
+
+/// What a stage expects of its image.
+const TESTS: &str = "tests.toml";
 
 /// What is found before the build machine is looked at.
 enum Before {

@@ -155,10 +155,14 @@ fn run(variant: &Settings, args: &BuildArgs, prefix: &str) -> Result<u8> {
         ("--timings", args.timings),
         ("--locked", args.locked),
         ("--offline", args.offline),
+        ("--test", args.test),
     ] {
         if given {
             command = command.arg(flag);
         }
+    }
+    if let Some(dir) = &args.junit {
+        command = command.arg("--junit").arg(dir);
     }
     let relayed = match args.events.as_deref().map(Target::of) {
         None => false,

@@ -5,7 +5,7 @@ use crate::images::boot::machine::Machine;
 use clap::Args;
 use std::path::PathBuf;
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct TestArgs {
     /// Images (`.img`, or one of its compressed forms; only read), and files of tests, whose
     /// names end in `.toml`. Without any of these: what every image should keep to
