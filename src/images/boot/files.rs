@@ -6,7 +6,6 @@ use crate::base::arch::Arch;
 use crate::images::image::Image;
 use crate::images::image::packages;
 use crate::images::image::probe::Files;
-use crate::images::image::tree::Tree;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,14 +15,11 @@ use std::path::{Path, PathBuf};
 /// usual one is taken.
 pub(super) fn extract(file: &File, dir: &Path, machine: Option<Machine>) -> Result<BootFiles> {
     let card = Image::of_raw(file.try_clone().context("opening the card again")?)?;
-    let (mut boot, mut old) = (None, None);
-    for partition in &card.table.partitions {
-        match card.probe(partition).1 {
-            Files::Fat(fat) if boot.is_none() => boot = Some(fat),
-            Files::Tree(root) if old.is_none() => old = is_old(&root),
-            _ => {}
-        }
-    }
+    let mut partitions = card.table.partitions.iter();
+    let boot = partitions.find_map(|partition| match card.probe(partition).1 {
+        Files::Fat(fat) => Some(fat),
+        _ => None,
+    });
     let fat = boot.context("the image has no FAT boot partition")?;
     let files = dir.join("boot");
     for name in fat.files()?.keys() {
@@ -35,22 +31,29 @@ pub(super) fn extract(file: &File, dir: &Path, machine: Option<Machine>) -> Resu
             .and_then(|mut file| fat.copy(name, &mut file))
             .with_context(|| format!("writing {}", to.display()))?;
     }
-    choose(&files, machine, old.unwrap_or(false))
+    choose(&files, machine)
 }
 
-/// Whether the systemd of a root file system is older than 256; `None` if it is not known.
-fn is_old(root: &Tree) -> Option<bool> {
-    let packages = packages::read(root).ok()??;
-    let systemd = packages.iter().find(|package| package.name == "systemd")?;
-    let digits = systemd
-        .version
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?;
-    Some(digits.parse::<u32>().ok()? < 256)
+/// Whether the systemd of the card in `file` is older than 256; `None` if it is not known. To be
+/// asked before the first start: afterwards the journal may have to be replayed.
+pub(super) fn has_old_systemd(file: &File) -> Result<Option<bool>> {
+    let card = Image::of_raw(file.try_clone().context("opening the card again")?)?;
+    for partition in &card.table.partitions {
+        if let Files::Tree(root) = card.probe(partition).1 {
+            let packages = packages::read(&root).ok().flatten().unwrap_or_default();
+            let systemd = packages.iter().find(|package| package.name == "systemd");
+            if let Some(systemd) = systemd {
+                let digits = systemd.version.split(|c: char| !c.is_ascii_digit()).next();
+                let major = digits.unwrap_or_default().parse::<u32>();
+                return Ok(major.ok().map(|major| major < 256));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Follows config.txt, else takes the newest kernel by name.
-fn choose(dir: &Path, machine: Option<Machine>, old_systemd: bool) -> Result<BootFiles> {
+fn choose(dir: &Path, machine: Option<Machine>) -> Result<BootFiles> {
     let config = fs::read_to_string(dir.join("config.txt")).unwrap_or_default();
     let kernel = match setting(&config, "kernel") {
         Some(name) => dir.join(name),
@@ -78,7 +81,6 @@ fn choose(dir: &Path, machine: Option<Machine>, old_systemd: bool) -> Result<Boo
         kernel,
         initrd,
         dtb,
-        old_systemd,
         cmdline: cmdline.split_whitespace().collect::<Vec<_>>().join(" "),
     })
 }

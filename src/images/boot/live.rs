@@ -155,7 +155,7 @@ impl Run<'_> {
             let boot = self.card.boot_files(self.starts, self.request.machine)?;
             let line = line(sectors);
             let network = self.request.network;
-            let command = qemu::command(&boot, &self.card.path, Some(&line), network)?;
+            let command = qemu::command(&boot, self.card, Some(&line), network)?;
             let console = command.console()?;
             let mut watch = Watch::new(console.reader(), self.record.as_mut());
             while Instant::now() < deadline {

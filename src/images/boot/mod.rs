@@ -133,6 +133,8 @@ struct Card {
     dir: tempfile::TempDir,
     path: PathBuf,
     file: File,
+    /// Whether its systemd takes no unit from the kernel's command line.
+    old_systemd: bool,
 }
 
 impl Card {
@@ -148,7 +150,12 @@ impl Card {
         let size = size.max(file.metadata()?.len()).checked_next_power_of_two();
         file.set_len(size.context("sizing the card")?)
             .context("growing the card")?;
-        Ok(Self { dir, path, file })
+        Ok(Self {
+            dir,
+            path,
+            old_systemd: files::has_old_systemd(&file)?.unwrap_or(false),
+            file,
+        })
     }
 
     /// What the firmware would load at start `number`: what is on the boot partition by then.
@@ -169,7 +176,7 @@ fn start(request: &BootRequest<'_>, card: &Card) -> Result<Verdict> {
         starts += 1;
         let boot = card.boot_files(starts, request.machine)?;
         let script = request.test.then(qemu::report_script);
-        let command = qemu::command(&boot, &card.path, script.as_deref(), false)?;
+        let command = qemu::command(&boot, card, script.as_deref(), false)?;
         if request.test {
             let left = request.limit.saturating_sub(begin.elapsed());
             let (mut verdict, restarts) = watch::watch(&command, left, record.as_mut())?;
@@ -205,7 +212,5 @@ struct BootFiles {
     kernel: PathBuf,
     initrd: Option<PathBuf>,
     dtb: Option<PathBuf>,
-    /// Whether its systemd takes no unit from the kernel's command line.
-    old_systemd: bool,
     cmdline: String,
 }

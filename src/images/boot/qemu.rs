@@ -1,13 +1,12 @@
 //! The QEMU command line.
 
-use super::BootFiles;
 use super::machine::Machine;
+use super::{BootFiles, Card};
 use crate::base::command::Command;
 use crate::base::tool::Tool;
 use anyhow::{Result, bail};
 use base64::Engine;
 use std::ffi::OsString;
-use std::path::Path;
 
 /// Begins each line the report unit writes to the console.
 pub(super) const MARK: &str = "westwork-report:";
@@ -57,7 +56,7 @@ fn words(script: &str, old: bool) -> Vec<String> {
 /// When this QEMU does not know the board.
 pub(super) fn command(
     boot: &BootFiles,
-    image: &Path,
+    card: &Card,
     script: Option<&str>,
     network: bool,
 ) -> Result<Command> {
@@ -67,7 +66,7 @@ pub(super) fn command(
         Machine::Virt => "if=none,id=card,format=raw,file=",
         _ => "if=sd,format=raw,file=",
     });
-    drive.push(image.to_string_lossy().replace(',', ",,"));
+    drive.push(card.path.to_string_lossy().replace(',', ",,"));
     let mut command = Command::new(Tool::QemuSystem(boot.arch))
         .through(Tool::Setpriv, ["--pdeathsig", "KILL"])
         .args(["-M", machine.qemu(), "-display", "none", "-no-reboot"])
@@ -97,7 +96,7 @@ pub(super) fn command(
     } else if machine == Machine::Virt {
         command = command.args(["-net", "none"]);
     }
-    let line = cmdline(&boot.cmdline, machine.console(), script, boot.old_systemd);
+    let line = cmdline(&boot.cmdline, machine.console(), script, card.old_systemd);
     command = command.arg("-append").arg(line);
     // The second serial port.
     if machine.console() == "ttyS1" {
