@@ -156,6 +156,10 @@ pub enum SchemaOf {
     Check,
     /// `why --json`
     Why,
+    /// `test --json`
+    Test,
+    /// tests.toml
+    Tests,
 }
 
 /// How `build` tells the builds of its variants that it holds the work directory.

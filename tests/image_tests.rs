@@ -5,6 +5,8 @@
 mod card;
 #[path = "common/need.rs"]
 mod need;
+#[path = "common/schemas.rs"]
+mod schemas;
 
 use card::{code, image, said, text, tree, westwork};
 use need::need;
@@ -257,6 +259,7 @@ fn outcomes(args: &[&str]) -> (i32, Vec<Value>) {
     let out = westwork(&[&["test", "--json", "--static"], args].concat());
     let all: Value =
         serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", said(&out)));
+    schemas::assert_valid(&schemas::printed("test"), &all);
     (code(&out), all[0]["outcomes"].as_array().unwrap().clone())
 }
 
@@ -383,6 +386,40 @@ fn several_images_and_their_results_in_each_form() {
         "t.toml:1: --static: the image is not started",
     ] {
         assert!(xml.contains(words), "{words}: {xml}");
+    }
+}
+
+#[test]
+fn an_editor_knows_what_can_be_written() {
+    let schema = schemas::printed("tests");
+    let value = |text: &str| serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap();
+    schemas::assert_valid(&schema, &value(TESTS));
+    for name in ["stages/stage2/tests.toml", "stages/stage3/tests.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        schemas::assert_valid(&schema, &value(&fs::read_to_string(path).unwrap()));
+    }
+    // What docs/testing.md shows is understood as well.
+    let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/testing.md"));
+    let docs = docs.unwrap();
+    let examples: Vec<&str> = docs.split("```toml\n").skip(1).collect();
+    assert_eq!(examples.len(), 2);
+    let dir = tempfile::tempdir().unwrap();
+    for example in examples {
+        let example = example.split("```").next().unwrap();
+        schemas::assert_valid(&schema, &value(example));
+        let file = dir.path().join("t.toml");
+        fs::write(&file, example).unwrap();
+        let out = westwork(&["test", "--static", "nowhere.img", text(&file)]);
+        assert!(said(&out).contains("nowhere.img"), "{}", said(&out));
+    }
+    for wrong in [
+        "[[file]]\npth = \"/a\"\n",
+        "[forbid]\nhost_keys = true\n",
+        "[[port]]\nport = \"22\"\n",
+        "[[user]]\nuser = \"a\"\npassword = \"none\"\n",
+        "[[unit]]\nname = \"no unit\"\n",
+    ] {
+        assert!(!schema.is_valid(&value(wrong)), "{wrong}");
     }
 }
 

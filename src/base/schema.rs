@@ -1,4 +1,4 @@
-//! JSON Schemas of what this program writes as JSON, made of the types that write it.
+//! JSON Schemas of what this program writes as JSON, made of the types that write it, and of what it reads.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -9,6 +9,12 @@ use std::path::{Path, PathBuf};
 /// The schema (JSON Schema 2020-12) of what serde writes of a `T`.
 pub fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.into_generator().into_root_schema_for::<T>().into()
+}
+
+/// The schema of what serde reads as a `T`.
+pub fn of_input<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_deserialize();
     settings.into_generator().into_root_schema_for::<T>().into()
 }
 

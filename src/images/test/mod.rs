@@ -24,13 +24,15 @@ use anyhow::{Context, Result};
 use args::TestArgs;
 use outcome::{Outcome, Verdict, code};
 use read::Source;
+use schemars::JsonSchema;
 use serde::Serialize;
+pub(crate) use spec::Spec;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use subject::Subject;
 
 /// All tests of one image; `--json` prints a list of these.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Tested {
     pub(crate) image: String,
     pub(crate) outcomes: Vec<Outcome>,

@@ -1,11 +1,12 @@
 //! What came of one test.
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
 /// One test's result.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Outcome {
     /// What was expected.
     pub(crate) test: String,
@@ -22,7 +23,7 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "verdict", content = "why", rename_all = "kebab-case")]
 pub(crate) enum Verdict {
     Passed,

@@ -2,36 +2,48 @@
 
 use super::words::{Digest, Growth, Mode, Pattern, Relation, Size, Texts, When};
 use crate::images::image::tree::Kind;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
 
 /// One file of tests.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Spec {
     #[serde(default)]
+    #[schemars(with = "Vec<File>")]
     pub(super) file: Vec<Spanned<File>>,
     #[serde(default)]
+    #[schemars(with = "Vec<Package>")]
     pub(super) package: Vec<Spanned<Package>>,
     #[serde(default)]
+    #[schemars(with = "Vec<Unit>")]
     pub(super) unit: Vec<Spanned<Unit>>,
     #[serde(default)]
+    #[schemars(with = "Vec<User>")]
     pub(super) user: Vec<Spanned<User>>,
     #[serde(default)]
+    #[schemars(with = "Vec<ConfigTxt>")]
     pub(super) config_txt: Vec<Spanned<ConfigTxt>>,
+    #[schemars(with = "Option<Cmdline>")]
     pub(super) cmdline: Option<Spanned<Cmdline>>,
+    #[schemars(with = "Option<Forbid>")]
     pub(super) forbid: Option<Spanned<Forbid>>,
+    #[schemars(with = "Option<Sizes>")]
     pub(super) size: Option<Spanned<Sizes>>,
     #[serde(default)]
+    #[schemars(with = "Vec<Port>")]
     pub(super) port: Vec<Spanned<Port>>,
     #[serde(default)]
+    #[schemars(with = "Vec<Command>")]
     pub(super) command: Vec<Spanned<Command>>,
+    #[schemars(with = "Option<Live>")]
     pub(super) live: Option<Spanned<Live>>,
 }
 
 /// A file system of the image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum On {
     #[default]
@@ -40,7 +52,7 @@ pub(super) enum On {
 }
 
 /// A file, directory or link.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
     pub(super) name: Option<String>,
@@ -65,7 +77,7 @@ pub(super) struct File {
 }
 
 /// What a path can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Type {
     File,
@@ -83,7 +95,7 @@ impl Type {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Package {
     pub(super) name: Option<String>,
@@ -94,7 +106,7 @@ pub(super) struct Package {
     pub(super) version: Option<Relation>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Unit {
     pub(super) name: Option<String>,
@@ -108,7 +120,7 @@ pub(super) struct Unit {
     pub(super) within: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct User {
     pub(super) name: Option<String>,
@@ -126,7 +138,7 @@ pub(super) struct User {
     pub(super) keys: Option<bool>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Password {
     /// One is needed.
@@ -138,7 +150,7 @@ pub(super) enum Password {
 }
 
 /// A setting of the firmware.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ConfigTxt {
     pub(super) name: Option<String>,
@@ -151,7 +163,7 @@ pub(super) struct ConfigTxt {
 }
 
 /// Words of the kernel's command line.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Cmdline {
     #[serde(default)]
@@ -161,7 +173,7 @@ pub(super) struct Cmdline {
 }
 
 /// What no image should have.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct Forbid {
     /// SSH host keys, which all copies of the image would share.
@@ -181,7 +193,7 @@ pub(super) struct Forbid {
 }
 
 /// What the image may be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Sizes {
     /// The raw image.
@@ -197,7 +209,7 @@ pub(super) struct Sizes {
 }
 
 /// A port at which something listens. Needs a running system.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Port {
     pub(super) name: Option<String>,
@@ -209,7 +221,7 @@ pub(super) struct Port {
     pub(super) within: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Protocol {
     #[default]
@@ -218,7 +230,7 @@ pub(super) enum Protocol {
 }
 
 /// A command that root runs in the image. Needs a running system.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Command {
     pub(super) name: Option<String>,
@@ -236,7 +248,7 @@ pub(super) struct Command {
 }
 
 /// How the system is started.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct Live {
     /// How often it is restarted; everything is looked at again after each.

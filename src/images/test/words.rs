@@ -4,16 +4,28 @@
 use crate::base::size::parse_size;
 use debversion::Version;
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// Implements `Deserialize` for a type by its `parse`, from text.
+/// Implements `Deserialize` for a type by its `parse`, from text, and what a schema says of it.
 macro_rules! from_text {
-    ($type:ty) => {
+    ($type:ty, $what:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(from)?;
                 Self::parse(&text).map_err(de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "description": $what})
             }
         }
     };
@@ -34,7 +46,7 @@ impl Mode {
         }
     }
 }
-from_text!(Mode);
+from_text!(Mode, "permissions in octal, such as 0644");
 
 /// A number of bytes: `"512M"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +59,7 @@ impl Size {
             .map_err(|error| error.to_string())
     }
 }
-from_text!(Size);
+from_text!(Size, "a number of bytes with K, M or G, such as 512M");
 
 /// `"10 %"` of what was, or so many bytes more: `"20M"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +90,7 @@ impl Growth {
         }
     }
 }
-from_text!(Growth);
+from_text!(Growth, "a share such as 10 %, or a size such as 20M");
 
 /// SHA-256 in hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +104,7 @@ impl Digest {
         Err(format!("{text:?} is no SHA-256; it has 64 hex digits"))
     }
 }
-from_text!(Digest);
+from_text!(Digest, "SHA-256 in hex");
 
 /// A time: `"2026-01-31"` or RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +122,7 @@ impl When {
         })
     }
 }
-from_text!(When);
+from_text!(When, "a day such as 2026-01-31, or a time of RFC 3339");
 
 /// A regular expression. It is looked for anywhere in a text, `^` and `$` are the ends of lines.
 #[derive(Debug, Clone)]
@@ -125,7 +137,10 @@ impl Pattern {
             .map_err(|error| format!("{text:?} is no regular expression: {error}"))
     }
 }
-from_text!(Pattern);
+from_text!(
+    Pattern,
+    "a regular expression; ^ and $ are the ends of lines"
+);
 
 /// A relation to a version, as in the control files of packages: `">= 1.2-3"`.
 #[derive(Debug, Clone)]
@@ -169,10 +184,10 @@ impl std::fmt::Display for Relation {
         write!(f, "{} {}", self.word, self.version)
     }
 }
-from_text!(Relation);
+from_text!(Relation, "a relation to a version, such as >= 1.2-3");
 
 /// One text or several.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a text, or a list of texts")]
 pub(super) enum Texts {
     One(String),
