@@ -135,8 +135,9 @@ fn cmdline(own: &str, console: &str, script: Option<&str>, old: bool) -> String 
         .map(str::to_owned)
         .collect();
     all.push(format!("console={console},115200"));
-    // An old systemd has one job of this kind. Whose is there restarts the system when it is done.
-    let taken = old && own.contains("systemd.run=");
+    // This start is for somebody else's script, such as settings for the first boot, which ends
+    // with a restart.
+    let taken = own.contains("systemd.run=");
     if let Some(script) = script.filter(|_| !taken) {
         all.extend(words(script, old));
         // An emulated board on a busy machine finds its devices late; that is not its fault.
