@@ -38,8 +38,10 @@ impl Source {
                 None => problem,
             }
         })?;
+        // As short as it can be named from here.
+        let here = std::env::current_dir().unwrap_or_default();
         let source = Self {
-            path: path.to_owned(),
+            path: path.strip_prefix(&here).unwrap_or(path).to_owned(),
             text,
             spec,
         };
