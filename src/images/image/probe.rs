@@ -33,7 +33,7 @@ pub(crate) struct FileSystem {
 /// A file system whose files can be read.
 pub(crate) enum Files {
     Tree(Tree),
-    Fat(Fat),
+    Fat(Box<Fat>),
     None,
 }
 
@@ -166,7 +166,7 @@ fn fat(slice: Slice) -> (FileSystem, Files) {
         Ok((facts, fat))
     };
     match facts() {
-        Ok((facts, fat)) => (facts, Files::Fat(fat)),
+        Ok((facts, fat)) => (facts, Files::Fat(Box::new(fat))),
         Err(error) => (noted("vfat", &error), Files::None),
     }
 }
