@@ -28,7 +28,7 @@ fn files_read_back_as_they_were() {
     need!(need::tools(&["mksquashfs", "mkfifo", "mknod"]));
     let dir = tempfile::tempdir().unwrap();
     let (root, image) = (dir.path().join("root"), dir.path().join("image"));
-    if !sample(&root, 700) {
+    if !sample(&root, 300) {
         left_out!("the directory for temporary files has no attributes");
     }
     for options in [
