@@ -10,3 +10,4 @@ pub mod fuzz;
 pub mod image;
 pub mod inspect;
 mod printable;
+pub(crate) mod size;

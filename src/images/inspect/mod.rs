@@ -3,6 +3,7 @@
 pub mod args;
 mod boot;
 mod show;
+mod size;
 mod sums;
 mod system;
 
@@ -57,6 +58,9 @@ struct PartitionReport {
 
 /// Carries out `westwork-gen inspect`. Returns 0.
 pub fn run(args: &InspectArgs) -> Result<u8> {
+    if args.size {
+        return size::run(args);
+    }
     let report = inspect(&args.image, args.packages)?;
     if args.json {
         let json = serde_json::to_string_pretty(&report).context("writing JSON")?;
