@@ -10,4 +10,5 @@ pub mod fuzz;
 pub mod image;
 pub mod inspect;
 mod printable;
+pub mod report;
 pub(crate) mod size;
