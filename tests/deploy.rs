@@ -123,6 +123,7 @@ fn every_format_holds_the_same_image() {
             "a.bmap",
             "a.build.json",
             "a.cdx.json",
+            "a.html",
             "a.img",
             "a.img.gz",
             "a.img.xz",
@@ -134,7 +135,7 @@ fn every_format_holds_the_same_image() {
         ]
     );
     let sums = run(&deploy, "sha256sum", &["--check", "--strict", "SHA256SUMS"]);
-    assert_eq!(sums.lines().count(), 11, "{sums}");
+    assert_eq!(sums.lines().count(), 12, "{sums}");
 
     let raw = run(&deploy, "sha256sum", &["a.img"]);
     let raw = raw.split(' ').next().unwrap();

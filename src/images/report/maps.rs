@@ -4,13 +4,13 @@ use super::packages::anchor;
 use super::shown::share;
 use super::treemap::Cell;
 use crate::base::size::size;
-use crate::images::size::{Group, Sizes};
+use crate::images::size::Sizes;
 use std::collections::HashMap;
 
 /// Packages that are marked.
 pub(super) const BIGGEST: usize = 5;
 
-/// Packages that have an area of their own, and directories in one directory.
+/// Packages that have an area of their own, and what has one in a directory.
 const MOST: usize = 120;
 const MOST_PARTS: usize = 12;
 
@@ -76,78 +76,97 @@ pub(super) fn packages(sizes: &Sizes) -> Vec<Cell> {
     cells
 }
 
-/// Directories by the one they are in, the largest first.
-type Children<'a> = HashMap<&'a str, Vec<&'a Group>>;
-
-/// The directories, each divided into its own.
-pub(super) fn directories(sizes: &Sizes) -> Vec<Cell> {
-    let mut children: Children<'_> = HashMap::new();
-    for group in &sizes.directories {
-        if group.path != "/" && group.size > 0 {
-            children.entry(above(&group.path)).or_default().push(group);
-        }
-    }
-    let mut colour = 0;
-    parts("/", sizes.size, sizes, &children, 1, &mut colour, "d0")
+/// What a directory has in it: a path, bytes, and how many files it is if it is a directory.
+struct Entry<'a> {
+    path: &'a str,
+    size: u64,
+    count: Option<u64>,
 }
 
-/// What a directory of so many bytes is divided into.
-fn parts(
-    path: &str,
-    bytes: u64,
-    sizes: &Sizes,
-    children: &Children<'_>,
-    level: usize,
-    colour: &mut usize,
-    class: &str,
-) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    let mut left = bytes;
-    for group in children.get(path).into_iter().flatten() {
-        if cells.len() >= MOST_PARTS || group.size < sizes.size / LEAST {
-            break;
-        }
-        left -= group.size.min(left);
-        let mut own = class.to_owned();
-        if level <= 2 {
-            own = format!("d{}", *colour % COLOURS);
-            *colour += 1;
-        }
-        let name = group.path.rsplit('/').next().unwrap_or_default();
-        let mut cell = Cell {
-            title: format!(
-                "{}: {}, {}, {} files",
-                group.path,
-                size(group.size),
-                share(group.size, sizes.size),
-                group.count
-            ),
-            ..cell(name.to_owned(), group.size, sizes.size, &own)
-        };
-        if level < DEEPEST {
-            cell.parts = parts(
-                &group.path,
-                group.size,
-                sizes,
-                children,
-                level + 1,
-                colour,
-                &own,
-            );
-        }
-        cells.push(cell);
+/// What is large enough to be drawn, by the directory it is in.
+struct Drawing<'a> {
+    all: u64,
+    entries: HashMap<&'a str, Vec<Entry<'a>>>,
+    /// Colours that were given.
+    colours: usize,
+}
+
+/// The directories, each divided into its own directories and files.
+pub(super) fn directories(sizes: &Sizes) -> Vec<Cell> {
+    let groups = sizes.directories.iter().filter(|group| group.path != "/");
+    let groups = groups.map(|group| Entry {
+        path: &group.path,
+        size: group.size,
+        count: Some(group.count),
+    });
+    let files = sizes.files.iter().map(|file| Entry {
+        path: &file.path,
+        size: file.size,
+        count: None,
+    });
+    let large = |entry: &Entry<'_>| entry.size > 0 && entry.size >= sizes.size / LEAST;
+    let mut entries: HashMap<&str, Vec<Entry<'_>>> = HashMap::new();
+    for entry in groups.chain(files).filter(large) {
+        entries.entry(above(entry.path)).or_default().push(entry);
     }
-    if !cells.is_empty() && left > 0 {
-        let mut rest = cell("…".to_owned(), left, sizes.size, "rest");
-        rest.title = format!(
-            "the rest of {path}: {}, {}",
-            size(left),
-            share(left, sizes.size)
-        );
-        cells.push(rest);
+    for list in entries.values_mut() {
+        list.sort_by(|a, b| (b.size, a.path).cmp(&(a.size, b.path)));
+        list.truncate(MOST_PARTS);
     }
-    cells.sort_by_key(|cell| std::cmp::Reverse(cell.size));
-    cells
+    let mut drawing = Drawing {
+        all: sizes.size,
+        entries,
+        colours: 0,
+    };
+    drawing.parts("/", sizes.size, 1, "d0")
+}
+
+impl Drawing<'_> {
+    /// What a directory of so many bytes is divided into.
+    fn parts(&mut self, path: &str, bytes: u64, level: usize, class: &str) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        let mut left = bytes;
+        for entry in self.entries.remove(path).unwrap_or_default() {
+            left = left.saturating_sub(entry.size);
+            let mut own = class.to_owned();
+            if level <= 2 && entry.count.is_some() {
+                own = format!("d{}", self.colours % COLOURS);
+                self.colours += 1;
+            }
+            let name = entry.path.rsplit('/').next().unwrap_or_default();
+            let mut title = self.title(entry.path, entry.size);
+            if let Some(count) = entry.count {
+                title = format!("{title}, {count} files");
+            }
+            let parts = match entry.count {
+                Some(_) if level < DEEPEST => self.parts(entry.path, entry.size, level + 1, &own),
+                _ => Vec::new(),
+            };
+            cells.push(Cell {
+                name: name.to_owned(),
+                title,
+                size: entry.size,
+                class: own,
+                link: None,
+                parts,
+            });
+        }
+        if !cells.is_empty() && left > 0 {
+            cells.push(Cell {
+                name: "smaller ones".to_owned(),
+                title: self.title(&format!("the rest of {path}"), left),
+                size: left,
+                class: "rest".to_owned(),
+                ..Cell::default()
+            });
+        }
+        cells.sort_by_key(|cell| std::cmp::Reverse(cell.size));
+        cells
+    }
+
+    fn title(&self, what: &str, bytes: u64) -> String {
+        format!("{what}: {}, {}", size(bytes), share(bytes, self.all))
+    }
 }
 
 fn above(path: &str) -> &str {
@@ -160,7 +179,7 @@ fn above(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::size::PackageSize;
+    use crate::images::size::{Group, PackageSize};
 
     fn total(cells: &[Cell]) -> u64 {
         cells.iter().map(|cell| cell.size).sum()

@@ -30,7 +30,7 @@ pub(super) struct Cell {
 }
 
 /// Units of the picture that a letter is wide, and a line of text is high.
-const LETTER: f64 = 6.7;
+const LETTER: f64 = 7.3;
 const LINE: f64 = 17.0;
 
 /// A picture for wide screens and paper, and one for narrow ones; the style sheet shows one.
