@@ -1,6 +1,5 @@
 //! What the treemaps show: packages, and directories in directories.
 
-use super::packages::anchor;
 use super::shown::share;
 use super::treemap::Cell;
 use crate::base::size::size;
@@ -9,6 +8,11 @@ use std::collections::HashMap;
 
 /// Packages that are marked.
 pub(super) const BIGGEST: usize = 5;
+
+/// The identifier of the row of the package at `place` in the list by size.
+pub(super) fn anchor(place: usize) -> String {
+    format!("p{place}")
+}
 
 /// Packages that have an area of their own, and what has one in a directory.
 const MOST: usize = 120;

@@ -87,6 +87,12 @@ pub(crate) fn of_build(built: Built<'_>) -> Result<String> {
     Ok(page::page(&facts))
 }
 
+/// The page of `image`, which lies nowhere.
+#[cfg(any(fuzzing, test))]
+pub(super) fn text_of(image: &Image) -> String {
+    page::page(&gather(image, Path::new("fuzz"), 0))
+}
+
 /// Carries out `westwork-gen report`. Returns 0.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The installed packages: versions, sizes, and where they come from.
 
 use super::Facts;
+use super::maps::{BIGGEST, anchor};
 use super::shown::{Shown, or_dash};
 use crate::base::size::size;
 use crate::images::image::Image;
@@ -63,11 +64,6 @@ fn parse(status: &str) -> Origins {
     origins.collect()
 }
 
-/// The identifier of the row of the package at `place` in the list by size.
-pub(super) fn anchor(place: usize) -> String {
-    format!("p{place}")
-}
-
 /// The section about packages.
 pub(super) fn section(facts: &Facts) -> Markup {
     let packages = &facts.sizes.packages;
@@ -108,7 +104,7 @@ fn row(facts: &Facts, place: usize, package: &PackageSize) -> Markup {
         &package.version
     };
     html! {
-        tr id=(anchor(place)) class=[(place < super::maps::BIGGEST && package.size > 0).then_some("big")] {
+        tr id=(anchor(place)) class=[(place < BIGGEST && package.size > 0).then_some("big")] {
             th scope="row" { (Shown(&package.name)) }
             td { (Shown(version)) }
             td.number data-v=(package.size) { (size(package.size)) }

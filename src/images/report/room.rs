@@ -35,7 +35,7 @@ pub(super) fn partitions(facts: &Facts) -> Markup {
                         th.number scope="col" { "Size" }
                         th.number scope="col" { "Used" }
                         th.number scope="col" { "Free" }
-                        th.number scope="col" { "Of it files" }
+                        th.number scope="col" { "In files" }
                     } }
                     tbody { @for report in partitions { (partition(facts, report)) } }
                 }
@@ -47,10 +47,8 @@ pub(super) fn partitions(facts: &Facts) -> Markup {
 fn partition(facts: &Facts, report: &PartitionReport) -> Markup {
     let (p, fs) = (&report.partition, &report.file_system);
     let known = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), size);
-    let measured = facts.sizes.file_systems.iter();
-    let measured = measured
-        .filter(|system| system.partition == p.number)
-        .next();
+    let mut measured = facts.sizes.file_systems.iter();
+    let measured = measured.find(|system| system.partition == p.number);
     html! {
         tr {
             th scope="row" { span class={"swatch part" (p.number % 4)} {} (p.number) }
@@ -109,7 +107,7 @@ pub(super) fn room(facts: &Facts) -> Markup {
                     @for (place, package) in biggest.enumerate() {
                         li {
                             span class={"swatch b" (place + 1)} {}
-                            a href={"#" (super::packages::anchor(place))} { (Shown(&package.name)) }
+                            a href={"#" (maps::anchor(place))} { (Shown(&package.name)) }
                             " " span.muted { (size(package.size)) ", " (share(package.size, sizes.size)) }
                         }
                     }
