@@ -6,10 +6,11 @@ use crate::images::diff::args::DiffArgs;
 use crate::images::flash::args::FlashArgs;
 use crate::images::inspect::args::InspectArgs;
 use crate::images::report::args::ReportArgs;
+use crate::images::test::args::TestArgs;
 use crate::layers::clean;
 use crate::native::{cross, python};
 use crate::steps::bootstrap;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -29,6 +30,9 @@ pub enum Command {
     Plan {
         #[command(flatten)]
         config: ConfigArgs,
+        /// Print it as JSON, for programs (docs/events.md)
+        #[arg(long)]
+        json: bool,
     },
     /// Print what differs for a stage or step from the layer last built
     Why {
@@ -36,6 +40,9 @@ pub enum Command {
         config: ConfigArgs,
         /// Stage or step, as `plan` names it
         step: String,
+        /// Print it as JSON, for programs (docs/events.md)
+        #[arg(long)]
+        json: bool,
     },
     /// Remove layers that the last builds do not need
     Clean {
@@ -48,6 +55,9 @@ pub enum Command {
     Check {
         #[command(flatten)]
         config: ConfigArgs,
+        /// Print it as JSON, for programs (docs/events.md)
+        #[arg(long)]
+        json: bool,
     },
     /// Write the last build's packages to westwork.lock, or bring it up to date
     Lock {
@@ -70,6 +80,8 @@ pub enum Command {
     },
     /// Start an image in QEMU, console on this terminal, the image untouched
     Boot(BootArgs),
+    /// Test an image: its files, and in QEMU the running system
+    Test(TestArgs),
     /// Write an image to a card, read it back, and set up its first boot
     Flash(Box<FlashArgs>),
     /// Show partitions, boot files, packages and first-boot state of an image
@@ -78,8 +90,12 @@ pub enum Command {
     Report(ReportArgs),
     /// Compare two images: packages, files, boot configuration, partitions
     Diff(DiffArgs),
-    /// Print a JSON Schema of config.toml, for editors that check and complete it
-    Schema,
+    /// Print a JSON Schema: of config.toml, for editors that check and complete it, or of what
+    /// this program says as JSON
+    Schema {
+        #[arg(value_enum, default_value_t = SchemaOf::Config)]
+        what: SchemaOf,
+    },
     /// Parts of a build that this program runs in processes of their own
     #[command(hide = true, subcommand)]
     Internal(Internal),
@@ -111,13 +127,42 @@ pub struct BuildArgs {
     /// Run every program of the image under emulation, none natively (slow; for comparison)
     #[arg(long)]
     pub emulate: bool,
+    /// Test each image by the tests.toml of its stage, in QEMU, too
+    #[arg(long)]
+    pub test: bool,
+    /// Write the results of --test into this directory in JUnit's format, as NAME.xml
+    #[arg(long, value_name = "DIR", requires = "test")]
+    pub junit: Option<PathBuf>,
     /// End with a table of where the time went
     #[arg(long)]
     pub timings: bool,
+    /// Write what happens to FILE, a line of JSON an event; `-` is standard output, where nothing
+    /// else is written then (docs/events.md)
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// Another command holds the work directory for this build and others, and hands the
     /// settings over on standard input
     #[arg(long, hide = true)]
     pub one_of_several: bool,
+}
+
+/// What `schema` prints the schema of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SchemaOf {
+    /// config.toml
+    Config,
+    /// A line of `build --events`
+    Events,
+    /// `plan --json`
+    Plan,
+    /// `check --json`
+    Check,
+    /// `why --json`
+    Why,
+    /// `test --json`
+    Test,
+    /// tests.toml
+    Tests,
 }
 
 /// How `build` tells the builds of its variants that it holds the work directory.

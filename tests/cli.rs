@@ -1,7 +1,11 @@
 //! The command line: help, exit codes, and what is said before a build starts.
 
+#[path = "cli/json.rs"]
+mod json;
 #[path = "cli/judged.rs"]
 mod judged;
+#[path = "common/schemas.rs"]
+mod schemas;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

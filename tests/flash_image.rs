@@ -5,11 +5,12 @@ mod card;
 #[path = "common/need.rs"]
 mod need;
 
-use card::{code, image, run, said, text, tree, westwork, with_imager};
+use card::{code, image, image_of, run, said, text, tree, westwork, with_imager};
 use need::{need, tools};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use westwork_gen::config::RootKind;
 
 const TOOLS: [&str; 4] = ["mke2fs", "mkfs.fat", "mcopy", "sfdisk"];
 
@@ -339,7 +340,7 @@ fn block_maps_are_judged_before_and_their_checksums_compared() {
 #[test]
 fn settings_that_an_image_cannot_take_are_told_before() {
     need!(tools(&TOOLS));
-    need!(tools(&["ssh-keygen", "mtype", "mdel"]));
+    need!(tools(&["ssh-keygen", "mtype", "mdel", "mksquashfs"]));
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let root = dir.join("root");
@@ -350,6 +351,11 @@ fn settings_that_an_image_cannot_take_are_told_before() {
         "root:x:0:\ngpio:x:990:\npi:x:1000:\n",
     )
     .unwrap();
+    // A root that can only be read would forget them.
+    run("cp", &["-a", text(&root), text(&dir.join("root2"))]);
+    let squash = image_of(RootKind::Squashfs, &dir.join("root2"), dir, "s");
+    let said = refused(dir, &squash, &["--hostname", "x"]);
+    assert!(said.contains("does not take settings"), "{said}");
     let raw = image(&root, dir, "a");
     run(
         "ssh-keygen",

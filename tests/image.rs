@@ -211,6 +211,132 @@ fn customised(card: &str, boot: u64, root: u64) {
     }
 }
 
+/// What is planted into the lite image for the next test, below /etc/systemd/system.
+const PLANTED: [(&str, &str); 4] = [
+    (
+        "second-start.service",
+        "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'if test -e /var/lib/second; then exit 1; fi; \
+         touch /var/lib/second'\n",
+    ),
+    ("slow.socket", "[Socket]\nListenStream=7000\nAccept=yes\n"),
+    (
+        "slow@.service",
+        "[Service]\nExecStart=/bin/sh -c 'sleep 25; echo here'\nStandardOutput=socket\n",
+    ),
+    ("off.service", "[Service]\nExecStart=/bin/sleep infinity\n"),
+];
+
+/// Tests of the running system that find them.
+const LIVE: &str = r#"
+[live]
+restarts = 1
+power-cut = true
+
+[forbid]
+failed-units = true
+
+[[unit]]
+unit = "ssh"
+enabled = false
+
+[[unit]]
+unit = "off"
+active = true
+
+[[port]]
+name = "somebody listens at 81"
+port = 81
+
+[[port]]
+port = 7000
+open = true
+
+[[command]]
+name = "the slow service answers in time"
+run = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/7000; cat <&3'"
+contains = "here"
+within = 8
+
+[[command]]
+name = "a command that fails is seen"
+run = "echo out; echo err >&2; exit 7"
+exit = 7
+contains = ["out", "err"]
+
+[[command]]
+name = "it was started so often"
+run = "echo >>/var/lib/starts; wc -l </var/lib/starts"
+matches = "^[123]$"
+"#;
+
+/// On request: faults that only a running system shows, each found by its own test and at its own
+/// moment; the image as it was built passes the same tests but for what is planted.
+#[test]
+#[ignore = "starts the lite image three times"]
+fn planted_faults_are_found_in_the_running_system() {
+    let dir = shared();
+    let image = build(&dir, &[LITE, "DEPLOY_COMPRESSION=none"], "");
+    let image = image.to_str().unwrap();
+    let root = partitions(image)[1].0;
+    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let write = |request: &str| {
+        let fs = format!("{image}?offset={root}");
+        run("debugfs", &["-w", "-R", request, &fs]);
+    };
+    let units = "/etc/systemd/system";
+    for (name, text) in PLANTED {
+        let file = work.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        write(&format!("write {} {units}/{name}", file.display()));
+    }
+    for name in ["second-start.service", "slow.socket"] {
+        let wants = format!("{units}/multi-user.target.wants/{name}");
+        write(&format!("symlink {wants} {units}/{name}"));
+    }
+    let tests = work.path().join("live.toml");
+    std::fs::write(&tests, LIVE).unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["test", "--json", image, tests.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    println!("{all:#}");
+    assert_eq!(output.status.code(), Some(1));
+    let mut failed: Vec<String> = Vec::new();
+    for outcome in all[0]["outcomes"].as_array().unwrap() {
+        if outcome["verdict"] != "passed" {
+            failed.push(format!(
+                "{}: {} ({})",
+                outcome["moment"], outcome["test"], outcome["why"]
+            ));
+        }
+    }
+    let found = |moment: &str| -> Vec<&String> {
+        let begin = format!("\"{moment}\": ");
+        failed
+            .iter()
+            .filter(|text| text.starts_with(&begin))
+            .collect()
+    };
+    for (moment, wanted) in [("start", 3), ("restart 1", 4), ("power cut", 4)] {
+        let found = found(moment);
+        assert_eq!(found.len(), wanted, "{moment}: {failed:#?}");
+        let has = |words: &str| found.iter().any(|text| text.contains(words));
+        assert!(
+            has("off is active") && has("somebody listens at 81"),
+            "{found:#?}"
+        );
+        assert!(has("it took longer than 8 s"), "{found:#?}");
+        assert_eq!(
+            has("failed: second-start.service"),
+            wanted == 4,
+            "{found:#?}"
+        );
+    }
+    assert_eq!(failed.len(), 11, "{failed:#?}");
+    std::fs::remove_file(image).unwrap();
+}
+
 /// On request: `WESTWORK_TEST_RELEASE` says which, bookworm unless it does.
 #[test]
 #[ignore = "builds the lite image once more"]

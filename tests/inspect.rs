@@ -5,7 +5,7 @@ mod card;
 #[path = "common/need.rs"]
 mod need;
 
-use card::{BOOT_AT, ROOT_AT, code, image, run, said, text, tree, westwork, with_imager};
+use card::{BOOT_AT, ROOT_AT, code, image, image_of, run, said, text, tree, westwork, with_imager};
 use need::need;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
+use westwork_gen::config::RootKind;
 
 const TOOLS: [&str; 5] = ["mke2fs", "mkfs.fat", "mcopy", "sfdisk", "dumpe2fs"];
 
@@ -234,7 +235,6 @@ fn tree_again(root: &Path) {
 #[test]
 fn gpt_and_file_systems_that_cannot_be_read_are_named() {
     need!(need::tools(&TOOLS));
-    need!(need::tools(&["mksquashfs"]));
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path().join("disk.img");
     let file = File::create(&disk).unwrap();
@@ -247,15 +247,8 @@ fn gpt_and_file_systems_that_cannot_be_read_are_named() {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), script.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
-    let root = dir.path().join("root");
-    tree(&root);
-    let squash = dir.path().join("squash");
-    run(
-        "mksquashfs",
-        &[text(&root), text(&squash), "-quiet", "-no-progress"],
-    );
-    file.write_all_at(&fs::read(&squash).unwrap(), 9 << 20)
-        .unwrap();
+    // As much of xfs as tells it.
+    file.write_all_at(b"XFSB", 9 << 20).unwrap();
     let report = json(&["inspect", "--json", text(&disk)], 0);
     let wanted: Value = serde_json::from_str(&run("sfdisk", &["-J", text(&disk)])).unwrap();
     let wanted = &wanted["partitiontable"];
@@ -282,10 +275,10 @@ fn gpt_and_file_systems_that_cannot_be_read_are_named() {
     }
     assert_eq!(
         report["table"]["partitions"][1]["file_system"]["kind"],
-        "squashfs"
+        "xfs"
     );
     assert!(
-        report["notes"][0].as_str().unwrap().contains("squashfs"),
+        report["notes"][0].as_str().unwrap().contains("xfs"),
         "{}",
         report["notes"]
     );
@@ -300,11 +293,60 @@ fn gpt_and_file_systems_that_cannot_be_read_are_named() {
     let out = westwork(&["diff", text(&disk), text(&other)]);
     assert_eq!(code(&out), 1, "{}", said(&out));
     assert!(said(&out).contains("  ~ 2  content"), "{}", said(&out));
-    assert!(
-        said(&out).contains("cannot read squashfs"),
-        "{}",
-        said(&out)
-    );
+    assert!(said(&out).contains("cannot read xfs"), "{}", said(&out));
+}
+
+#[test]
+fn roots_that_can_only_be_read_are_described_and_compared() {
+    need!(need::tools(&TOOLS));
+    need!(need::tools(&["mksquashfs", "mkfs.erofs"]));
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    for root in [&a, &b] {
+        tree(root);
+        fs::write(root.join("usr/text"), "a line\n".repeat(100_000)).unwrap();
+        fs::set_permissions(root.join("etc/hostname"), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let status = b.join("var/lib/dpkg/status");
+    let changed = fs::read_to_string(&status).unwrap().replace("5.2", "5.3");
+    fs::write(&status, changed).unwrap();
+    fs::write(b.join("usr/text"), "a Line\n".repeat(100_000)).unwrap();
+    fs::write(b.join("new"), "").unwrap();
+    fs::set_permissions(b.join("etc/hostname"), fs::Permissions::from_mode(0o600)).unwrap();
+    // The export empties the boot directory.
+    for root in [&a, &b] {
+        run("cp", &["-a", text(root), text(&root.with_extension("2"))]);
+    }
+    for (kind, again) in [(RootKind::Squashfs, ""), (RootKind::Erofs, "2")] {
+        let images = [&a, &b].map(|root| {
+            let root = root.with_extension(again);
+            // Of the same name, from which identifiers are made.
+            let place = root.with_extension(kind.name());
+            fs::create_dir(&place).unwrap();
+            image_of(kind, &root, &place, "x")
+        });
+        let report = json(&["inspect", "--json", "--packages", text(&images[0])], 0);
+        let facts = &report["table"]["partitions"][1]["file_system"];
+        assert_eq!(facts["kind"], kind.name());
+        assert_eq!(report["notes"].as_array().unwrap().len(), 0, "{report}");
+        assert_eq!(report["system"]["os_release"]["PRETTY_NAME"], "Test OS 13");
+        assert_eq!(report["system"]["packages"]["count"], 2, "{report}");
+        assert_eq!(report["first_boot"]["users"].as_array().unwrap().len(), 2);
+
+        let out = westwork(&["diff", text(&images[0]), text(&images[0])]);
+        assert_eq!((code(&out), said(&out).as_str()), (0, ""));
+        let report = json(&["diff", "--json", text(&images[0]), text(&images[1])], 1);
+        assert_eq!(report["files"]["added"][0]["path"], "/new", "{report}");
+        let changed = report["files"]["changed"].as_array().unwrap();
+        let changed: Vec<_> = changed.iter().map(|change| &change["path"]).collect();
+        assert_eq!(
+            changed,
+            ["/etc/hostname", "/usr/text", "/var/lib/dpkg/status"],
+            "{report}"
+        );
+        assert_eq!(report["packages"]["changed"][0]["b"], "5.3", "{report}");
+        assert_eq!(report["notes"].as_array().unwrap().len(), 0, "{report}");
+    }
 }
 
 #[test]

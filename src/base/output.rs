@@ -1,5 +1,6 @@
 //! What the user sees: a progress line on a terminal, plain lines elsewhere, and the log.
 
+use crate::base::events::{self, Event};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
@@ -66,6 +67,14 @@ impl Output {
         } else {
             self.bar.println(text);
         }
+    }
+
+    /// What a user should know, for the user, the log, and those who listen to events.
+    pub fn note(&mut self, text: &str) {
+        self.say(&format!("note: {text}"));
+        events::tell(&Event::Note {
+            text: text.to_owned(),
+        });
     }
 
     /// A line for the log only.

@@ -1,7 +1,7 @@
 //! Files in the making, `.NAME.XXXXXX.part` beside where they will be. One that an interrupted
 //! process has left is removed by the next.
 
-use crate::base::lock;
+use crate::base::{events, lock};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -42,7 +42,9 @@ pub(crate) fn sweep(dir: &Path, ours: impl Fn(&str) -> bool) {
             continue;
         };
         if is_left(&entry.path()).unwrap_or(false) && fs::remove_file(entry.path()).is_ok() {
-            eprintln!("note: removed a part of {name}, which an interrupted run left");
+            events::note(&format!(
+                "removed a part of {name}, which an interrupted run left"
+            ));
         }
     }
 }

@@ -2,15 +2,24 @@
 //!
 //! Problems are collected, not thrown one by one: a user sees all of them in one run.
 
+use crate::base::schema;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// One finding: a place, what is wrong, and a remedy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Problem {
     /// File or directory the finding is about, if there is one.
+    #[serde(
+        serialize_with = "schema::path_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<String>")]
     pub path: Option<PathBuf>,
     /// Line in `path`, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
     /// What is wrong, in one lower-case clause without a full stop.
     pub what: String,

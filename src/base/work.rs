@@ -2,6 +2,7 @@
 //! written.
 
 use crate::base::digest;
+use crate::base::events;
 use crate::base::lock::{self, Lock};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -211,7 +212,10 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
             };
             // A store's layers are looked up many times.
             if first_time(path) {
-                eprintln!("note: {} is {what} and counts as not there", path.display());
+                events::note(&format!(
+                    "{} is {what} and counts as not there",
+                    path.display()
+                ));
             }
             Ok(None)
         }

@@ -7,6 +7,7 @@ mod kernel;
 pub mod needs;
 mod outputs;
 mod pigen;
+mod report;
 mod storage;
 
 use crate::archives::keyring::Signed;
@@ -20,6 +21,7 @@ use crate::plan::Plan;
 use crate::plan::step::StepKind;
 use crate::sandbox::mounts::most_layers;
 use anyhow::{Context, Result, bail};
+pub use report::{BuildReport, Facts, Reports, subject};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +39,13 @@ pub fn plan(settings: &Settings) -> Result<(Config, Plan)> {
 /// # Errors
 /// [`Problems`] with everything that stands in the way of the build.
 pub fn everything(settings: &Settings) -> Result<(Config, Plan)> {
-    all(settings.judge(), &tool::search_path())
+    let (input, problems) = findings(settings);
+    judged(input, problems)
+}
+
+/// The same with what could be understood, for those who want to see both.
+pub fn findings(settings: &Settings) -> (Option<(Config, Plan)>, Vec<Problem>) {
+    found(settings.judge(), &tool::search_path())
 }
 
 /// Settings, stage tree, and the programs that `task` calls for.
@@ -59,7 +67,7 @@ pub fn tools_for(task: Task) -> Result<()> {
     Ok(Problems(problems).into_result()?)
 }
 
-fn all(mut loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
+fn found(mut loaded: Loaded, dirs: &[PathBuf]) -> (Option<(Config, Plan)>, Vec<Problem>) {
     let places = std::mem::take(&mut loaded.places);
     let (input, mut problems) = understand(loaded);
     problems.extend(host(input.as_ref(), dirs));
@@ -73,7 +81,7 @@ fn all(mut loaded: Loaded, dirs: &[PathBuf]) -> Result<(Config, Plan)> {
             }
         }));
     }
-    judged(input, problems)
+    (input, problems)
 }
 
 /// What a user should know although it does not stand in the way.

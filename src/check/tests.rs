@@ -1,7 +1,7 @@
 //! The build machine, with a search path of the test's own.
 
 use super::needs::needed;
-use super::{Plan, all, for_boot, missing, most_layers, notes, problems_of, too_many};
+use super::{Plan, for_boot, found, judged, missing, most_layers, notes, problems_of, too_many};
 use crate::base::arch::is_foreign;
 use crate::base::problem::{Problem, Problems};
 use crate::base::tool::{Task, Tool, search_path};
@@ -52,7 +52,8 @@ fn settings_tree_and_machine_are_reported_together() {
         ],
         places: BTreeMap::new(),
     };
-    let error = all(loaded, &[empty.path().to_owned()]).unwrap_err();
+    let (input, problems) = found(loaded, &[empty.path().to_owned()]);
+    let error = judged(input, problems).unwrap_err();
     let Problems(problems) = error.downcast_ref().unwrap();
     let remedies: Vec<_> = problems
         .iter()
@@ -80,9 +81,8 @@ fn unreadable_settings_do_not_hide_the_machine() {
         problems: vec![Problem::new("IMG_NAME is not set", "set it")],
         places: BTreeMap::new(),
     };
-    let said = all(loaded, &[empty.path().to_owned()])
-        .unwrap_err()
-        .to_string();
+    let (input, problems) = found(loaded, &[empty.path().to_owned()]);
+    let said = judged(input, problems).unwrap_err().to_string();
     assert!(said.starts_with("IMG_NAME is not set; set it\n"), "{said}");
     assert!(said.contains("bash is not installed"), "{said}");
 }

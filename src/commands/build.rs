@@ -5,11 +5,15 @@ use crate::archives::keyring::Signed;
 use crate::archives::lockfile;
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
+use crate::base::events::{self, Event, Target};
+use crate::base::problem::Problems;
+use crate::base::tool::Task;
 use crate::base::work;
-use crate::check;
+use crate::check::{self, tools_for};
 use crate::cli::BuildArgs;
 use crate::config::{Config, Settings};
-use crate::layers::deployed;
+use crate::images::{self, test::args::TestArgs};
+use crate::layers::deployed::{self, Deployed};
 use crate::layers::job::{Job, Locked};
 use crate::layers::progress::Progress;
 use crate::layers::schedule::Schedule;
@@ -19,13 +23,38 @@ use crate::native::dispatch::Mode;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::sandbox::{self, Terminal};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::cell::Cell;
+use std::fs;
 use std::path::PathBuf;
 
 pub(super) fn build(args: &BuildArgs) -> Result<u8> {
+    let target = args.events.as_deref().map(Target::of);
     if args.one_of_several {
+        if let Some(target) = &target {
+            events::append(target).map_err(|problem| Problems(vec![problem]))?;
+        }
         return build_one(&variants::handed_over()?, args);
     }
+    if let Some(target) = &target {
+        events::begin(target).map_err(|problem| Problems(vec![problem]))?;
+    }
+    let result = build_all(args);
+    events::end(code_of(&result));
+    result
+}
+
+/// Builds what `args` ask for: one image, or several.
+fn build_all(args: &BuildArgs) -> Result<u8> {
+    let variants = told(variants_of(args))?;
+    match variants.as_slice() {
+        [one] => build_one(one, args),
+        several => told(variants::build(several, args)),
+    }
+}
+
+/// The variants that `args` ask for; what the build machine lacks is installed if it is to be.
+fn variants_of(args: &BuildArgs) -> Result<Vec<Settings>> {
     let mut request = request(&args.config)?;
     if args.resume {
         request.set.push("CONTINUE=1".to_owned());
@@ -42,15 +71,47 @@ pub(super) fn build(args: &BuildArgs) -> Result<u8> {
     if args.install_deps {
         variants.iter().try_for_each(check::install_missing)?;
     }
-    match variants.as_slice() {
-        [one] => build_one(one, args),
-        several => variants::build(several, args),
+    Ok(variants)
+}
+
+/// Builds one image, and tells of its begin and end.
+fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
+    if events::is_wanted() {
+        let config = settings.judge().config;
+        events::of(config.as_ref().map(check::subject).unwrap_or_default());
+    }
+    let result = told(build_it(settings, args));
+    events::end_build(code_of(&result));
+    result
+}
+
+/// The exit code that `main` makes of a command's result.
+fn code_of(result: &Result<u8>) -> u8 {
+    match result {
+        Ok(code) => *code,
+        Err(error) if error.is::<Problems>() => 2,
+        Err(_) => 1,
     }
 }
 
+/// Tells those who listen to events why a build ends.
+fn told<T>(result: Result<T>) -> Result<T> {
+    if let Err(error) = &result {
+        match error.downcast_ref::<Problems>() {
+            Some(Problems(problems)) => problems
+                .iter()
+                .for_each(|problem| events::tell(&Event::Problem(problem.clone()))),
+            None => events::tell(&Event::Error {
+                text: format!("{error:#}"),
+            }),
+        }
+    }
+    result
+}
+
 /// config → plan → check → build and export, the last two in the sandbox.
-fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
-    let mut note = |text: &str| eprintln!("note: {text}");
+fn build_it(settings: &Settings, args: &BuildArgs) -> Result<u8> {
+    let mut note = events::note;
     if args.one_of_several {
         sandbox::stop_with_parent()?;
     }
@@ -60,7 +121,8 @@ fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
             files
                 .iter()
                 .for_each(|file| println!("        {}", file.display()));
-            return Ok(0);
+            pipeline::artefacts(&files, true);
+            return test(settings, args);
         }
         Before::Held(ground) => Some(*ground),
         Before::Unknown => None,
@@ -89,10 +151,55 @@ fn build_one(settings: &Settings, args: &BuildArgs) -> Result<u8> {
     // Read out here: in the sandbox another user may be the one who is root.
     let seal = Seal::make(&config.work_dir)?;
     let job = ground.job(&config, &plan, &seal);
-    in_sandbox(&config, &plan, Terminal::Detached, |ids| {
+    let inside = Cell::new(false);
+    let code = in_sandbox(&config, &plan, Terminal::Detached, |ids| {
+        inside.set(true);
         pipeline::build(&job, &options, ids).map(|()| 0)
-    })
+    })?;
+    // The images are tested out here, by the user who asked for it.
+    if inside.get() || code != 0 {
+        return Ok(code);
+    }
+    test(settings, args)
 }
+
+/// With `--test`, tests each image by the `tests.toml` of its stage, or else by the tests that
+/// come with the program. The exit code.
+fn test(settings: &Settings, args: &BuildArgs) -> Result<u8> {
+    if !args.test {
+        return Ok(0);
+    }
+    let (config, plan) = check::everything(settings)?;
+    tools_for(Task::Boot)?;
+    if let Some(dir) = &args.junit {
+        fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    }
+    let deployed = Deployed::load(&config.work())?;
+    let mut worst = 0;
+    for stage in &plan.stages {
+        let Some(export) = &stage.export else {
+            continue;
+        };
+        let image = deployed.image(&export.image);
+        let image = image.with_context(|| format!("{} is not there", export.image))?;
+        let tests = stage.dir.join(TESTS);
+        let code = images::test::run(&TestArgs {
+            paths: std::iter::once(image.to_owned())
+                .chain(tests.exists().then_some(tests))
+                .collect(),
+            junit: args
+                .junit
+                .as_ref()
+                .map(|dir| dir.join(format!("{}.xml", export.image))),
+            ..TestArgs::default()
+        })?;
+        worst = worst.max(code);
+    }
+    Ok(worst)
+}
+
+/// What a stage expects of its image.
+const TESTS: &str = "tests.toml";
 
 /// What is found before the build machine is looked at.
 enum Before {

@@ -8,16 +8,18 @@ mod clean;
 mod internal;
 mod lock;
 mod plan;
+mod schema;
 mod shell;
 mod variants;
 mod wall;
 
+use crate::base::events;
 use crate::base::problem::{Problem, Problems};
 use crate::base::tool::Task;
 use crate::check::tools_for;
 use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{self, Config, ConfigRequest};
-use crate::images::{boot, diff, flash, inspect, report};
+use crate::images::{boot, diff, flash, inspect, report, test};
 use crate::plan::Plan;
 use crate::sandbox::view::View;
 use crate::sandbox::{self, Role, Terminal, Wall};
@@ -33,13 +35,9 @@ use std::ffi::OsString;
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Build(args) => build::build(&args),
-        Command::Plan { config } => {
-            plan::show_schedules(&config, |schedule| Ok(schedule.to_string()))
-        }
-        Command::Why { config, step } => {
-            plan::show_schedules(&config, |schedule| schedule.why(&step))
-        }
-        Command::Check { config } => check::check_only(&config),
+        Command::Plan { config, json } => plan::plan(&config, json),
+        Command::Why { config, step, json } => plan::why(&config, &step, json),
+        Command::Check { config, json } => check::check_only(&config, json),
         Command::Clean { config, what } => clean::clean(&config, what),
         Command::Shell { config, at, keep } => shell::shell(&config, at.as_deref(), keep),
         Command::Lock { config, update } => lock::lock(&config, update),
@@ -63,10 +61,13 @@ pub fn run(cli: Cli) -> Result<u8> {
             tools_for(Task::Inspect)?;
             report::run(&args)
         }
-        Command::Schema => {
-            println!("{:#}", crate::config::describe::schema());
-            Ok(0)
+        Command::Test(args) => {
+            if !args.static_only {
+                tools_for(Task::Boot)?;
+            }
+            test::run(&args)
         }
+        Command::Schema { what } => Ok(schema::print(what)),
         Command::Internal(internal) => internal::run_internal(internal),
     }
 }
@@ -101,7 +102,7 @@ fn in_sandbox_of(
         hostname: hostname.to_owned(),
         terminal,
     };
-    match sandbox::enter(&wall, &mut |text| eprintln!("note: {text}"))? {
+    match sandbox::enter(&wall, &mut events::note)? {
         Role::Supervisor(code) => {
             if code == sandbox::INTERRUPTED {
                 eprintln!(
@@ -110,8 +111,18 @@ fn in_sandbox_of(
             }
             u8::try_from(code).context("reading the build's exit code")
         }
-        Role::Builder(ids) => work(&ids.on_disk()),
+        Role::Builder(ids) => {
+            events::enter_sandbox();
+            work(&ids.on_disk())
+        }
     }
+}
+
+/// Prints what programs asked for.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).context("writing JSON")?;
+    println!("{text}");
+    Ok(())
 }
 
 fn request(args: &ConfigArgs) -> Result<ConfigRequest> {

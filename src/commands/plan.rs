@@ -1,29 +1,69 @@
 //! `plan` and `why`: what a build would do, and for what reasons.
 
-use super::{request, variants, wall};
+use super::{print_json, request, variants, wall};
 use crate::archives::mirror::Mirrors;
 use crate::archives::state::State;
 use crate::base::tool::Task;
 use crate::check;
 use crate::cli::ConfigArgs;
+use crate::config::Config;
 use crate::layers::job::Job;
 use crate::layers::progress::Progress;
 use crate::layers::schedule::Schedule;
 use crate::layers::seal::Seal;
 use crate::layers::store::Store;
+use crate::layers::told::{Plans, Reasons};
 use anyhow::Result;
 
+/// Prints every step: whether it would run, and why.
+pub(super) fn plan(args: &ConfigArgs, json: bool) -> Result<u8> {
+    if !json {
+        return show(args, |schedule| Ok(schedule.to_string()));
+    }
+    let mut builds = Vec::new();
+    each(args, |config, schedule, _| {
+        builds.push(schedule.told(&config.img_name, config.arch.debian()));
+        Ok(())
+    })?;
+    print_json(&Plans::of(builds))?;
+    Ok(0)
+}
+
+/// Prints why the stage or step `at` would run, or not.
+pub(super) fn why(args: &ConfigArgs, at: &str, json: bool) -> Result<u8> {
+    if !json {
+        return show(args, |schedule| schedule.why(at));
+    }
+    let mut builds = Vec::new();
+    each(args, |config, schedule, _| {
+        let (image, arch) = (&config.img_name, config.arch.debian());
+        builds.push(schedule.told_why(at, image, arch)?);
+        Ok(())
+    })?;
+    print_json(&Reasons::of(builds))?;
+    Ok(0)
+}
+
 /// Prints what `text` makes of the schedule of each image.
-pub(super) fn show_schedules(
+fn show(args: &ConfigArgs, text: impl Fn(&Schedule<'_>) -> Result<String>) -> Result<u8> {
+    each(args, |config, schedule, of_several| {
+        if of_several {
+            println!("{} ({})", config.img_name, config.arch.debian());
+        }
+        print!("{}", text(schedule)?);
+        Ok(())
+    })?;
+    Ok(0)
+}
+
+/// Hands the schedule of each image to `work`, and whether there are several.
+fn each(
     args: &ConfigArgs,
-    text: impl Fn(&Schedule<'_>) -> Result<String>,
-) -> Result<u8> {
+    mut work: impl FnMut(&Config, &Schedule<'_>, bool) -> Result<()>,
+) -> Result<()> {
     let variants = variants::of(&request(args)?);
     for variant in &variants {
         let (config, plan) = check::ready_for(Task::Plan, variant)?;
-        if variants.len() > 1 {
-            println!("{} ({})", config.img_name, config.arch.debian());
-        }
         let mirrors = Mirrors::resolve(&config);
         let state = State::now(&config, &mirrors, &config.work());
         let job = Job {
@@ -40,7 +80,7 @@ pub(super) fn show_schedules(
             &Store::at(&config.work_dir, &wall::ids(&config)?),
             last.as_ref(),
         )?;
-        print!("{}", text(&schedule)?);
+        work(&config, &schedule, variants.len() > 1)?;
     }
-    Ok(0)
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! that come to the same step, one makes its layer and the other waits for it.
 
 use crate::base::command::{Command, Program};
+use crate::base::events::{self, Target};
 use crate::base::work::{self, Held};
 use crate::check;
 use crate::cli;
@@ -154,19 +155,39 @@ fn run(variant: &Settings, args: &BuildArgs, prefix: &str) -> Result<u8> {
         ("--timings", args.timings),
         ("--locked", args.locked),
         ("--offline", args.offline),
+        ("--test", args.test),
     ] {
         if given {
             command = command.arg(flag);
         }
     }
+    if let Some(dir) = &args.junit {
+        command = command.arg("--junit").arg(dir);
+    }
+    let relayed = match args.events.as_deref().map(Target::of) {
+        None => false,
+        // Only in a file do the lines of several processes keep apart of themselves.
+        Some(Target::File(path)) if path.is_file() => {
+            command = command.arg("--events").arg(path);
+            false
+        }
+        Some(_) => {
+            command = command.args(["--events", Target::OUTPUT]);
+            true
+        }
+    };
     // Emptied already, and for all. Secrets among the settings are seen by nobody on this way.
     let settings = variant.clone().with("CLEAN", "0");
     let settings = serde_json::to_vec(&settings).context("writing the settings")?;
     let status = command
         .input(settings)
-        .lines(&mut |line| println!("{prefix}{line}"), &mut |line| {
-            eprintln!("{prefix}{line}")
-        })
+        .lines(
+            &mut |line| match relayed {
+                true => events::relay(line),
+                false => println!("{prefix}{line}"),
+            },
+            &mut |line| eprintln!("{prefix}{line}"),
+        )
         .context("running a variant's build")?;
     Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
 }

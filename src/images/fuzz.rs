@@ -162,6 +162,8 @@ mod tests {
     fn changed_images_end_no_reader() {
         fuzz("ext", 40, image);
         fuzz("fat", 60, image);
+        fuzz("squashfs", 40, image);
+        fuzz("erofs", 40, image);
     }
 
     #[test]

@@ -12,3 +12,4 @@ pub mod inspect;
 mod printable;
 pub mod report;
 pub(crate) mod size;
+pub mod test;

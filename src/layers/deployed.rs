@@ -73,6 +73,18 @@ impl Deployed {
         there.then(|| image.files.iter().map(|file| file.path.clone()).collect())
     }
 
+    /// The file of `image` that is an image: the first one of its forms.
+    pub fn image(&self, image: &str) -> Option<&Path> {
+        const FORMS: [&str; 5] = [".img", ".img.zst", ".img.xz", ".img.gz", ".zip"];
+        let mut files = self.images.get(image)?.files.iter();
+        let is_form = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            FORMS.iter().any(|form| name.ends_with(form))
+        };
+        let file = files.find(|file| is_form(&file.path))?;
+        Some(&file.path)
+    }
+
     pub(crate) fn record(&mut self, image: &str, key: String, files: &[PathBuf]) -> Result<()> {
         let files = files
             .iter()

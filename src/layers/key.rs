@@ -320,7 +320,7 @@ fn other_steps(stage: &Stage) -> BTreeSet<PathBuf> {
         .chain(&stage.prerun)
         .map(|step| step.path.clone())
         .collect();
-    for name in ["EXPORT_IMAGE", "EXPORT_NOOBS", "SKIP_IMAGES"] {
+    for name in ["EXPORT_IMAGE", "EXPORT_NOOBS", "SKIP_IMAGES", "tests.toml"] {
         paths.insert(stage.dir.join(name));
     }
     let dir = real(&stage.dir);

@@ -26,5 +26,6 @@ pub mod seal;
 pub mod share;
 mod sound;
 pub mod store;
+pub mod told;
 pub mod variables;
 mod why;

@@ -14,7 +14,7 @@
 //! Nothing is synced while a step runs, so after a power loss a committed layer may be half
 //! there. A layer counts if it was committed since this machine started, or if it is durable.
 
-use crate::base::{lock, work};
+use crate::base::{events, lock, work};
 use crate::layers::durable::{DURABLE, Durable};
 use crate::layers::format::{FORMAT, Format, format_of};
 use crate::layers::mounts::{Scratch, View, lower_dirs, make_scratch, overlay};
@@ -76,10 +76,10 @@ impl Store {
         let _turn = lock::wait_for_dir(&self.dir)?;
         if !format_of(&self.dir).is(ids) {
             if self.entries()?.iter().any(|(_, record)| record.is_some()) {
-                eprintln!(
-                    "note: the layers in {} were made with other user ids; they are made again",
+                events::note(&format!(
+                    "the layers in {} were made with other user ids; they are made again",
                     self.dir.display()
-                );
+                ));
             }
             self.clear(&[])?;
         }

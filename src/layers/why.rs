@@ -1,6 +1,6 @@
 //! A schedule in words: what `plan` and `why` print.
 
-use crate::layers::schedule::{Reason, Schedule, Verdict};
+use crate::layers::schedule::{Entry, Reason, Schedule, Verdict};
 use anyhow::{Result, bail};
 use std::fmt;
 
@@ -22,19 +22,33 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Schedule<'_> {
+impl<'a> Schedule<'a> {
+    /// The steps of the stage `at`, or the step of that name.
+    ///
+    /// # Errors
+    /// When there is no such stage or step.
+    pub(super) fn named(&self, at: &str) -> Result<Vec<&Entry<'a>>> {
+        let at = at.trim_end_matches('/');
+        let within = format!("{at}/");
+        let is_named = |name: &str| name == at || name.starts_with(&within);
+        let entries = self.entries.iter();
+        let found: Vec<_> = entries
+            .filter(|entry| is_named(&entry.record.name))
+            .collect();
+        if found.is_empty() {
+            bail!("there is no stage or step {at}; `westwork-gen plan` lists them");
+        }
+        Ok(found)
+    }
+
     /// What differs for the stage or step `at` from the layers last built, for people.
     ///
     /// # Errors
     /// When there is no such stage or step.
     pub fn why(&self, at: &str) -> Result<String> {
-        let at = at.trim_end_matches('/');
         let mut text = String::new();
-        for entry in &self.entries {
+        for entry in self.named(at)? {
             let name = &entry.record.name;
-            if name != at && !name.starts_with(&format!("{at}/")) {
-                continue;
-            }
             text += &match &entry.verdict {
                 Verdict::Cached => format!("{name} does not run: its layer is there\n"),
                 Verdict::Kept(_) if entry.at.stage.kept => {
@@ -54,9 +68,6 @@ impl Schedule<'_> {
                     .iter()
                     .for_each(|change| text += &format!("  {change}\n"));
             }
-        }
-        if text.is_empty() {
-            bail!("there is no stage or step {at}; `westwork-gen plan` lists them");
         }
         Ok(text)
     }

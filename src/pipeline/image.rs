@@ -1,6 +1,7 @@
 //! From a stack of layers to an image.
 
-use super::Build;
+use super::{Build, told};
+use crate::base::events::{Part, Why, WhyKind};
 use crate::base::inside::Root;
 use crate::base::timings::{Row, disk_usage};
 use crate::base::tool::Tool;
@@ -64,16 +65,35 @@ impl<'a> Build<'a> {
         export: &Export,
         host_name: &str,
     ) -> Result<bool> {
-        let config = self.job.config;
         let image = export.image.clone();
         let key = deployed::image_key(self.job, stack, export)?;
         if let Some(files) = self.deployed.current(&image, &key) {
             self.output.say(&format!("cached  {image}"));
+            let why = Why::new(WhyKind::There, "it is in the deploy directory");
+            told::cached(&image, Part::Image, why);
+            told::artefacts(&files, true);
             files
                 .iter()
                 .for_each(|file| self.output.say(&format!("        {}", file.display())));
             return Ok(false);
         }
+        let begun = told::begun(&image, Part::Image, None, &self.timings);
+        let made = self.make_image(stack, export, key, host_name);
+        begun.ended(&made, &self.timings);
+        told::artefacts(&made?, false);
+        Ok(true)
+    }
+
+    /// Makes the image of the layers in `stack`, which `key` stands for. The files that it made
+    /// or changed in the deploy directory.
+    fn make_image(
+        &mut self,
+        stack: &[Key],
+        export: &Export,
+        key: String,
+        host_name: &str,
+    ) -> Result<Vec<PathBuf>> {
+        let config = self.job.config;
         let mark = self.timings.begin();
         let at = self.work.join(AT);
         // Of its own name: another build of the same command may be exporting too.
@@ -91,18 +111,18 @@ impl<'a> Build<'a> {
                 output.done();
                 let written = exported.files.iter().map(|file| disk_usage(file)).sum();
                 self.timings.end(&mark, &request.name, written);
-                for file in exported.files.iter().chain(&exported.shared) {
-                    self.output.say(&format!("        {}", file.display()));
-                }
+                let all = [exported.files.clone(), exported.shared].concat();
+                all.iter()
+                    .for_each(|file| self.output.say(&format!("        {}", file.display())));
                 // Other images may publish files of the tree's own under the same names.
                 let mut own = exported.files;
                 own.retain(|file| {
                     let same = |other: &PathBuf| other.file_name() == file.file_name();
                     !request.beside.iter().any(same)
                 });
-                self.deployed.record(&image, key, &own)?;
+                self.deployed.record(&export.image, key, &own)?;
                 self.deployed.save(&self.work)?;
-                Ok(true)
+                Ok(all)
             }
             Err(cause) => {
                 let last_lines = output.failed();

@@ -1,7 +1,8 @@
 //! From a step to its layer.
 
-use super::{Build, carry_out, lists, reads};
+use super::{Build, carry_out, lists, reads, told};
 use crate::archives::pool::Staging;
+use crate::base::events::Part;
 use crate::base::timings::disk_usage;
 use crate::layers::blocks;
 use crate::layers::mounts::View;
@@ -27,10 +28,19 @@ impl Build<'_> {
         let entry = &schedule.entries[index];
         if let Some(record) = self.store.find(&entry.record.key) {
             self.output.say(&format!("cached  {}", record.name));
+            told::cached(&record.name, Part::Step, entry.why_cached());
             self.tell_what_is_gone(&record);
             return self.reached(entry);
         }
-        let record = self.run_step(schedule, index)?;
+        let begun = told::begun(
+            &entry.record.name,
+            Part::Step,
+            Some(entry.why()),
+            &self.timings,
+        );
+        let record = self.run_step(schedule, index);
+        begun.ended(&record, &self.timings);
+        let record = record?;
         let is_planned = record.key == entry.record.key;
         self.known.made.insert(record.name.clone(), record);
         if !is_planned {
@@ -80,7 +90,8 @@ impl Build<'_> {
             .and_then(|()| carry_out(entry.step, &at, &setting, &mut sink))
             .and_then(|opened| {
                 let made = reads::made(self.job, entry, &opened, begun)?;
-                self.archives.save(staging, &root, made.record.key.hash())?;
+                let key = made.record.key.hash();
+                told::downloaded(name, self.archives.save(staging, &root, key)?);
                 Ok(made)
             });
         drop(before);
@@ -89,9 +100,8 @@ impl Build<'_> {
             Ok(made) => {
                 output.done();
                 self.tell_of(&made);
-                let upper = self.store.upper(&made.record.key);
-                self.commit(layer, made.record.clone())?;
-                self.timings.end(&mark, name, disk_usage(&upper));
+                let written = self.commit(layer, made.record.clone())?;
+                self.timings.end(&mark, name, written);
                 Ok(made.record)
             }
             Err(cause) => {
@@ -135,8 +145,9 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Commits the layer of a step that has succeeded, without the stand-ins it may have.
-    fn commit(&self, layer: NewLayer<'_>, record: Record) -> Result<()> {
+    /// Commits the layer of a step that has succeeded, without the stand-ins it may have. The bytes
+    /// that it takes.
+    fn commit(&self, layer: NewLayer<'_>, record: Record) -> Result<u64> {
         let beneath = layer.beneath;
         let key = layer.commit(record, |upper| {
             if !beneath {
@@ -145,7 +156,7 @@ impl Build<'_> {
             blocks::settle(upper)
         })?;
         self.durable.committed(self.store.layer(&key));
-        Ok(())
+        Ok(disk_usage(&self.store.upper(&key)))
     }
 
     /// Keeps the layer of a step that has failed aside.

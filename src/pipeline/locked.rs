@@ -52,18 +52,16 @@ impl Build<'_> {
             Ok(found) => found,
             Err(error) if again => return Err(error),
             Err(error) => {
-                self.output.say(&format!(
-                    "note: {} is not written: {error:#}",
-                    path.display()
-                ));
+                self.output
+                    .note(&format!("{} is not written: {error:#}", path.display()));
                 return Ok(());
             }
         };
         self.output
             .log(&format!("locked {} packages", packages.len()));
         for package in elsewhere {
-            self.output.say(&format!(
-                "note: {} lacks what no archive has: {package}; keep its file with the step that installs it",
+            self.output.note(&format!(
+                "{} lacks what no archive has: {package}; keep its file with the step that installs it",
                 path.display()
             ));
         }

@@ -11,12 +11,14 @@ mod reads;
 mod scene;
 mod shared;
 mod step;
+mod told;
 mod view;
 mod walk;
 
 pub use failure::StepFailure;
 pub use locked::lock;
 pub use step::carry_out;
+pub use told::artefacts;
 pub use walk::{Walk, walk};
 
 use crate::archives::lockfile::{Package, repository};
@@ -71,7 +73,7 @@ pub fn build(job: &Job<'_>, options: &Options, ids: &str) -> Result<()> {
     let mark = build.timings.begin();
     // What a failed build has made is of use to others as well.
     for note in build.share.finish() {
-        build.output.say(&format!("note: {note}"));
+        build.output.note(&note);
     }
     if config.cache_to.is_some() {
         build.timings.end(&mark, "to the shared cache", 0);
@@ -160,7 +162,7 @@ impl<'a> Build<'a> {
     fn new(job: &'a Job<'a>, store: &'a Store, progress: Progress, log: &str) -> Result<Self> {
         let (config, work) = (job.config, job.work());
         let mut output = Output::new(&work.join(log))?;
-        let mut note = |text: &str| output.say(&format!("note: {text}"));
+        let mut note = |text: &str| output.note(text);
         let archives = Archives::open(
             &config.cache_dir,
             config.pool(),
@@ -200,13 +202,14 @@ impl<'a> Build<'a> {
                 } else {
                     ("CONTINUE", "a plain build")
                 };
-                self.output.say(&format!(
-                    "note: {} has changed since; {keeper} keeps what it made, {without} runs it again",
+                self.output.note(&format!(
+                    "{} has changed since; {keeper} keeps what it made, {without} runs it again",
                     entry.record.name
                 ));
             }
         }
         let runs = self.fetch(schedule)?;
+        told::planned(schedule, self.store);
         self.prepare_dispatch(options.mode)?;
         self.share_notes();
         if let Some(locked) = self.job.locked.filter(|_| runs) {

@@ -1,9 +1,10 @@
 //! The native tools of a build, and what runs in their place.
 
-use super::Build;
+use super::{Build, told};
 use crate::archives::lockfile;
 use crate::base::arch::is_foreign;
 use crate::base::command::Program;
+use crate::base::events::Part;
 use crate::base::tool::{self, Tool};
 use crate::base::work;
 use crate::config::{Distro, RootKind};
@@ -24,8 +25,8 @@ impl Build<'_> {
             Ok(dispatch) => dispatch,
             // Before Linux 6.7. The host's own handler counts inside the sandbox too.
             Err(error) => {
-                self.output.say(&format!(
-                    "note: the host's binfmt handler is used, and everything emulated ({error:#})"
+                self.output.note(&format!(
+                    "the host's binfmt handler is used, and everything emulated ({error:#})"
                 ));
                 return Ok(());
             }
@@ -38,11 +39,13 @@ impl Build<'_> {
                 RootKind::Squashfs => drop(packages.insert(Tool::Mksquashfs.package().to_owned())),
                 RootKind::Erofs => drop(packages.insert(Tool::MkfsErofs.package().to_owned())),
             }
+            let begun = told::begun("native tools", Part::Tools, None, &self.timings);
             let mut output = self.output.step("native tools");
             let made =
                 dispatch::native::tools_root(self.job, &self.share, &packages, &mut |line| {
                     output.line(line);
                 });
+            begun.ended(&made, &self.timings);
             match made {
                 Ok(tools) => {
                     output.done();
@@ -61,7 +64,7 @@ impl Build<'_> {
                 Err(error) => {
                     output.failed();
                     self.output
-                        .say(&format!("note: everything is emulated ({error:#})"));
+                        .note(&format!("everything is emulated ({error:#})"));
                 }
             }
         }

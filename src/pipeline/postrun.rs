@@ -1,6 +1,7 @@
 //! The tree's `postrun.sh`.
 
-use super::Build;
+use super::{Build, told};
+use crate::base::events::Part;
 use crate::layers::deployed;
 use crate::layers::job::At;
 use crate::layers::schedule::Schedule;
@@ -31,8 +32,10 @@ impl Build<'_> {
             env: &env,
             context: &context,
         };
+        let begun = told::begun("postrun.sh", Part::Postrun, None, &self.timings);
         let mut output = self.output.step("postrun.sh");
         let result = script::host(&path, &setting)?.stream(&mut |line| output.line(line));
+        begun.ended(&result, &self.timings);
         match result {
             Ok(()) => {
                 output.done();

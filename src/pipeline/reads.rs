@@ -37,15 +37,15 @@ impl Build<'_> {
     pub(super) fn tell_of(&mut self, made: &Made) {
         let Record { name, left, .. } = &made.record;
         if let Some(first) = left.first() {
-            self.output.say(&format!(
-                "note: {name} leaves {}{} outside of its layer: not made again while the step is cached",
+            self.output.note(&format!(
+                "{name} leaves {}{} outside of its layer: not made again while the step is cached",
                 first.display(),
                 more(left.len())
             ));
         }
         if let Some(why) = &made.once {
             self.output
-                .say(&format!("note: {name} runs again in the next build: {why}"));
+                .note(&format!("{name} runs again in the next build: {why}"));
         }
     }
 
@@ -53,8 +53,8 @@ impl Build<'_> {
     pub(super) fn tell_what_is_gone(&mut self, record: &Record) {
         let mut gone = record.left.iter().filter(|path| !path.exists());
         if let Some(first) = gone.next() {
-            self.output.say(&format!(
-                "note: {} made {}{}, which is gone; `westwork-gen build --set CLEAN=1` makes it again",
+            self.output.note(&format!(
+                "{} made {}{}, which is gone; `westwork-gen build --set CLEAN=1` makes it again",
                 record.name,
                 first.display(),
                 more(gone.count() + 1)

@@ -1,6 +1,6 @@
 //! What a build takes from the shared cache and gives to it.
 
-use super::Build;
+use super::{Build, told};
 use crate::archives::lockfile::{self, Use};
 use crate::archives::pool;
 use crate::base::arch::debian_arch;
@@ -25,7 +25,7 @@ impl Build<'_> {
         if self.job.config.cache_from.is_none() || wanted.is_empty() {
             return Ok(!wanted.is_empty());
         }
-        let mark = self.timings.begin();
+        let (mark, before) = (self.timings.begin(), self.share.fetched());
         let layers = self.share.fetch_layers(self.store, &wanted);
         for record in &wanted {
             if self.store.find(&record.key).is_some() {
@@ -46,6 +46,7 @@ impl Build<'_> {
             wanted.len(),
             self.share.fetched() >> 20
         ));
+        told::fetched(layers, packages, self.share.fetched() - before);
         self.share_notes();
         Ok(runs)
     }
@@ -81,7 +82,7 @@ impl Build<'_> {
 
     pub(super) fn share_notes(&mut self) {
         for note in self.share.notes() {
-            self.output.say(&format!("note: {note}"));
+            self.output.note(&note);
         }
     }
 

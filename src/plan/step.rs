@@ -1,25 +1,35 @@
 //! One step of a sub-stage: a file whose name says what is done with it.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// What a step's file is, decided once from its name. Steps of one number run in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub enum StepKind {
     /// `prerun.sh` of a stage: host script.
+    #[serde(rename = "prerun")]
     Prerun,
     /// `NN-debconf`.
+    #[serde(rename = "debconf")]
     Debconf,
     /// `NN-packages-nr`: without recommended packages.
+    #[serde(rename = "packages-nr")]
     PackagesNoRecommends,
     /// `NN-packages-ni`: non-interactively.
+    #[serde(rename = "packages-ni")]
     PackagesNonInteractive,
     /// `NN-packages`.
+    #[serde(rename = "packages")]
     Packages,
     /// `NN-patches/`: a quilt series.
+    #[serde(rename = "patches")]
     Patches,
     /// `NN-run.sh`: host script.
+    #[serde(rename = "run")]
     RunHost,
     /// `NN-run-chroot.sh` or `NN-run-chroot`.
+    #[serde(rename = "run-chroot")]
     RunChroot,
 }
 

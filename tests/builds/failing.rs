@@ -2,8 +2,10 @@
 
 use crate::common::host_state;
 use crate::fixture::{Fixture, family, left, wait, with_word};
+use crate::schemas::{events, named};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
@@ -16,15 +18,63 @@ fn number(kind: u32) -> String {
     format!("{}{kind}", 1_000_000 + std::process::id())
 }
 
+/// The file `told`, to which the first build of the tree has written.
+fn events_of_a_good_build(f: &Fixture) {
+    let all = events(&f.read("told"));
+    let of_build = |it: &&Value| it["event"] != "run_begun" && it["event"] != "run_ended";
+    for event in all.iter().filter(of_build) {
+        assert_eq!([&event["image"], &event["arch"]], ["small", "arm64"]);
+    }
+    let planned = named(&all, "planned")[0];
+    assert_eq!([&planned["steps"], &planned["to_run"]], [2, 2]);
+    let steps = |name| -> Vec<&Value> {
+        let of_tree = |it: &&Value| it["part"] == "step";
+        named(&all, name).into_iter().filter(of_tree).collect()
+    };
+    let (begun, ended) = (steps("step_begun"), steps("step_ended"));
+    assert_eq!((begun.len(), ended.len()), (2, 2));
+    assert_eq!(begun[1]["step"], STEP);
+    assert_eq!(begun[1]["why"]["kind"], "new");
+    assert_eq!([&ended[1]["step"], &ended[1]["verdict"]], [STEP, "done"]);
+    assert!(ended[0]["took"]["bytes_written"].as_u64().unwrap() > 10_000_000);
+    for end in ["build_ended", "run_ended"] {
+        assert_eq!(named(&all, end)[0]["code"], 0);
+    }
+    assert_eq!(all.last().unwrap()["event"], "run_ended");
+}
+
+/// The same for a build whose second step fails.
+fn events_of_a_failed_build(f: &Fixture) {
+    let all = events(&f.read("told"));
+    let cached = named(&all, "step_cached");
+    assert_eq!(cached[0]["step"], "stage0/prerun.sh");
+    assert_eq!(cached[0]["why"]["kind"], "there");
+    let begun = named(&all, "step_begun");
+    let begun = begun.iter().find(|it| it["step"] == STEP).unwrap();
+    assert_eq!(begun["why"]["kind"], "changed");
+    let change = begun["why"]["changes"][0].as_str().unwrap();
+    assert!(change.contains("00-run-chroot.sh"), "{change}");
+    let ended = named(&all, "step_ended");
+    let ended = ended.iter().find(|it| it["step"] == STEP).unwrap();
+    assert_eq!(ended["verdict"], "failed");
+    let error = named(&all, "error")[0]["text"].as_str().unwrap();
+    assert!(error.contains("westwork-gen build --continue"), "{error}");
+    let builds = named(&all, "build_ended");
+    assert_eq!((builds.len(), &builds[0]["code"]), (1, &Value::from(1)));
+}
+
 #[test]
 fn steps_that_fail_leave_daemons_or_read_input() {
     let f = Fixture::with_base("arm64");
     let daemon = number(1);
 
     // Neither a failure hidden in a pipe …
-    f.file(STEP, "false | true\necho passed-on\n");
-    f.run(&["build"]).good();
+    f.file(STEP, "false | true\necho passed-on\nls -l /proc/$$/fd\n");
+    f.run(&["build", "--events", "told"]).good();
     assert!(f.read(LOG).contains("passed-on"));
+    events_of_a_good_build(&f);
+    // It is the program's file, and not the step's.
+    assert!(f.read(LOG).contains(" 0 -> ") && !f.read(LOG).contains("/told"));
 
     // … unless the script says so; then the build ends with what one needs to mend it.
     let many: String = (0..40).map(|n| format!("echo word-{n}\n")).collect();
@@ -32,7 +82,8 @@ fn steps_that_fail_leave_daemons_or_read_input() {
         STEP,
         &format!("{many}set -o pipefail\nfalse | true\necho not-reached\n"),
     );
-    let said = f.run(&["build"]).failed();
+    let said = f.run(&["build", "--events", "told"]).failed();
+    events_of_a_failed_build(&f);
     said.says("stage0/01-step/00-run-chroot.sh:42: false | true ended with 1");
     said.says("word-39");
     said.says("word-15");
@@ -102,7 +153,7 @@ fn an_interrupted_build_ends_at_once_and_whole() {
         ),
     );
     let before = host_state();
-    let mut build = f.start(&["build"]);
+    let mut build = f.start(&["build", "--events", "told"]);
     assert!(
         wait(Duration::from_secs(180), || f
             .read(LOG)
@@ -111,6 +162,9 @@ fn an_interrupted_build_ends_at_once_and_whole() {
         f.read(LOG)
     );
     assert!(wait(Duration::from_secs(5), || !with_word(&sleep).is_empty()));
+    // Who follows the events knows what is going on.
+    let last = events(&f.read("told")).pop().unwrap();
+    assert_eq!([&last["event"], &last["step"]], ["step_begun", STEP]);
     let processes = family(build.id());
     assert!(processes.len() > 3, "{processes:?}");
     let start = Instant::now();
@@ -118,6 +172,9 @@ fn an_interrupted_build_ends_at_once_and_whole() {
     let status = build.wait().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5), "it took too long");
     assert_eq!(status.code(), Some(130));
+    let all = events(&f.read("told"));
+    let ends = ["build_ended", "run_ended"].map(|end| &named(&all, end)[0]["code"]);
+    assert_eq!(ends, [130, 130]);
     assert!(
         wait(Duration::from_secs(2), || left(&processes).is_empty()),
         "left: {:?}",

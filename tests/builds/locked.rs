@@ -2,6 +2,9 @@
 
 use crate::common::{PROGRAM, Tree, both, cache, release, target};
 use crate::need::{self, test_name};
+use crate::schemas::{events, named};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -255,6 +258,30 @@ fn a_damaged_package_is_fetched_again() {
     assert_eq!(image(&tree.dir.join("deploy")), first);
 }
 
+/// `told` has the build for `arch` from its begin to its end, and `image` with its checksum.
+fn assert_published(told: &[Value], arch: &str, image: &Path) {
+    let own: Vec<Value> = told
+        .iter()
+        .filter(|it| it["arch"] == arch)
+        .cloned()
+        .collect();
+    assert_eq!(own.first().unwrap()["event"], "build_begun");
+    let last = own.last().unwrap();
+    assert_eq!(
+        [&last["event"], &last["code"]],
+        [&json!("build_ended"), &json!(0)]
+    );
+    let artefacts = named(&own, "artefact");
+    let found = artefacts
+        .iter()
+        .find(|it| it["path"] == image.to_str().unwrap());
+    let found = found.unwrap_or_else(|| panic!("{artefacts:?}"));
+    let bytes = fs::read(image).unwrap();
+    assert_eq!(found["size"], bytes.len());
+    assert_eq!(found["sha256"], hex::encode(Sha256::digest(bytes)));
+    assert_eq!(found["cached"], false);
+}
+
 #[test]
 fn two_architectures_in_one_run() {
     let tree = tree("arm64");
@@ -270,14 +297,31 @@ fn two_architectures_in_one_run() {
         "other",
         "IMG_NAME=Other\nARCH=arm64\nTARGET_HOSTNAME=other\n",
     );
-    let said = tree.build(&[]);
+    let said = tree.build(&["--events", "told"]);
+    let told = events(&fs::read_to_string(tree.dir.join("told")).unwrap());
     for arch in ["arm64", "armhf"] {
         assert!(said.contains(&format!("Test-{arch} | ")), "{said}");
         let image = tree
             .dir
             .join(format!("deploy/2026-01-31-Test-{arch}.img.zst"));
         assert!(image.exists(), "{said}");
+        assert_published(&told, arch, &image);
     }
+    // With nothing to build; and no line of one image is in the midst of one of the other.
+    let again = tree.run(&["build", "--events", "-"]);
+    let told = events(&String::from_utf8(again.stdout).unwrap());
+    assert_eq!(named(&told, "run_begun").len(), 1);
+    assert_eq!(named(&told, "build_ended").len(), 2);
+    assert!(
+        named(&told, "artefact")
+            .iter()
+            .all(|it| it["cached"] == true)
+    );
+    let people = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(
+        people.contains("Test-armhf | nothing has changed"),
+        "{people}"
+    );
     // The same packages emulated make the same image, as for arm64 above.
     let said = tree.build(&[
         "--locked",

@@ -20,6 +20,8 @@ mod pigen_shape;
 mod poisoned;
 mod proof;
 mod quick;
+#[path = "../common/schemas.rs"]
+mod schemas;
 mod secrets;
 mod seen;
 mod shared;

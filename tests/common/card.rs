@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use westwork_gen::base::inside::Root;
 use westwork_gen::base::tool::Tool;
-use westwork_gen::config::Config;
+use westwork_gen::config::{Config, Disk, RootKind};
 use westwork_gen::export::{ExportRequest, Ext4, export};
 
 /// First byte of the partitions of [`image`].
@@ -138,11 +138,20 @@ pub(crate) fn noise(path: &Path, mebibytes: usize) {
 
 /// Exports `root` as `NAME.img` in `dir`, without what else an export leaves there.
 pub(crate) fn image(root: &Path, dir: &Path, name: &str) -> PathBuf {
+    image_of(RootKind::Ext4, root, dir, name)
+}
+
+/// The same with a root file system of any kind.
+pub(crate) fn image_of(kind: RootKind, root: &Path, dir: &Path, name: &str) -> PathBuf {
     let out = dir.join(format!("deploy-{name}"));
     let scratch = tempfile::tempdir_in(dir).unwrap();
     let config = Config {
         boot_size: ROOT_AT - BOOT_AT,
         root_margin: 4 << 20,
+        disk: Disk {
+            root: kind,
+            ..Disk::default()
+        },
         ..settings()
     };
     let request = ExportRequest {
@@ -152,7 +161,11 @@ pub(crate) fn image(root: &Path, dir: &Path, name: &str) -> PathBuf {
         deploy_dir: &out,
         name: name.into(),
         archive_name: name.into(),
-        mkfs_root: None,
+        mkfs_root: match kind {
+            RootKind::Ext4 => None,
+            RootKind::Squashfs => Some(Tool::Mksquashfs.into()),
+            RootKind::Erofs => Some(Tool::MkfsErofs.into()),
+        },
         init_format: "none",
         record: serde_json::Value::Null,
         beside: Vec::new(),

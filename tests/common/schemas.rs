@@ -31,6 +31,32 @@ pub(crate) fn schema(name: &str) -> Validator {
         .unwrap()
 }
 
+/// A schema that the program prints: `schema WHAT`.
+pub(crate) fn printed(what: &str) -> Validator {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_westwork-gen"));
+    let out = program.args(["schema", what]).output().unwrap();
+    let schema = serde_json::from_slice(&out.stdout).unwrap();
+    let options = jsonschema::options().should_validate_formats(true);
+    options.build(&schema).unwrap()
+}
+
+/// What `build --events` has written: every line holds against the schema.
+pub(crate) fn events(text: &str) -> Vec<Value> {
+    let schema = printed("events");
+    let lines = text.lines().map(|line| {
+        let event = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_valid(&schema, &event);
+        event
+    });
+    assert!(text.ends_with('\n'), "{text}");
+    lines.collect()
+}
+
+/// Those of `events` that are called `name`.
+pub(crate) fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+    events.iter().filter(|it| it["event"] == name).collect()
+}
+
 pub(crate) fn assert_valid(schema: &Validator, value: &Value) {
     let faults: Vec<_> = schema
         .iter_errors(value)

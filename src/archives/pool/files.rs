@@ -9,6 +9,26 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+/// What a step has downloaded, as far as it left it where apt keeps it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Downloaded {
+    /// Files.
+    pub packages: usize,
+    /// Of all together.
+    pub bytes: u64,
+}
+
+impl Downloaded {
+    /// The files `names` in `dir`.
+    pub(super) fn of(dir: &Path, names: &BTreeSet<String>) -> Self {
+        let sizes = names.iter().map(|name| dir.join(name).metadata());
+        Self {
+            packages: names.len(),
+            bytes: sizes.flatten().map(|meta| meta.len()).sum(),
+        }
+    }
+}
+
 /// A copy of the file at `path` in the directory `pool`, with its checksum: what is copied is
 /// what is hashed, whatever happens to the original. None if it is no ordinary file.
 pub(super) fn copied(

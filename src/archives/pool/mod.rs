@@ -20,6 +20,7 @@ mod quick;
 mod signed;
 mod staging;
 
+pub use files::Downloaded;
 pub use index::File;
 pub use signed::Keys;
 use staging::Caches;
@@ -133,19 +134,20 @@ impl Archives {
     }
 
     /// Judges what the step that made the layer `after` left in `staging`, by the package indexes
-    /// of its root file system at `rootfs`, and takes into the pool what they vouch for.
+    /// of its root file system at `rootfs`, and takes into the pool what they vouch for. Says what
+    /// was downloaded.
     ///
     /// # Errors
     /// When the pool cannot be written, or when apt may have used a package that the archive has
     /// since replaced by another one of the same name and size: the pool has it no longer then.
-    pub fn save(&mut self, staging: Staging, rootfs: &Path, after: &str) -> Result<()> {
-        self.judge(staging, rootfs, after)?;
+    pub fn save(&mut self, staging: Staging, rootfs: &Path, after: &str) -> Result<Downloaded> {
+        let downloaded = self.judge(staging, rootfs, after)?;
         if self.makes_quick {
             let (pool, locked) = (&self.pool, self.locked.as_ref());
             self.quick
                 .of_installed(rootfs, || Ok(wanted(&index::load(pool)?, locked)))?;
         }
-        Ok(())
+        Ok(downloaded)
     }
 
     /// Where the packages are that steps see, and the quick forms of those that have one, both by
@@ -155,13 +157,14 @@ impl Archives {
         (self.view.path(), self.quick.view())
     }
 
-    fn judge(&mut self, mut staging: Staging, rootfs: &Path, after: &str) -> Result<()> {
+    fn judge(&mut self, mut staging: Staging, rootfs: &Path, after: &str) -> Result<Downloaded> {
         staging.unmount()?;
         self.caches = Caches::of(&staging, after)?;
         let left = packages(&staging.upper())?;
+        let downloaded = Downloaded::of(&staging.upper(), &left);
         let lists = Signed::fingerprint(rootfs)?;
         if left.is_empty() && index::is_reconciled(&self.pool, &lists)? {
-            return Ok(());
+            return Ok(downloaded);
         }
         self.signed.read(rootfs)?;
         let _lock = self.lock()?;
@@ -191,7 +194,7 @@ impl Archives {
             Some((name, _)) if self.locked.is_none() => bail!(
                 "the archive has replaced {name} by another file of the same name and size, and the package cache had the old one; it is gone from the cache now: build again"
             ),
-            _ => Ok(()),
+            _ => Ok(downloaded),
         }
     }
 

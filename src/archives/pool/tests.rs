@@ -101,12 +101,28 @@ fn step(archives: &mut Archives, work: &Path, root: &Path, contents: Option<&str
     if let Some(contents) = contents {
         fs::write(staging.upper().join("tool_1_arm64.deb"), contents).unwrap();
     }
-    archives.save(staging, root, "")
+    archives.save(staging, root, "").map(|_| ())
 }
 
 fn seen(cache: &Path, keys: Keys) -> Option<String> {
     let (archives, _) = open(cache, keys);
     fs::read_to_string(archives.view.path().join("tool_1_arm64.deb")).ok()
+}
+
+#[test]
+fn what_a_step_downloads_is_counted_and_what_was_there_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let [cache, work, root] = ["cache", "work", "root"].map(|name| dir.path().join(name));
+    make(&[&cache, &work, &root]);
+    let (mut archives, _) = open(&cache, Archive::new().keys());
+    for (files, packages, bytes) in [(&[][..], 0, 0), (&["a_1_all.deb", "b_1_all.deb"], 2, 8)] {
+        let staging = archives.stage(&work, "").unwrap();
+        for file in files {
+            fs::write(staging.upper().join(file), "four").unwrap();
+        }
+        let downloaded = archives.save(staging, &root, "").unwrap();
+        assert_eq!(downloaded, Downloaded { packages, bytes });
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// Checksums of all files in the directory, as sha256sum writes and checks them.
-const SUMS: &str = "SHA256SUMS";
+pub(crate) const SUMS: &str = "SHA256SUMS";
 
 /// What lies beside the artefacts of an image.
 pub(super) const BMAP: &str = ".bmap";

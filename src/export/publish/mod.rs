@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use bmap::Bmap;
 use compress::Format;
 use deploy::Deploy;
+pub(crate) use deploy::SUMS;
 use serde_json::json;
 use std::fs::{self, File};
 use std::time::{Duration, Instant};

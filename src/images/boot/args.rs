@@ -1,6 +1,7 @@
 //! What `boot` is called with.
 #![allow(missing_docs, reason = "a doc comment here is help that users read")]
 
+use super::machine::Machine;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -17,6 +18,9 @@ pub struct BootArgs {
     /// Size of the card the image is put on, a power of two
     #[arg(long, default_value = "8G", value_name = "SIZE")]
     pub size: String,
+    /// The board that QEMU plays; default: raspi3b, or raspi2b for a 32-bit kernel
+    #[arg(long, value_enum, value_name = "BOARD")]
+    pub machine: Option<Machine>,
     /// Keep the card as the machine leaves it, in this file
     #[arg(long, value_name = "FILE")]
     pub keep: Option<PathBuf>,

@@ -1,16 +1,19 @@
 //! Kernel, initrd, device tree and command line from the boot partition.
 
 use super::BootFiles;
+use super::machine::Machine;
 use crate::base::arch::Arch;
 use crate::images::image::Image;
+use crate::images::image::packages;
 use crate::images::image::probe::Files;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Takes the boot files of the card in `file` into a directory below `dir`.
-pub(super) fn extract(file: &File, dir: &Path) -> Result<BootFiles> {
+/// Takes the boot files of the card in `file` into a directory below `dir`. Without `machine` the
+/// usual one is taken.
+pub(super) fn extract(file: &File, dir: &Path, machine: Option<Machine>) -> Result<BootFiles> {
     let card = Image::of_raw(file.try_clone().context("opening the card again")?)?;
     let mut partitions = card.table.partitions.iter();
     let boot = partitions.find_map(|partition| match card.probe(partition).1 {
@@ -28,11 +31,29 @@ pub(super) fn extract(file: &File, dir: &Path) -> Result<BootFiles> {
             .and_then(|mut file| fat.copy(name, &mut file))
             .with_context(|| format!("writing {}", to.display()))?;
     }
-    choose(&files)
+    choose(&files, machine)
+}
+
+/// Whether the systemd of the card in `file` is older than 256; `None` if it is not known. To be
+/// asked before the first start: afterwards the journal may have to be replayed.
+pub(super) fn has_old_systemd(file: &File) -> Result<Option<bool>> {
+    let card = Image::of_raw(file.try_clone().context("opening the card again")?)?;
+    for partition in &card.table.partitions {
+        if let Files::Tree(root) = card.probe(partition).1 {
+            let packages = packages::read(&root).ok().flatten().unwrap_or_default();
+            let systemd = packages.iter().find(|package| package.name == "systemd");
+            if let Some(systemd) = systemd {
+                let digits = systemd.version.split(|c: char| !c.is_ascii_digit()).next();
+                let major = digits.unwrap_or_default().parse::<u32>();
+                return Ok(major.ok().map(|major| major < 256));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Follows config.txt, else takes the newest kernel by name.
-fn choose(dir: &Path) -> Result<BootFiles> {
+fn choose(dir: &Path, machine: Option<Machine>) -> Result<BootFiles> {
     let config = fs::read_to_string(dir.join("config.txt")).unwrap_or_default();
     let kernel = match setting(&config, "kernel") {
         Some(name) => dir.join(name),
@@ -44,18 +65,19 @@ fn choose(dir: &Path) -> Result<BootFiles> {
         None => newest(dir, &["initrd.img-", "initramfs"])?,
     };
     let arch = architecture(&kernel)?;
-    let names: &[&str] = match arch {
-        Arch::Arm64 => &["bcm2837-rpi-3-b.dtb", "bcm2710-rpi-3-b.dtb"],
-        Arch::Armhf => &["bcm2836-rpi-2-b.dtb", "bcm2709-rpi-2-b.dtb"],
-    };
+    let machine = machine.unwrap_or(Machine::usual(arch));
+    let names = machine.device_trees();
     let dtb = names
         .iter()
         .map(|name| dir.join(name))
-        .find(|path| path.exists())
-        .with_context(|| format!("the boot partition has none of {}", names.join(", ")))?;
+        .find(|path| path.exists());
+    if dtb.is_none() && !names.is_empty() {
+        bail!("the boot partition has none of {}", names.join(", "));
+    }
     let cmdline = fs::read_to_string(dir.join("cmdline.txt")).context("reading cmdline.txt")?;
     Ok(BootFiles {
         arch,
+        machine,
         kernel,
         initrd,
         dtb,

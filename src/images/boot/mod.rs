@@ -2,6 +2,8 @@
 
 pub mod args;
 mod files;
+pub(crate) mod live;
+pub mod machine;
 mod qemu;
 mod watch;
 
@@ -9,6 +11,7 @@ use crate::base::arch::Arch;
 use crate::images::image::stream::{self, Form, Packed};
 use anyhow::{Context, Result};
 use args::BootArgs;
+use machine::Machine;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,6 +29,8 @@ pub struct BootRequest<'a> {
     pub test: bool,
     /// For the judgement.
     pub limit: Duration,
+    /// The board; `None` for the usual one.
+    pub machine: Option<Machine>,
     /// Where the console's output is recorded, if wanted.
     pub record: Option<PathBuf>,
     /// Where the card is left afterwards, if wanted.
@@ -89,6 +94,7 @@ pub fn run(args: &BootArgs) -> Result<u8> {
             .context("finding the image's directory")?,
         size,
         test: args.test,
+        machine: args.machine,
         limit: Duration::from_secs(args.timeout),
         record: args.log.clone(),
         keep: args.keep.clone(),
@@ -111,39 +117,66 @@ pub fn run(args: &BootArgs) -> Result<u8> {
 /// Boots a copy of the image. With `test` an error is a fault of the host or the
 /// image's make-up; a system that does not come up is a [`Verdict`].
 pub fn boot(request: &BootRequest<'_>) -> Result<Verdict> {
-    let card = tempfile::Builder::new()
-        .prefix("card.")
-        .tempdir_in(request.scratch)
-        .context("making a directory for the card")?;
-    let image = card.path().join("card.img");
-    unpack(request.image, &image)?;
-    let file = File::options().read(true).write(true).open(&image)?;
-    let size = request
-        .size
-        .max(file.metadata()?.len())
-        .checked_next_power_of_two();
-    file.set_len(size.context("sizing the card")?)
-        .context("growing the card")?;
-    let verdict = start(request, &file, &image, card.path())?;
+    let card = Card::new(request.image, request.scratch, request.size)?;
+    let file = &card.file;
+    let verdict = start(request, &card)?;
     if let Some(keep) = &request.keep {
         let to = File::create(keep).with_context(|| format!("making {}", keep.display()))?;
-        crate::base::sparse::copy(&file, &to, file.metadata()?.len())
+        crate::base::sparse::copy(file, &to, file.metadata()?.len())
             .with_context(|| format!("keeping the card as {}", keep.display()))?;
     }
     Ok(verdict)
 }
 
+/// A copy of an image, which a machine writes to. It is gone when this is dropped.
+struct Card {
+    dir: tempfile::TempDir,
+    path: PathBuf,
+    file: File,
+    /// Whether its systemd takes no unit from the kernel's command line.
+    old_systemd: bool,
+}
+
+impl Card {
+    /// A card of `size` bytes or more, a power of two, in a directory below `scratch`.
+    fn new(image: &Path, scratch: &Path, size: u64) -> Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix("card.")
+            .tempdir_in(scratch)
+            .context("making a directory for the card")?;
+        let path = dir.path().join("card.img");
+        unpack(image, &path)?;
+        let file = File::options().read(true).write(true).open(&path)?;
+        let size = size.max(file.metadata()?.len()).checked_next_power_of_two();
+        file.set_len(size.context("sizing the card")?)
+            .context("growing the card")?;
+        Ok(Self {
+            dir,
+            path,
+            old_systemd: files::has_old_systemd(&file)?.unwrap_or(false),
+            file,
+        })
+    }
+
+    /// What the firmware would load at start `number`: what is on the boot partition by then.
+    fn boot_files(&self, number: usize, machine: Option<Machine>) -> Result<BootFiles> {
+        let dir = self.dir.path().join(format!("start{number}"));
+        files::extract(&self.file, &dir, machine)
+    }
+}
+
 /// Starts the machine, and starts it again when it restarts itself, as a Pi's
 /// firmware would: with what is on the boot partition by then.
-fn start(request: &BootRequest<'_>, file: &File, image: &Path, dir: &Path) -> Result<Verdict> {
+fn start(request: &BootRequest<'_>, card: &Card) -> Result<Verdict> {
     let begin = Instant::now();
     let record = request.record.as_ref().map(File::create).transpose();
     let mut record = record.context("making the console record")?;
     let mut starts = 0;
     loop {
         starts += 1;
-        let boot = files::extract(file, &dir.join(format!("start{starts}")))?;
-        let command = qemu::command(&boot, image, request.test);
+        let boot = card.boot_files(starts, request.machine)?;
+        let script = request.test.then(qemu::report_script);
+        let command = qemu::command(&boot, card, script.as_deref(), false)?;
         if request.test {
             let left = request.limit.saturating_sub(begin.elapsed());
             let (mut verdict, restarts) = watch::watch(&command, left, record.as_mut())?;
@@ -175,8 +208,9 @@ fn unpack(from: &Path, to: &Path) -> Result<()> {
 /// What the firmware would load, taken from the boot partition.
 struct BootFiles {
     arch: Arch,
+    machine: Machine,
     kernel: PathBuf,
     initrd: Option<PathBuf>,
-    dtb: PathBuf,
+    dtb: Option<PathBuf>,
     cmdline: String,
 }

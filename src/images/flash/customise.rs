@@ -40,7 +40,9 @@ pub(super) fn place(
     let (mut sudo, mut unread) = (None, None);
     for partition in &image.table.partitions {
         let (facts, files) = image.probe(partition);
-        if let Some(note) = facts.note.filter(|_| facts.kind.starts_with("ext")) {
+        // Settings need a root that can be changed.
+        let writable = facts.kind.starts_with("ext");
+        if let Some(note) = facts.note.filter(|_| writable) {
             let number = partition.number;
             unread = Some(format!("partition {number} cannot be read: {note}"));
         }
@@ -48,7 +50,9 @@ pub(super) fn place(
             Files::Fat(fat) if boot.is_none() && has_command_line(&fat) => {
                 boot = Some(partition.clone());
             }
-            Files::Tree(root) if root.lookup(IMAGER_COMMANDS).is_ok_and(|it| it.is_some()) => {
+            Files::Tree(root)
+                if writable && root.lookup(IMAGER_COMMANDS).is_ok_and(|it| it.is_some()) =>
+            {
                 takes = true;
                 found.root(&root, settings)?;
                 sudo = Some(accounts::has_sudo_without_password(&root)?);

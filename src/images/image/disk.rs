@@ -35,6 +35,10 @@ const OF_HOLES: u64 = 4 << 30;
 /// What a read counts at least: small ones cost time, too.
 const STEP: u64 = 512;
 
+/// Work on bytes in memory counts less than a read of them, by this factor; and so much at least.
+const WORK: u64 = 8;
+const WORK_STEP: u64 = 16;
+
 impl Slice {
     /// `size` bytes of `file` from byte `start` on.
     pub(crate) fn new(file: &File, start: u64, size: u64) -> Result<Self> {
@@ -69,7 +73,16 @@ impl Slice {
 
     /// Counts a read of `bytes`; an error when it is one too many.
     fn charge(&self, bytes: usize) -> io::Result<()> {
-        let cost = (bytes as u64).max(STEP);
+        self.spend((bytes as u64).max(STEP))
+    }
+
+    /// Counts `bytes` that were unpacked, or looked at once more in memory: a reader that keeps
+    /// what it has read comes to an end likewise. An error when it is too much.
+    pub(crate) fn work(&self, bytes: usize) -> io::Result<()> {
+        self.spend((bytes as u64 / WORK).max(WORK_STEP))
+    }
+
+    fn spend(&self, cost: u64) -> io::Result<()> {
         let Some(left) = self.left.get().checked_sub(cost) else {
             return Err(io::Error::other(
                 "the file system leads in circles: it was read over and over",

@@ -1,14 +1,18 @@
 //! Finished images, read without root, loop devices or mounts: any form of file to a raw
 //! disk, its partition table, its file systems, and the files in them.
 
+mod cache;
 pub(crate) mod disk;
+pub(crate) mod erofs;
 pub(crate) mod ext4;
 pub(crate) mod fat;
 pub(crate) mod packages;
 pub(crate) mod probe;
+pub(crate) mod squashfs;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod tree;
+mod unpack;
 
 use crate::base::problem::{Problem, Problems};
 use anyhow::{Context, Result, ensure};

@@ -6,11 +6,13 @@
 //! lib/format_text/layout.h of lvm2; NTFS and exFAT: the name in the boot sector.
 
 use super::disk::Slice;
+use super::erofs::Erofs;
 use super::ext4::{self, Ext4, text};
 use super::fat::Fat;
+use super::squashfs::Squashfs;
 use super::table::uuid;
-use super::tree::Tree;
-use crate::base::bytes::{u16_at, u32_at};
+use super::tree::{Reader, Tree};
+use crate::base::bytes::{u16_at, u32_at, u64_at};
 use anyhow::Result;
 use serde::Serialize;
 
@@ -31,7 +33,7 @@ pub(crate) struct FileSystem {
 /// A file system whose files can be read.
 pub(crate) enum Files {
     Tree(Tree),
-    Fat(Fat),
+    Fat(Box<Fat>),
     None,
 }
 
@@ -72,7 +74,11 @@ pub(crate) fn probe(slice: Slice) -> Result<(FileSystem, Files)> {
         return Ok(ext(slice));
     }
     if let Some(found) = by_magic(&b) {
-        return Ok((found, Files::None));
+        return Ok(match found.kind {
+            "squashfs" => with(found, Squashfs::new(slice)),
+            "erofs" => with(found, Erofs::new(slice)),
+            _ => (found, Files::None),
+        });
     }
     let name = b[54..57] == *b"FAT" || b[82..87] == *b"FAT32";
     if name && b[510..512] == [0x55, 0xaa] {
@@ -81,7 +87,7 @@ pub(crate) fn probe(slice: Slice) -> Result<(FileSystem, Files)> {
     Ok((FileSystem::new("unknown"), Files::None))
 }
 
-/// Those that are only named.
+/// Those whose facts are in their first bytes.
 fn by_magic(b: &[u8]) -> Option<FileSystem> {
     Some(if &b[0..4] == b"hsqs" {
         FileSystem::new("squashfs").sized(u64_at(b, 40), u64_at(b, 40))
@@ -134,7 +140,12 @@ fn ext(slice: Slice) -> (FileSystem, Files) {
     let facts = FileSystem::new(sb.kind())
         .named(sb.label.clone(), sb.uuid.clone())
         .sized(sb.size(), sb.size().saturating_sub(sb.free()));
-    match Ext4::new(slice, sb) {
+    with(facts, Ext4::new(slice, sb))
+}
+
+/// The facts with the files, or with why there are none.
+fn with(facts: FileSystem, reader: Result<impl Reader + 'static>) -> (FileSystem, Files) {
+    match reader {
         Ok(files) => (facts, Files::Tree(Tree::new(files))),
         Err(error) => {
             let note = Some(format!("{error:#}"));
@@ -155,7 +166,7 @@ fn fat(slice: Slice) -> (FileSystem, Files) {
         Ok((facts, fat))
     };
     match facts() {
-        Ok((facts, fat)) => (facts, Files::Fat(fat)),
+        Ok((facts, fat)) => (facts, Files::Fat(Box::new(fat))),
         Err(error) => (noted("vfat", &error), Files::None),
     }
 }
@@ -165,8 +176,4 @@ fn noted(kind: &'static str, error: &anyhow::Error) -> FileSystem {
         note: Some(format!("{error:#}")),
         ..FileSystem::new(kind)
     }
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }

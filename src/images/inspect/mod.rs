@@ -163,7 +163,11 @@ fn unread(number: u32, file_system: &FileSystem) -> Option<String> {
         (kind, Some(note)) => Some(format!(
             "partition {number} ({kind}) cannot be read: {note}"
         )),
-        ("vfat" | "ext2" | "ext3" | "ext4" | "swap" | "extended" | "unknown", None) => None,
+        (
+            "vfat" | "ext2" | "ext3" | "ext4" | "squashfs" | "erofs" | "swap" | "extended"
+            | "unknown",
+            None,
+        ) => None,
         (kind, None) => Some(format!(
             "partition {number} is {kind}, whose files this command cannot read"
         )),

@@ -3,16 +3,13 @@
 use super::map::{Extent, Walk};
 use super::{Ext4, Own};
 use crate::base::bytes::{u16_at, u32_at};
+use crate::images::image::tree::names::{self, LARGEST_DIRECTORY};
 use crate::images::image::tree::{Content, Kind};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 
 const EXTENTS_FLAG: u32 = 0x8_0000;
 const INLINE_FLAG: u32 = 0x1000_0000;
-
-/// Bytes of a directory, and names in it, that are read.
-const LARGEST_DIRECTORY: u64 = 16 << 20;
-const MOST_NAMES: usize = 250_000;
 
 /// Where the content is.
 pub(super) enum Place {
@@ -173,16 +170,9 @@ fn entries(block: &[u8], number: u32, names: &mut BTreeMap<Vec<u8>, u64>) -> Res
         );
         let name = &entry[8..8 + name_length];
         // Unused entries, and the index and checksum blocks that look like some.
-        if u32_at(entry, 0) != 0 && !matches!(name, b"" | b"." | b"..") {
-            ensure!(
-                !name.contains(&b'/') && !name.contains(&0),
-                "directory {number} has a name that no file can have"
-            );
-            ensure!(
-                names.len() < MOST_NAMES,
-                "directory {number} has more than {MOST_NAMES} names"
-            );
-            names.insert(name.to_vec(), u64::from(u32_at(entry, 0)));
+        if u32_at(entry, 0) != 0 && !name.is_empty() {
+            names::add(names, name, u64::from(u32_at(entry, 0)))
+                .with_context(|| format!("reading directory {number}"))?;
         }
         at += length;
     }

@@ -65,7 +65,7 @@ impl Own {
     /// Seconds since 1970; two bits more where the inode has room for them (inodes.rst,
     /// "Inode Timestamps").
     fn mtime(&self) -> i64 {
-        let low = i64::from(u32_at(&self.raw, 0x10).cast_signed());
+        let low = i64::from(u32_at(&self.raw, 0x10) as i32);
         let roomy = self.raw.len() > 128 + 12 && u16_at(&self.raw, 0x80) >= 12;
         if roomy {
             low + (i64::from(u32_at(&self.raw, 0x88) & 3) << 32)

@@ -1,5 +1,8 @@
 //! A tree of files in an image, whichever file system holds it.
 
+pub(super) mod names;
+#[cfg(test)]
+pub(super) mod samples;
 mod walk;
 
 use anyhow::{Context, Result, ensure};
