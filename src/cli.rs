@@ -5,6 +5,7 @@ use crate::images::boot::args::BootArgs;
 use crate::images::diff::args::DiffArgs;
 use crate::images::flash::args::FlashArgs;
 use crate::images::inspect::args::InspectArgs;
+use crate::images::report::args::ReportArgs;
 use crate::images::test::args::TestArgs;
 use crate::layers::clean;
 use crate::native::{cross, python};
@@ -85,6 +86,8 @@ pub enum Command {
     Flash(Box<FlashArgs>),
     /// Show partitions, boot files, packages and first-boot state of an image
     Inspect(InspectArgs),
+    /// Write a page about an image: what is in it, and why it is so big
+    Report(ReportArgs),
     /// Compare two images: packages, files, boot configuration, partitions
     Diff(DiffArgs),
     /// Print a JSON Schema: of config.toml, for editors that check and complete it, or of what

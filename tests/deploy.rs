@@ -123,6 +123,7 @@ fn every_format_holds_the_same_image() {
             "a.bmap",
             "a.build.json",
             "a.cdx.json",
+            "a.html",
             "a.img",
             "a.img.gz",
             "a.img.xz",
@@ -134,7 +135,7 @@ fn every_format_holds_the_same_image() {
         ]
     );
     let sums = run(&deploy, "sha256sum", &["--check", "--strict", "SHA256SUMS"]);
-    assert_eq!(sums.lines().count(), 11, "{sums}");
+    assert_eq!(sums.lines().count(), 12, "{sums}");
 
     let raw = run(&deploy, "sha256sum", &["a.img"]);
     let raw = raw.split(' ').next().unwrap();
@@ -233,7 +234,7 @@ fn an_image_gives_way_to_its_successor_and_others_stay() {
     assert!(!deploy.join("a.img.gz").exists() && deploy.join("a.img.zst").exists());
     assert!(fs::read(deploy.join("b.img.gz")).unwrap() == b);
     let sums = run(&deploy, "sha256sum", &["--check", "--strict", "SHA256SUMS"]);
-    assert_eq!(sums.lines().count(), 14, "{sums}");
+    assert_eq!(sums.lines().count(), 16, "{sums}");
 
     // A failing export leaves everything as it was.
     let before = names(&deploy);

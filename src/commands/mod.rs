@@ -19,7 +19,7 @@ use crate::base::tool::Task;
 use crate::check::tools_for;
 use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{self, Config, ConfigRequest};
-use crate::images::{boot, diff, flash, inspect, test};
+use crate::images::{boot, diff, flash, inspect, report, test};
 use crate::plan::Plan;
 use crate::sandbox::view::View;
 use crate::sandbox::{self, Role, Terminal, Wall};
@@ -56,6 +56,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Inspect(args) => {
             tools_for(Task::Inspect)?;
             inspect::run(&args)
+        }
+        Command::Report(args) => {
+            tools_for(Task::Inspect)?;
+            report::run(&args)
         }
         Command::Test(args) => {
             if !args.static_only {

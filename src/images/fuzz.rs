@@ -4,7 +4,7 @@
 use super::image::Image;
 use super::image::stream::Packed;
 use super::image::table;
-use super::{diff, flash, inspect};
+use super::{diff, flash, inspect, report};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
@@ -21,7 +21,7 @@ fn file(data: &[u8]) -> File {
     file
 }
 
-/// All that `inspect` and `diff` do with an image: its table, its file systems, its files.
+/// All that `inspect`, `report` and `diff` do with an image: its table, its file systems, its files.
 pub fn image(data: &[u8]) {
     let Ok(image) = Image::of_raw(file(data)) else {
         return;
@@ -29,6 +29,8 @@ pub fn image(data: &[u8]) {
     let text = inspect::text_of(&image);
     let bad = |c: char| c.is_control() && c != '\n';
     assert!(!text.contains(bad), "{text:?}");
+    let page = report::text_of(&image);
+    assert_eq!(page.matches("<script").count(), 1, "{page}");
     // The other one is the same but for its end.
     let mut other = data.to_vec();
     let middle = other.len() / 2;

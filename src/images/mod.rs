@@ -10,4 +10,6 @@ pub mod fuzz;
 pub mod image;
 pub mod inspect;
 mod printable;
+pub mod report;
+pub(crate) mod size;
 pub mod test;

@@ -98,6 +98,22 @@ pub(crate) fn tree(root: &Path) {
     file("boot/firmware/bcm2837-rpi-3-b.dtb", "dtb");
 }
 
+/// What an export took out of the tree, or wrote over.
+pub(crate) fn tree_again(root: &Path) {
+    let file = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
+    fs::create_dir_all(root.join("boot/firmware")).unwrap();
+    file(
+        "etc/fstab",
+        "BOOTDEV /boot/firmware vfat defaults 0 2\nROOTDEV / ext4 defaults 0 1\n",
+    );
+    file("boot/firmware/cmdline.txt", "root=ROOTDEV rootwait\n");
+    file(
+        "boot/firmware/config.txt",
+        "# comment\nkernel=vmlinuz-6.1\n",
+    );
+    file("boot/firmware/vmlinuz-6.1", "kernel");
+}
+
 /// What Imager's `firstrun.sh` calls.
 pub(crate) fn with_imager(root: &Path) {
     let dir = root.join("usr/lib/raspberrypi-sys-mods");

@@ -29,6 +29,11 @@ macro_rules! artefact_rows {
         { group: Group::Artefacts, kind: Kind::Url, default: "", example: "https://example.org/images",
           secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: true, mount: Mount::No }
 
+        /// NAME.html beside the image: a page about what is in it, and why it is so big.
+        DEPLOY_REPORT deploy_report: bool = |r| r.value(values::flag);
+        { group: Group::Artefacts, kind: Kind::Flag, default: "1", example: "",
+          secrecy: Secrecy::Open, scripts: Scripts::No, layers: Bearing::Never, image: true, mount: Mount::No }
+
         /// Who signs SHA256SUMS: minisign:FILE (a secret key without a pass phrase) or gpg:KEY.
         SIGN_WITH sign_with: Option<Signer> = |r| signer(r);
         { group: Group::Artefacts, kind: Kind::Text, default: "", example: "",

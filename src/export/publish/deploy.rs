@@ -23,6 +23,8 @@ pub(super) const SPDX: &str = ".spdx.json";
 pub(super) const CYCLONEDX: &str = ".cdx.json";
 pub(super) const MANIFEST: &str = ".rpi-imager-manifest";
 pub(super) const RECORD: &str = ".build.json";
+pub(super) const PAGE: &str = ".html";
+const BESIDE: [&str; 7] = [BMAP, INFO, SPDX, CYCLONEDX, MANIFEST, RECORD, PAGE];
 
 struct Artefact {
     file: NamedTempFile,
@@ -153,7 +155,7 @@ impl Deploy {
                 names.push(format!("{name}.sha256"));
                 names.push(name);
             }
-            for beside in [BMAP, INFO, SPDX, CYCLONEDX, MANIFEST, RECORD] {
+            for beside in BESIDE {
                 names.push(format!("{stem}{beside}"));
             }
         }
@@ -164,8 +166,7 @@ impl Deploy {
 /// Whether an export makes files of such a name.
 fn is_artefact(name: &str) -> bool {
     let images = Compression::ALL.map(compress::extension);
-    let beside = [BMAP, INFO, SPDX, CYCLONEDX, MANIFEST, RECORD];
-    name.starts_with(SUMS) || images.iter().chain(&beside).any(|end| name.ends_with(end))
+    name.starts_with(SUMS) || images.iter().chain(&BESIDE).any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]

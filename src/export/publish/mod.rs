@@ -16,6 +16,7 @@ use super::{ExportRequest, Exported};
 use crate::base::run::Log;
 use crate::config::{Base, Compression};
 use crate::export::disk::layout::Identity;
+use crate::images::report::{self, Built};
 use anyhow::{Context, Result};
 use bmap::Bmap;
 use compress::Format;
@@ -66,6 +67,8 @@ struct Artefact {
 
 /// The image in all its forms.
 struct Packed {
+    /// The raw image, which has no name any more if it is none of the artefacts.
+    raw: File,
     artefacts: Vec<Artefact>,
     /// Bytes of the raw image.
     raw_size: u64,
@@ -100,6 +103,9 @@ pub(super) fn publish(
         &manifest(request, &packed)?,
     )?;
     deploy.file(beside(request, deploy::RECORD), &record(request, &packed)?)?;
+    if request.config.deploy_report {
+        deploy.file(beside(request, deploy::PAGE), &page(request, &packed)?)?;
+    }
     let (files, shared) = deploy.publish(
         &[&request.name, &request.archive_name],
         request.config.sign_with.as_ref(),
@@ -170,6 +176,7 @@ fn pack(
         });
     }
     Ok(Packed {
+        raw: source,
         artefacts,
         raw_size,
         raw_sha256: passed.raw_sha256,
@@ -272,6 +279,27 @@ fn manifest(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
         url: request.config.deploy_url.as_deref(),
         dir: &dir,
     })
+}
+
+/// The page about the image. It has no times: they are in the build record.
+fn page(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
+    let artefacts: Vec<(&str, &str)> = packed
+        .artefacts
+        .iter()
+        .filter(|artefact| artefact.compression != Compression::None)
+        .map(|artefact| (artefact.name.as_str(), artefact.sha256.as_str()))
+        .collect();
+    let file = packed
+        .raw
+        .try_clone()
+        .context("opening the image once more")?;
+    report::of_build(Built {
+        name: &request.name,
+        file,
+        artefacts: &artefacts,
+        raw_sha256: &packed.raw_sha256,
+    })
+    .context("writing the page about the image")
 }
 
 /// The build record.

@@ -345,7 +345,7 @@ impl Pair<'_> {
 
 impl Difference {
     /// As `mode 0644 -> 0755`.
-    pub(super) fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let value = |value: &Option<String>| {
             let value = value.as_deref().unwrap_or("none");
             match value.parse::<u64>() {

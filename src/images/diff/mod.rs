@@ -1,11 +1,11 @@
 //! `westwork-gen diff`: in what two images differ. Times are not compared.
 
 pub mod args;
-mod boot;
+pub(crate) mod boot;
 mod bytes;
-mod files;
-mod packages;
-mod partitions;
+pub(crate) mod files;
+pub(crate) mod packages;
+pub(crate) mod partitions;
 mod show;
 
 use crate::images::image::Image;
@@ -21,13 +21,13 @@ use std::path::Path;
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     /// Nothing differs.
-    same: bool,
-    partitions: Vec<partitions::Change>,
-    boot: boot::Changes,
-    packages: packages::Changes,
-    files: files::Changes,
+    pub(crate) same: bool,
+    pub(crate) partitions: Vec<partitions::Change>,
+    pub(crate) boot: boot::Changes,
+    pub(crate) packages: packages::Changes,
+    pub(crate) files: files::Changes,
     /// What could not be compared, and why.
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Carries out `westwork-gen diff`. Returns 0 if nothing differs, 1 if something does, and
@@ -96,7 +96,7 @@ fn compare(a: &Path, b: &Path) -> Result<Report> {
     Ok(compare_images(Image::open(a)?, Image::open(b)?))
 }
 
-fn compare_images(a: Image, b: Image) -> Report {
+pub(crate) fn compare_images(a: Image, b: Image) -> Report {
     let (a, b) = (Side::new(a), Side::new(b));
     let mut report = Report {
         partitions: partitions::compare(&a, &b),

@@ -11,6 +11,12 @@ pub struct InspectArgs {
     /// List the packages, too
     #[arg(long)]
     pub packages: bool,
+    /// Show what takes the room instead: packages, directories, files
+    #[arg(long)]
+    pub size: bool,
+    /// With --size, show what grew and shrank since this image
+    #[arg(long, value_name = "IMAGE", requires = "size")]
+    pub against: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -1,10 +1,11 @@
 //! `westwork-gen inspect`: what is in an image, for people and as JSON.
 
 pub mod args;
-mod boot;
+pub(crate) mod boot;
 mod show;
-mod sums;
-mod system;
+mod size;
+pub(crate) mod sums;
+pub(crate) mod system;
 
 use crate::images::image::Image;
 use crate::images::image::probe::{FileSystem, Files};
@@ -18,45 +19,49 @@ use std::fs;
 use std::path::Path;
 
 pub(crate) use show::table;
+pub(crate) use size::telling;
 
 /// Everything found; `--json` prints exactly this. Sizes are in bytes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The file's name as it was given.
-    image: String,
-    form: Form,
+    pub(crate) image: String,
+    pub(crate) form: Form,
     /// Bytes of the file, and of the raw image in it.
-    file_size: u64,
-    raw_size: u64,
+    pub(crate) file_size: u64,
+    pub(crate) raw_size: u64,
     /// SHA-256 sums that files beside the image record; they are not compared here.
-    recorded_sums: Vec<sums::Sum>,
-    table: TableReport,
+    pub(crate) recorded_sums: Vec<sums::Sum>,
+    pub(crate) table: TableReport,
     /// The first FAT with a `config.txt` or `cmdline.txt`.
-    boot: Option<boot::Boot>,
+    pub(crate) boot: Option<boot::Boot>,
     /// The first readable file system with an `etc/os-release`.
-    system: Option<system::System>,
-    first_boot: Option<system::FirstBoot>,
+    pub(crate) system: Option<system::System>,
+    pub(crate) first_boot: Option<system::FirstBoot>,
     /// What could not be read, and why.
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct TableReport {
+pub(crate) struct TableReport {
     /// `mbr`, `gpt` or `none`.
-    kind: &'static str,
-    id: Option<String>,
-    partitions: Vec<PartitionReport>,
+    pub(crate) kind: &'static str,
+    pub(crate) id: Option<String>,
+    pub(crate) partitions: Vec<PartitionReport>,
 }
 
 #[derive(Debug, Serialize)]
-struct PartitionReport {
+pub(crate) struct PartitionReport {
     #[serde(flatten)]
-    partition: Partition,
-    file_system: FileSystem,
+    pub(crate) partition: Partition,
+    pub(crate) file_system: FileSystem,
 }
 
 /// Carries out `westwork-gen inspect`. Returns 0.
 pub fn run(args: &InspectArgs) -> Result<u8> {
+    if args.size {
+        return size::run(args);
+    }
     let report = inspect(&args.image, args.packages)?;
     if args.json {
         let json = serde_json::to_string_pretty(&report).context("writing JSON")?;
@@ -70,16 +75,21 @@ pub fn run(args: &InspectArgs) -> Result<u8> {
 /// Reads the image at `path`.
 fn inspect(path: &Path, with_packages: bool) -> Result<Report> {
     let image = Image::open(path)?;
-    let file_size = match image.form {
-        // A card in a reader is no file with a length.
-        Form::Raw => image.size,
-        _ => fs::metadata(path)?.len(),
-    };
+    let file_size = file_size(&image, path)?;
     Ok(describe(&image, path, file_size, with_packages))
 }
 
+/// Bytes of the file at `path`, which holds `image`.
+pub(crate) fn file_size(image: &Image, path: &Path) -> Result<u64> {
+    Ok(match image.form {
+        // A card in a reader is no file with a length.
+        Form::Raw => image.size,
+        _ => fs::metadata(path)?.len(),
+    })
+}
+
 /// What is in `image`, whose file at `path` has `file_size` bytes.
-fn describe(image: &Image, path: &Path, file_size: u64, with_packages: bool) -> Report {
+pub(crate) fn describe(image: &Image, path: &Path, file_size: u64, with_packages: bool) -> Report {
     let mut report = Report {
         image: path.display().to_string(),
         form: image.form,

@@ -17,6 +17,8 @@ pub(crate) struct System {
     pub(crate) hostname: Option<String>,
     /// Kernel versions that have modules.
     pub(crate) kernels: Vec<String>,
+    /// Units that are enabled in /etc.
+    pub(crate) enabled_units: Vec<String>,
     pub(crate) packages: Option<Packages>,
 }
 
@@ -76,6 +78,7 @@ pub(super) fn system(root: &Tree, number: u32, with_packages: bool) -> Result<Op
         architecture: dpkg.map(|dpkg| dpkg.architecture.clone()),
         hostname: text(root, "/etc/hostname")?.map(|name| name.trim().to_owned()),
         kernels: names(root, "/usr/lib/modules")?,
+        enabled_units: wanted_units(root)?,
         packages: packages.map(|list| Packages {
             count: list.len(),
             installed_size: list
