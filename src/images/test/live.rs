@@ -157,7 +157,20 @@ impl Question<'_> {
             Asked::Failed => one((!shown.is_empty()).then(|| format!("failed: {shown}"))),
             Asked::Unit(unit) => {
                 let active = code == 0;
-                one((unit.active != Some(active)).then(|| format!("it is not so: {shown}")))
+                let field = |name: &str| {
+                    let mut words = shown.split(' ').filter_map(|word| word.split_once('='));
+                    words
+                        .find(|(key, _)| *key == name)
+                        .map_or("unknown", |(_, value)| value)
+                };
+                one((unit.active != Some(active)).then(|| {
+                    format!(
+                        "it is {} ({}), its result {}",
+                        field("ActiveState"),
+                        field("SubState"),
+                        field("Result")
+                    )
+                }))
             }
             Asked::Port(port) => {
                 let open = code == 0;
@@ -172,17 +185,12 @@ impl Question<'_> {
                 let mut faults = Vec::new();
                 if code != i32::from(command.exit) {
                     // timeout(1) ends with 124 when it ended the command.
-                    faults.push(match code {
-                        124 => format!(
-                            "it took longer than {} s",
-                            command.within.unwrap_or(COMMAND)
-                        ),
-                        _ => format!(
-                            "it ended with {code}, not {}: {}",
-                            command.exit,
-                            end(&shown)
-                        ),
-                    });
+                    if code == 124 {
+                        let seconds = command.within.unwrap_or(COMMAND);
+                        return vec![format!("it took longer than {seconds} s")];
+                    }
+                    let end = end(&shown);
+                    faults.push(format!("it ended with {code}, not {}: {end}", command.exit));
                 }
                 faults.extend(texts::look(
                     text,
@@ -346,3 +354,7 @@ fn read(line: &str) -> Option<(&str, Said)> {
     let seconds = time.parse::<f64>().ok()? / 1000.0;
     Some((number, (code.parse().ok()?, seconds, text)))
 }
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

@@ -28,7 +28,7 @@ impl Source {
         Self::parse(Path::new("default tests"), DEFAULT.to_owned())
     }
 
-    fn parse(path: &Path, text: String) -> Result<Self, Problem> {
+    pub(super) fn parse(path: &Path, text: String) -> Result<Self, Problem> {
         let spec = toml::from_str(&text).map_err(|error| {
             let line = error.span().map(|span| line(&text, span.start));
             let what = error.message().lines().collect::<Vec<_>>().join(" ");
