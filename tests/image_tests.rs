@@ -106,7 +106,7 @@ growth = "20 %"
 type Fault = fn(&Path);
 
 /// The kind of the test that must find it, the fault, and words of the finding.
-const FAULTS: [(&str, Fault, &str); 15] = [
+const FAULTS: [(&str, Fault, &str); 16] = [
     (
         "file",
         |root| mode(&root.join("etc/motd"), 0o600),
@@ -136,6 +136,11 @@ const FAULTS: [(&str, Fault, &str); 15] = [
         "secrets",
         |root| put(root, "home/pi/.ssh/id_ed25519", KEY),
         "a private key in /home/pi/.ssh/id_ed25519",
+    ),
+    (
+        "secrets",
+        |root| edit(root, "opt/app/lib/site-packages/a/key.py", "b3Blb", "b3BlY"),
+        "a private key in /opt/app/lib/site-packages/a/key.py",
     ),
     (
         "unit",
@@ -240,6 +245,18 @@ fn good(root: &Path) {
         "[Service]\n",
     );
     std::os::unix::fs::symlink("/dev/null", root.join("etc/systemd/system/noisy.timer")).unwrap();
+    // Of a package of Python's, and as public.
+    let pipe = format!("printf %s '{KEY}' | openssl dgst -sha256 -binary | basenc --base64url");
+    let sum = card::run("sh", &["-c", &format!("{pipe} | tr -d =")]);
+    let dir = "opt/app/lib/site-packages";
+    put(root, &format!("{dir}/a/key.py"), KEY);
+    put(
+        root,
+        &format!("{dir}/a/__pycache__/key.cpython-313.pyc"),
+        KEY,
+    );
+    let record = format!("a/key.py,sha256={},{}\n", sum.trim(), KEY.len());
+    put(root, &format!("{dir}/a-1.dist-info/RECORD"), &record);
     fs::create_dir_all(root.join("usr/local/bin")).unwrap();
     fs::create_dir_all(root.join("opt/app")).unwrap();
     chown(root.join("opt/app"), Some(1000), Some(0)).unwrap();

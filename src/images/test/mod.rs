@@ -16,6 +16,7 @@ mod spec;
 mod subject;
 mod system;
 mod texts;
+mod wheels;
 mod words;
 
 use crate::base::problem::Problems;

@@ -3,10 +3,11 @@
 //! Few patterns, each with a form that nothing else has, so that a finding is worth a look.
 //! The forms are those that their makers document: RFC 7468 and PROTOCOL.key of OpenSSH for keys,
 //! the rest as it stands beside each. Files of packages are left out, except where they are
-//! configured: what a package brings is public.
+//! configured, and so are those of Python's packages: what a package brings is public.
 
 use super::forbid::is_host_key;
 use super::subject::Subject;
+use super::wheels::Wheels;
 use crate::images::image::tree::{Inode, Kind};
 use crate::images::printable::printable;
 use anyhow::{Context, Result};
@@ -93,7 +94,7 @@ pub(super) fn look(subject: &Subject, allow: &[String]) -> Result<Vec<String>> {
     let packaged = packaged(subject)?;
     let root = subject.root()?;
     let (mut found, mut bytes) = (Vec::new(), 0_u64);
-    let mut seen = HashSet::new();
+    let (mut seen, mut wheels) = (HashSet::new(), Wheels::of(root));
     root.walk(|path, inode| {
         if !is_looked_at(path, inode, &packaged) || found.len() >= MOST || bytes > MOST_BYTES {
             return Ok(());
@@ -105,6 +106,9 @@ pub(super) fn look(subject: &Subject, allow: &[String]) -> Result<Vec<String>> {
         bytes += inode.size;
         let content = root.read(inode, LARGEST)?;
         if let Some(what) = forms.find(&content) {
+            if wheels.have(&path, &content)? {
+                return Ok(());
+            }
             found.push(format!("{what} in {}", printable(&path)));
         }
         Ok(())
