@@ -475,6 +475,15 @@ fn a_test_that_says_nothing_is_refused_before_an_image_is_opened() {
     assert_eq!(code(&out), 2, "{words}");
     assert!(words.contains("t.toml:3: \"rwx\" is no mode"), "{words}");
     assert!(words.contains("other.toml: cannot be read"), "{words}");
+    // What cannot be said is no test that failed.
+    fs::write(&file, "[size]\ngrowth = \"1M\"\n").unwrap();
+    for args in [
+        ["--against", "nowhere.img", "other.img"],
+        ["--junit", "nowhere/j.xml", "other.img"],
+    ] {
+        let out = westwork(&[&["test", text(&file)], &args[..]].concat());
+        assert_eq!(code(&out), 2, "{args:?}: {}", said(&out));
+    }
     let out = westwork(&["test", text(&file)]);
     assert_eq!(code(&out), 2);
     assert!(said(&out).contains("no image is named"), "{}", said(&out));

@@ -65,7 +65,7 @@ pub fn run(cli: Cli) -> Result<u8> {
             if !args.static_only {
                 tools_for(Task::Boot)?;
             }
-            test::run(&args)
+            Ok(test::run(&args))
         }
         Command::Schema { what } => Ok(schema::print(what)),
         Command::Internal(internal) => internal::run_internal(internal),

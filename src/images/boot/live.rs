@@ -181,9 +181,10 @@ impl Run<'_> {
                     watch.why(&format!("it did not come up within {seconds} s"))
                 ));
             }
-            if self.starts >= STARTS && number == 0 {
-                return Ok(Err(watch.why("it restarts over and over")));
-            }
+            ensure!(
+                !watch.tail.is_empty(),
+                "QEMU ended before the image said a word; what it says itself is above"
+            );
         }
         Ok(Err("it restarts over and over".to_owned()))
     }

@@ -39,9 +39,31 @@ pub(crate) struct Tested {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-/// Carries out `westwork-gen test`. Returns 0 if all is as it should be, 1 if a test failed, and 2
-/// if nothing failed, but something cannot be said.
-pub fn run(args: &TestArgs) -> Result<u8> {
+/// Carries out `westwork-gen test`. Returns 0 if all is as it should be, 1 if a test failed, and 2,
+/// if need be with a printed error, if nothing failed, but something cannot be said.
+pub fn run(args: &TestArgs) -> u8 {
+    match test_all(args) {
+        Ok(code) => code,
+        Err(error) if error.is::<Problems>() => {
+            eprintln!("{error}");
+            2
+        }
+        Err(error) => {
+            eprintln!("westwork-gen: {error:#}");
+            2
+        }
+    }
+}
+
+/// The worse one of two exit codes: a failed test counts before what cannot be said.
+pub fn worse(a: u8, b: u8) -> u8 {
+    match (a, b) {
+        (1, _) | (_, 1) => 1,
+        _ => a.max(b),
+    }
+}
+
+fn test_all(args: &TestArgs) -> Result<u8> {
     let (tests, images): (Vec<&PathBuf>, Vec<&PathBuf>) = args
         .paths
         .iter()
