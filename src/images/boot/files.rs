@@ -4,16 +4,36 @@ use super::BootFiles;
 use super::machine::Machine;
 use crate::base::arch::Arch;
 use crate::images::image::Image;
+use crate::images::image::fat::Fat;
 use crate::images::image::packages;
 use crate::images::image::probe::Files;
 use anyhow::{Context, Result, bail, ensure};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Takes the boot files of the card in `file` into a directory below `dir`. Without `machine` the
+/// A file without a name: however this program ends, nothing of it is left. Programs that it has
+/// started open it by [`Nameless::path`].
+pub(super) struct Nameless(pub(super) File);
+
+impl Nameless {
+    /// An empty one on the disk of the directory `beside`.
+    pub(super) fn new(beside: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(beside);
+        let file = file.with_context(|| format!("making a file in {}", beside.display()))?;
+        Ok(Self(file))
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        let (process, number) = (std::process::id(), self.0.as_raw_fd());
+        format!("/proc/{process}/fd/{number}").into()
+    }
+}
+
+/// Takes the boot files of the card in `file` onto the disk of `scratch`. Without `machine` the
 /// usual one is taken.
-pub(super) fn extract(file: &File, dir: &Path, machine: Option<Machine>) -> Result<BootFiles> {
+pub(super) fn extract(file: &File, scratch: &Path, machine: Option<Machine>) -> Result<BootFiles> {
     let card = Image::of_raw(file.try_clone().context("opening the card again")?)?;
     let mut partitions = card.table.partitions.iter();
     let boot = partitions.find_map(|partition| match card.probe(partition).1 {
@@ -21,17 +41,7 @@ pub(super) fn extract(file: &File, dir: &Path, machine: Option<Machine>) -> Resu
         _ => None,
     });
     let fat = boot.context("the image has no FAT boot partition")?;
-    let files = dir.join("boot");
-    for name in fat.files()?.keys() {
-        let to = files.join(name);
-        let parent = to.parent().context("finding a directory")?;
-        fs::create_dir_all(parent).context("making a directory for the boot files")?;
-        File::create(&to)
-            .map_err(Into::into)
-            .and_then(|mut file| fat.copy(name, &mut file))
-            .with_context(|| format!("writing {}", to.display()))?;
-    }
-    choose(&files, machine)
+    choose(&fat, scratch, machine)
 }
 
 /// Whether the systemd of the card in `file` is older than 256; `None` if it is not known. To be
@@ -52,35 +62,50 @@ pub(super) fn has_old_systemd(file: &File) -> Result<Option<bool>> {
     Ok(None)
 }
 
+/// Bytes of a text that the firmware reads.
+const LARGEST_TEXT: u64 = 1 << 20;
+
 /// Follows config.txt, else takes the newest kernel by name.
-fn choose(dir: &Path, machine: Option<Machine>) -> Result<BootFiles> {
-    let config = fs::read_to_string(dir.join("config.txt")).unwrap_or_default();
+fn choose(fat: &Fat, scratch: &Path, machine: Option<Machine>) -> Result<BootFiles> {
+    let text = |name: &str| -> Result<Option<String>> {
+        let bytes = fat.read(name, LARGEST_TEXT)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let take = |name: &str| -> Result<Nameless> {
+        let mut to = Nameless::new(scratch)?;
+        let there = fat.copy(name, &mut to.0);
+        let there = there.with_context(|| format!("copying {name} of the boot partition"))?;
+        ensure!(there, "the boot partition has no {name}");
+        Ok(to)
+    };
+    let names: Vec<String> = fat.files()?.into_keys().collect();
+    let config = text("config.txt")?.unwrap_or_default();
     let kernel = match setting(&config, "kernel") {
-        Some(name) => dir.join(name),
-        None => newest(dir, &["vmlinuz-", "kernel8", "kernel7", "kernel"])?
+        Some(name) => name,
+        None => newest(&names, &["vmlinuz-", "kernel8", "kernel7", "kernel"])
             .context("the boot partition has no kernel")?,
     };
-    let initrd = match setting(&config, "initramfs") {
-        Some(name) => Some(dir.join(name)),
-        None => newest(dir, &["initrd.img-", "initramfs"])?,
-    };
-    let arch = architecture(&kernel)?;
+    let initrd = setting(&config, "initramfs")
+        .or_else(|| newest(&names, &["initrd.img-", "initramfs"]))
+        .map(take)
+        .transpose()?;
+    let kernel = take(kernel)?;
+    let arch = architecture(&kernel.0)?;
     let machine = machine.unwrap_or(Machine::usual(arch));
-    let names = machine.device_trees();
-    let dtb = names
+    let trees = machine.device_trees();
+    let dtb = trees
         .iter()
-        .map(|name| dir.join(name))
-        .find(|path| path.exists());
-    if dtb.is_none() && !names.is_empty() {
-        bail!("the boot partition has none of {}", names.join(", "));
+        .find(|tree| names.iter().any(|name| name == *tree));
+    if dtb.is_none() && !trees.is_empty() {
+        bail!("the boot partition has none of {}", trees.join(", "));
     }
-    let cmdline = fs::read_to_string(dir.join("cmdline.txt")).context("reading cmdline.txt")?;
+    let cmdline = text("cmdline.txt")?.context("the boot partition has no cmdline.txt")?;
     Ok(BootFiles {
         arch,
         machine,
         kernel,
         initrd,
-        dtb,
+        dtb: dtb.map(|name| take(name)).transpose()?,
         cmdline: cmdline.split_whitespace().collect::<Vec<_>>().join(" "),
     })
 }
@@ -103,40 +128,50 @@ fn setting<'a>(config: &'a str, key: &str) -> Option<&'a str> {
     value
 }
 
-/// The last file by name with the first prefix that any file has.
-fn newest(dir: &Path, prefixes: &[&str]) -> Result<Option<PathBuf>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    let found = prefixes
-        .iter()
-        .find_map(|prefix| names.iter().rfind(|name| name.starts_with(prefix)));
-    Ok(found.map(|name| dir.join(name)))
+/// The last file by name at the top with the first prefix that any file has.
+fn newest<'a>(names: &'a [String], prefixes: &[&str]) -> Option<&'a str> {
+    let top = || names.iter().filter(|name| !name.contains('/'));
+    let of = |prefix: &&str| top().filter(|name| name.starts_with(*prefix)).max();
+    prefixes.iter().find_map(of).map(String::as_str)
 }
 
 /// By the magic numbers of the kernel's boot protocols: "ARM\x64" at 56 for arm64
 /// (or a gzip or EFI-zboot image), 0x016f2818 at 36 for arm zImages.
-fn architecture(kernel: &Path) -> Result<Arch> {
+fn architecture(kernel: &File) -> Result<Arch> {
     let mut head = [0; 64];
-    File::open(kernel)
-        .and_then(|mut file| file.read_exact(&mut head))
-        .with_context(|| format!("reading {}", kernel.display()))?;
+    kernel
+        .read_exact_at(&mut head, 0)
+        .context("reading the kernel")?;
     if head[36..40] == [0x18, 0x28, 0x6f, 0x01] {
         return Ok(Arch::Armhf);
     }
     let arm64 = head[56..60] == *b"ARM\x64" || head[..2] == [0x1f, 0x8b] || head[..2] == *b"MZ";
-    ensure!(head.len() == 64, "the kernel is too short");
     if !arm64 {
-        bail!("{} is neither an arm nor an arm64 kernel", kernel.display());
+        bail!("the kernel is neither one for arm nor for arm64");
     }
     Ok(Arch::Arm64)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::setting;
+    use super::{newest, setting};
+
+    #[test]
+    fn the_newest_kernel_is_one_at_the_top() {
+        let names = [
+            "old/vmlinuz-9",
+            "vmlinuz-6.1",
+            "vmlinuz-6.12",
+            "kernel8.img",
+        ];
+        let names = names.map(str::to_owned);
+        assert_eq!(
+            newest(&names, &["vmlinuz-", "kernel8"]),
+            Some("vmlinuz-6.12")
+        );
+        assert_eq!(newest(&names, &["zImage", "kernel8"]), Some("kernel8.img"));
+        assert_eq!(newest(&names, &["zImage"]), None);
+    }
 
     #[test]
     fn settings_of_other_models_do_not_count() {

@@ -68,14 +68,13 @@ const CARD: u64 = 8 << 30;
 /// When the image cannot be started here at all.
 pub(crate) fn ask(request: &LiveRequest<'_>, script: &str) -> Result<Vec<Answer>> {
     let card = Card::new(request.image, request.scratch, CARD)?;
-    is_free(&card.file)?;
+    is_free(card.file())?;
     let record = request.record.as_ref().map(File::create).transpose();
     let mut run = Run {
         request,
         card: &card,
         script,
         record: record.context("making the console record")?,
-        starts: 0,
     };
     let restarts = (1..=request.restarts).map(|number| format!("restart {number}"));
     let cut = request.power_cut.then(|| "power cut".to_owned());
@@ -141,7 +140,6 @@ struct Run<'a> {
     card: &'a Card,
     script: &'a str,
     record: Option<File>,
-    starts: usize,
 }
 
 impl Run<'_> {
@@ -151,8 +149,7 @@ impl Run<'_> {
         let deadline = Instant::now() + self.request.limit;
         // A system may restart itself at first boot; more often than this it is a loop.
         for _ in 0..STARTS {
-            self.starts += 1;
-            let boot = self.card.boot_files(self.starts, self.request.machine)?;
+            let boot = self.card.boot_files(self.request.machine)?;
             let line = line(sectors);
             let network = self.request.network;
             let command = qemu::command(&boot, self.card, Some(&line), network)?;
@@ -160,7 +157,7 @@ impl Run<'_> {
             let mut watch = Watch::new(console.reader(), self.record.as_mut());
             while Instant::now() < deadline {
                 let ended = watch.wait(PAUSE)?;
-                if let Some(answer) = take(&self.card.file, number)? {
+                if let Some(answer) = take(self.card.file(), number)? {
                     if !restarts {
                         return Ok(Ok(answer));
                     }
@@ -206,7 +203,7 @@ impl Run<'_> {
         }
         text.resize(usize::try_from(sectors * SECTOR)?, b'\n');
         let head = vec![0; usize::try_from(SECTOR)?];
-        let file = &self.card.file;
+        let file = self.card.file();
         file.write_all_at(&text, SCRIPT * SECTOR)
             .and_then(|()| file.write_all_at(&head, HEAD * SECTOR))
             .context("writing the tests onto the card")?;

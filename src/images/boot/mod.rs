@@ -11,6 +11,7 @@ use crate::base::arch::Arch;
 use crate::images::image::stream::{self, Form, Packed};
 use anyhow::{Context, Result};
 use args::BootArgs;
+use files::Nameless;
 use machine::Machine;
 use std::fmt;
 use std::fs::File;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 pub struct BootRequest<'a> {
     /// `.img`, or one of its compressed forms; only read.
     pub image: &'a Path,
-    /// Directory for the copy the machine writes to; keeps holes.
+    /// Directory on whose disk the copy is that the machine writes to; keeps holes.
     pub scratch: &'a Path,
     /// Size of the card, bytes; rounded up to a power of two.
     pub size: u64,
@@ -118,7 +119,7 @@ pub fn run(args: &BootArgs) -> Result<u8> {
 /// image's make-up; a system that does not come up is a [`Verdict`].
 pub fn boot(request: &BootRequest<'_>) -> Result<Verdict> {
     let card = Card::new(request.image, request.scratch, request.size)?;
-    let file = &card.file;
+    let file = card.file();
     let verdict = start(request, &card)?;
     if let Some(keep) = &request.keep {
         let to = File::create(keep).with_context(|| format!("making {}", keep.display()))?;
@@ -128,40 +129,39 @@ pub fn boot(request: &BootRequest<'_>) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// A copy of an image, which a machine writes to. It is gone when this is dropped.
+/// A copy of an image, which a machine writes to. It has no name.
 struct Card {
-    dir: tempfile::TempDir,
-    path: PathBuf,
-    file: File,
+    disk: Nameless,
+    /// Where the boot files are put, without names as well.
+    scratch: PathBuf,
     /// Whether its systemd takes no unit from the kernel's command line.
     old_systemd: bool,
 }
 
 impl Card {
-    /// A card of `size` bytes or more, a power of two, in a directory below `scratch`.
+    /// A card of `size` bytes or more, a power of two, on the disk of `scratch`.
     fn new(image: &Path, scratch: &Path, size: u64) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("card.")
-            .tempdir_in(scratch)
-            .context("making a directory for the card")?;
-        let path = dir.path().join("card.img");
-        unpack(image, &path)?;
-        let file = File::options().read(true).write(true).open(&path)?;
-        let size = size.max(file.metadata()?.len()).checked_next_power_of_two();
-        file.set_len(size.context("sizing the card")?)
+        let mut disk = Nameless::new(scratch)?;
+        unpack(image, &mut disk.0)?;
+        let size = size.max(disk.0.metadata()?.len());
+        let size = size.checked_next_power_of_two();
+        disk.0
+            .set_len(size.context("sizing the card")?)
             .context("growing the card")?;
         Ok(Self {
-            dir,
-            path,
-            old_systemd: files::has_old_systemd(&file)?.unwrap_or(false),
-            file,
+            old_systemd: files::has_old_systemd(&disk.0)?.unwrap_or(false),
+            scratch: scratch.to_owned(),
+            disk,
         })
     }
 
-    /// What the firmware would load at start `number`: what is on the boot partition by then.
-    fn boot_files(&self, number: usize, machine: Option<Machine>) -> Result<BootFiles> {
-        let dir = self.dir.path().join(format!("start{number}"));
-        files::extract(&self.file, &dir, machine)
+    fn file(&self) -> &File {
+        &self.disk.0
+    }
+
+    /// What the firmware would load now: what is on the boot partition by now.
+    fn boot_files(&self, machine: Option<Machine>) -> Result<BootFiles> {
+        files::extract(self.file(), &self.scratch, machine)
     }
 }
 
@@ -174,7 +174,7 @@ fn start(request: &BootRequest<'_>, card: &Card) -> Result<Verdict> {
     let mut starts = 0;
     loop {
         starts += 1;
-        let boot = card.boot_files(starts, request.machine)?;
+        let boot = card.boot_files(request.machine)?;
         let script = request.test.then(qemu::report_script);
         let command = qemu::command(&boot, card, script.as_deref(), false)?;
         if request.test {
@@ -191,17 +191,16 @@ fn start(request: &BootRequest<'_>, card: &Card) -> Result<Verdict> {
     }
 }
 
-/// Writes the raw image to `to`, whatever form it comes in; holes stay or become holes.
-fn unpack(from: &Path, to: &Path) -> Result<()> {
-    let mut target = File::create(to).context("making the card")?;
+/// Writes the raw image to `target`, whatever form it comes in; holes stay or become holes.
+fn unpack(from: &Path, target: &mut File) -> Result<()> {
     let packed = Packed::open(from, false)?;
     if packed.form == Form::Raw {
         let source = File::open(from).with_context(|| format!("opening {}", from.display()))?;
         let size = source.metadata()?.len();
-        return crate::base::sparse::copy(&source, &target, size)
+        return crate::base::sparse::copy(&source, target, size)
             .with_context(|| format!("copying {}", from.display()));
     }
-    let written = packed.with(|reader| stream::write_sparse(reader, &mut target));
+    let written = packed.with(|reader| stream::write_sparse(reader, target));
     stream::unpacking(written, from).map(|_| ())
 }
 
@@ -209,8 +208,8 @@ fn unpack(from: &Path, to: &Path) -> Result<()> {
 struct BootFiles {
     arch: Arch,
     machine: Machine,
-    kernel: PathBuf,
-    initrd: Option<PathBuf>,
-    dtb: Option<PathBuf>,
+    kernel: Nameless,
+    initrd: Option<Nameless>,
+    dtb: Option<Nameless>,
     cmdline: String,
 }

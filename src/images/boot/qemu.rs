@@ -66,24 +66,24 @@ pub(super) fn command(
         Machine::Virt => "if=none,id=card,format=raw,file=",
         _ => "if=sd,format=raw,file=",
     });
-    drive.push(card.path.to_string_lossy().replace(',', ",,"));
+    drive.push(card.disk.path());
     let mut command = Command::new(Tool::QemuSystem(boot.arch))
         .through(Tool::Setpriv, ["--pdeathsig", "KILL"])
         .args(["-M", machine.qemu(), "-display", "none", "-no-reboot"])
         .arg("-drive")
         .arg(drive)
         .arg("-kernel")
-        .arg(&boot.kernel);
+        .arg(boot.kernel.path());
     if machine == Machine::Virt {
         command = command
             .args(["-cpu", "max", "-smp", "2", "-m", "1G"])
             .args(["-device", "virtio-blk-device,drive=card"]);
     }
     if let Some(dtb) = &boot.dtb {
-        command = command.arg("-dtb").arg(dtb);
+        command = command.arg("-dtb").arg(dtb.path());
     }
     if let Some(initrd) = &boot.initrd {
-        command = command.arg("-initrd").arg(initrd);
+        command = command.arg("-initrd").arg(initrd.path());
     }
     if network {
         // Boards have their network at the USB; nothing gets out of it.
