@@ -294,6 +294,9 @@ fn gpt_and_file_systems_that_cannot_be_read_are_named() {
     assert_eq!(code(&out), 1, "{}", said(&out));
     assert!(said(&out).contains("  ~ 2  content"), "{}", said(&out));
     assert!(said(&out).contains("cannot read xfs"), "{}", said(&out));
+    let sizes = westwork(&["inspect", "--size", text(&disk)]);
+    let sizes = said(&sizes);
+    assert!(sizes.contains("partition 2 is xfs, whose files"), "{sizes}");
 }
 
 #[test]

@@ -51,6 +51,23 @@ impl FileSystem {
         self
     }
 
+    /// Why the files of partition `number` cannot be read; `None` if they can, or it has none.
+    pub(crate) fn unread(&self, number: u32) -> Option<String> {
+        match (self.kind, &self.note) {
+            (kind, Some(note)) => Some(format!(
+                "partition {number} ({kind}) cannot be read: {note}"
+            )),
+            (
+                "vfat" | "ext2" | "ext3" | "ext4" | "squashfs" | "erofs" | "swap" | "extended"
+                | "unknown",
+                None,
+            ) => None,
+            (kind, None) => Some(format!(
+                "partition {number} is {kind}, whose files this command cannot read"
+            )),
+        }
+    }
+
     fn sized(mut self, size: u64, used: u64) -> Self {
         self.size = Some(size);
         self.used = Some(used.min(size));

@@ -113,7 +113,7 @@ pub(crate) fn describe(image: &Image, path: &Path, file_size: u64, with_packages
             let number = partition.number;
             report.notes.push(format!("partition {number}: {error:#}"));
         }
-        report.notes.extend(unread(partition.number, &file_system));
+        report.notes.extend(file_system.unread(partition.number));
         report.table.partitions.push(PartitionReport {
             partition: partition.clone(),
             file_system,
@@ -155,21 +155,4 @@ fn first_boot(report: &Report, root: &Tree) -> Result<system::FirstBoot> {
     let boot = report.boot.as_ref();
     let cmdline = boot.and_then(|boot| boot.cmdline_txt.as_deref());
     system::first_boot(root, cmdline.unwrap_or_default())
-}
-
-/// Why the files of partition `number` are not shown; `None` if it has none.
-fn unread(number: u32, file_system: &FileSystem) -> Option<String> {
-    match (file_system.kind, &file_system.note) {
-        (kind, Some(note)) => Some(format!(
-            "partition {number} ({kind}) cannot be read: {note}"
-        )),
-        (
-            "vfat" | "ext2" | "ext3" | "ext4" | "squashfs" | "erofs" | "swap" | "extended"
-            | "unknown",
-            None,
-        ) => None,
-        (kind, None) => Some(format!(
-            "partition {number} is {kind}, whose files this command cannot read"
-        )),
-    }
 }

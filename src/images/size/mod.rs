@@ -97,6 +97,16 @@ pub(crate) fn measure(image: &Image) -> Sizes {
         found.push((partition.number, facts, files));
     }
     let mut sizes = Sizes::default();
+    sizes.notes.extend(image.table.note.clone());
+    let unread = |(number, facts, _): &(u32, FileSystem, Files)| facts.unread(*number);
+    sizes.notes.extend(found.iter().filter_map(unread));
+    if !found
+        .iter()
+        .any(|(_, _, files)| !matches!(files, Files::None))
+    {
+        let note = "nothing in it is a file system that can be read";
+        sizes.notes.push(note.to_owned());
+    }
     let mut collected = Collected::default();
     let root = found.iter().find_map(|(number, _, files)| match files {
         Files::Tree(tree) if matches!(tree.lookup("/etc/fstab"), Ok(Some(_))) => {

@@ -6,7 +6,7 @@ mod member;
 use crate::base::problem::{Problem, Problems};
 use anyhow::{Context, Result};
 use std::fs::File;
-use std::io::{Cursor, Read, Write};
+use std::io::{Cursor, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -121,7 +121,16 @@ impl Packed {
 
 /// Says that `result` comes of unpacking the image at `path`, unless it says what to do.
 pub(crate) fn unpacking<T>(result: Result<T>, path: &Path) -> Result<T> {
+    let full = |error: &anyhow::Error| {
+        let cause = error.downcast_ref::<std::io::Error>();
+        cause.is_some_and(|error| error.kind() == ErrorKind::StorageFull)
+    };
     match result {
+        Err(error) if full(&error) => {
+            let remedy = "free some on the disk that the image is on, or move it to another one";
+            let problem = Problem::new("there is no room for the unpacked image", remedy);
+            Err(Problems(vec![problem.at(path)]).into())
+        }
         Err(error) if !error.is::<Problems>() => {
             Err(error.context(format!("unpacking {}", path.display())))
         }
@@ -190,6 +199,16 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_what_to_do() {
+        let full = Err::<(), _>(std::io::Error::from(ErrorKind::StorageFull));
+        let full = full.context("writing the unpacked image");
+        let said = unpacking(full, Path::new("a.img.zst")).unwrap_err();
+        let said = said.to_string();
+        assert!(said.starts_with("a.img.zst: there is no room"), "{said}");
+        assert!(said.contains("; free some on the disk"), "{said}");
+    }
 
     #[test]
     fn zeros_are_told_from_what_only_begins_or_ends_so() {
