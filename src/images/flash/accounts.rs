@@ -6,14 +6,6 @@ use anyhow::Result;
 /// The id of the user that the first boot renames.
 const FIRST: &str = "1000";
 
-/// Bytes of such a file that are looked at.
-const LARGEST: u64 = 1 << 20;
-
-fn text(root: &Tree, path: &str) -> Result<String> {
-    let bytes = root.file(path, LARGEST)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// Whether `name` belongs to an account or a group other than the first user's own.
 pub(super) fn is_taken(root: &Tree, name: &str) -> Result<bool> {
     let of_other = |line: &str| {
@@ -21,7 +13,7 @@ pub(super) fn is_taken(root: &Tree, name: &str) -> Result<bool> {
         fields.next() == Some(name) && fields.nth(1) != Some(FIRST)
     };
     Ok(["/etc/passwd", "/etc/group"].into_iter().any(|path| {
-        let text = text(root, path).unwrap_or_default();
+        let text = root.text(path).ok().flatten().unwrap_or_default();
         text.lines().any(of_other)
     }))
 }
@@ -29,13 +21,10 @@ pub(super) fn is_taken(root: &Tree, name: &str) -> Result<bool> {
 /// Whether somebody may become root without a password.
 pub(super) fn has_sudo_without_password(root: &Tree) -> Result<bool> {
     let mut paths = vec!["/etc/sudoers".to_owned()];
-    if let Some(dir) = root.lookup("/etc/sudoers.d")? {
-        let names = root.list(&dir)?.into_keys().take(100);
-        paths
-            .extend(names.map(|name| format!("/etc/sudoers.d/{}", String::from_utf8_lossy(&name))));
-    }
+    let names = root.names("/etc/sudoers.d")?.into_iter().take(100);
+    paths.extend(names.map(|name| format!("/etc/sudoers.d/{name}")));
     let says = |path: &String| {
-        let text = text(root, path).unwrap_or_default();
+        let text = root.text(path).ok().flatten().unwrap_or_default();
         let mut lines = text.lines().map(str::trim);
         lines.any(|line| !line.starts_with('#') && line.contains("NOPASSWD"))
     };

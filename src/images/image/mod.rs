@@ -1,11 +1,13 @@
 //! Finished images, read without root, loop devices or mounts: any form of file to a raw
 //! disk, its partition table, its file systems, and the files in them.
 
+pub(crate) mod accounts;
 mod cache;
 pub(crate) mod disk;
 pub(crate) mod erofs;
 pub(crate) mod ext4;
 pub(crate) mod fat;
+pub(crate) mod owners;
 pub(crate) mod packages;
 pub(crate) mod probe;
 pub(crate) mod squashfs;

@@ -1,10 +1,11 @@
 //! What the root file system says about the system, and what its first boot will do.
 
+use crate::images::image::accounts::Passwords;
 use crate::images::image::packages::{self, Package};
-use crate::images::image::tree::{Kind, Tree};
+use crate::images::image::tree::Tree;
 use anyhow::Result;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct System {
@@ -58,13 +59,12 @@ pub(crate) struct User {
     pub(crate) authorized_keys: bool,
 }
 
-/// Bytes of a text that is looked at, and users that are listed.
-const LARGEST_TEXT: u64 = 1 << 20;
+/// Users that are listed.
 const MOST_USERS: usize = 1000;
 
 /// Facts of the system in partition `number`; `None` if it has no os-release.
 pub(super) fn system(root: &Tree, number: u32, with_packages: bool) -> Result<Option<System>> {
-    let Some(release) = text(root, "/etc/os-release")? else {
+    let Some(release) = root.text("/etc/os-release")? else {
         return Ok(None);
     };
     let packages = packages::read(root)?;
@@ -76,8 +76,10 @@ pub(super) fn system(root: &Tree, number: u32, with_packages: bool) -> Result<Op
         partition: number,
         os_release: assignments(&release),
         architecture: dpkg.map(|dpkg| dpkg.architecture.clone()),
-        hostname: text(root, "/etc/hostname")?.map(|name| name.trim().to_owned()),
-        kernels: names(root, "/usr/lib/modules")?,
+        hostname: root
+            .text("/etc/hostname")?
+            .map(|name| name.trim().to_owned()),
+        kernels: root.names("/usr/lib/modules")?,
         enabled_units: wanted_units(root)?,
         packages: packages.map(|list| Packages {
             count: list.len(),
@@ -91,13 +93,13 @@ pub(super) fn system(root: &Tree, number: u32, with_packages: bool) -> Result<Op
 
 /// The state that the first boot finds. `cmdline` is the kernel's command line.
 pub(super) fn first_boot(root: &Tree, cmdline: &str) -> Result<FirstBoot> {
-    let machine_id = match text(root, "/etc/machine-id")?.as_deref().map(str::trim) {
+    let machine_id = match root.text("/etc/machine-id")?.as_deref().map(str::trim) {
         None => "absent",
         Some("") => "empty",
         Some("uninitialized") => "uninitialized",
         Some(_) => "set",
     };
-    let keys = names(root, "/etc/ssh")?;
+    let keys = root.names("/etc/ssh")?;
     let wanted = wanted_units(root)?;
     let grows = |name: &str| {
         ["grow", "resize", "repart"]
@@ -127,17 +129,10 @@ pub(super) fn first_boot(root: &Tree, cmdline: &str) -> Result<FirstBoot> {
 }
 
 fn users(root: &Tree) -> Result<Vec<User>> {
-    let shadow = text(root, "/etc/shadow")?.unwrap_or_default();
-    let hashes: HashMap<&str, &str> = shadow
-        .lines()
-        .rev()
-        .filter_map(|line| {
-            let (name, rest) = line.split_once(':')?;
-            Some((name, rest.split(':').next().unwrap_or("*")))
-        })
-        .collect();
+    let shadow = root.text("/etc/shadow")?.unwrap_or_default();
+    let passwords = Passwords::of(&shadow);
     let mut users = Vec::new();
-    for line in text(root, "/etc/passwd")?.unwrap_or_default().lines() {
+    for line in root.text("/etc/passwd")?.unwrap_or_default().lines() {
         let fields: Vec<&str> = line.split(':').collect();
         let &[name, _, uid, _, _, home, ..] = fields.as_slice() else {
             continue;
@@ -149,15 +144,10 @@ fn users(root: &Tree) -> Result<Vec<User>> {
         if !ordinary || users.len() >= MOST_USERS {
             continue;
         }
-        let password = match hashes.get(name) {
-            Some(&"") => "empty",
-            Some(hash) if !hash.starts_with(['!', '*']) => "set",
-            _ => "locked",
-        };
         users.push(User {
             name: name.to_owned(),
             uid,
-            password,
+            password: passwords.get(name).name(),
             authorized_keys: root
                 .lookup(&format!("{home}/.ssh/authorized_keys"))?
                 .is_some(),
@@ -170,32 +160,14 @@ fn users(root: &Tree) -> Result<Vec<User>> {
 fn wanted_units(root: &Tree) -> Result<Vec<String>> {
     let base = "/etc/systemd/system";
     let mut units = Vec::new();
-    for dir in names(root, base)? {
+    for dir in root.names(base)? {
         if dir.ends_with(".wants") || dir.ends_with(".requires") {
-            units.extend(names(root, &format!("{base}/{dir}"))?);
+            units.extend(root.names(&format!("{base}/{dir}"))?);
         }
     }
     units.sort();
     units.dedup();
     Ok(units)
-}
-
-/// Names in a directory; none if it is not there.
-fn names(root: &Tree, path: &str) -> Result<Vec<String>> {
-    match root.lookup(path)? {
-        Some(inode) if inode.kind == Kind::Directory => Ok(root
-            .list(&inode)?
-            .into_keys()
-            .map(|name| String::from_utf8_lossy(&name).into_owned())
-            .collect()),
-        _ => Ok(Vec::new()),
-    }
-}
-
-fn text(root: &Tree, path: &str) -> Result<Option<String>> {
-    Ok(root
-        .file(path, LARGEST_TEXT)?
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// `KEY=VALUE` lines, values perhaps in quotes: os-release(5).

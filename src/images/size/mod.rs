@@ -6,19 +6,18 @@
 
 mod against;
 mod mounts;
-mod owners;
 mod sums;
 
 pub(crate) use against::{Against, Change, against};
 
 use crate::images::image::Image;
 use crate::images::image::fat::Fat;
+use crate::images::image::owners::Owners;
 use crate::images::image::packages;
 use crate::images::image::probe::{FileSystem, Files};
 use crate::images::image::tree::{Inode, Kind, Tree};
 use anyhow::{Result, ensure};
 use mounts::Mounts;
-use owners::Owners;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use sums::Collected;

@@ -1,19 +1,16 @@
 //! What no image should have.
 
-use super::spec::Password;
 use super::subject::Subject;
-use super::system::password;
 use crate::base::command::PATH;
+use crate::images::image::accounts::Passwords;
 use crate::images::image::tree::Kind;
 use crate::images::printable::printable;
 use anyhow::Result;
 
 /// SSH host keys: every copy of the image would be the same machine.
 pub(super) fn host_keys(subject: &Subject) -> Result<Vec<String>> {
-    let keys = subject
-        .names("/etc/ssh")?
-        .into_iter()
-        .filter(|name| is_host_key(name));
+    let names = subject.root()?.names("/etc/ssh")?;
+    let keys = names.into_iter().filter(|name| is_host_key(name));
     Ok(keys
         .map(|name| format!("/etc/ssh/{} is shipped", printable(&name)))
         .collect())
@@ -37,11 +34,8 @@ pub(super) fn machine_id(subject: &Subject) -> Result<Vec<String>> {
 /// Users whom no password is asked for.
 pub(super) fn empty_passwords(subject: &Subject) -> Result<Vec<String>> {
     let shadow = subject.text("/etc/shadow")?;
-    let names = shadow
-        .lines()
-        .filter_map(|line| Some(line.split_once(':')?.0));
+    let names = Passwords::of(&shadow).empty().into_iter();
     Ok(names
-        .filter(|name| password(&shadow, name) == Password::Empty)
         .map(|name| format!("{} needs no password", printable(name)))
         .collect())
 }

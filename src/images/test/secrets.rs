@@ -8,6 +8,7 @@
 use super::forbid::is_host_key;
 use super::subject::Subject;
 use super::wheels::Wheels;
+use crate::images::image::owners::Owners;
 use crate::images::image::tree::{Inode, Kind};
 use crate::images::printable::printable;
 use anyhow::{Context, Result};
@@ -91,12 +92,12 @@ pub(super) fn look(subject: &Subject, allow: &[String]) -> Result<Vec<String>> {
         .map(|text| glob::Pattern::new(text).with_context(|| format!("{text:?} is no pattern")))
         .collect::<Result<_>>()?;
     let forms = Forms::new()?;
-    let packaged = packaged(subject)?;
     let root = subject.root()?;
+    let owners = Owners::read(root)?;
     let (mut found, mut bytes) = (Vec::new(), 0_u64);
     let (mut seen, mut wheels) = (HashSet::new(), Wheels::of(root));
     root.walk(|path, inode| {
-        if !is_looked_at(path, inode, &packaged) || found.len() >= MOST || bytes > MOST_BYTES {
+        if !is_looked_at(path, inode, &owners) || found.len() >= MOST || bytes > MOST_BYTES {
             return Ok(());
         }
         let path = String::from_utf8_lossy(path);
@@ -117,7 +118,7 @@ pub(super) fn look(subject: &Subject, allow: &[String]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn is_looked_at(path: &[u8], inode: &Inode, packaged: &HashSet<Vec<u8>>) -> bool {
+fn is_looked_at(path: &[u8], inode: &Inode, owners: &Owners) -> bool {
     let begins = |dirs: &[&str]| dirs.iter().any(|dir| path.starts_with(dir.as_bytes()));
     let host_key = path.strip_prefix(b"/etc/ssh/");
     let host_key = host_key.is_some_and(|name| is_host_key(&String::from_utf8_lossy(name)));
@@ -127,7 +128,7 @@ fn is_looked_at(path: &[u8], inode: &Inode, packaged: &HashSet<Vec<u8>>) -> bool
         && !begins(&MADE)
         // Told by a test of its own.
         && !host_key
-        && (begins(&CONFIGURED) || !packaged.contains(path))
+        && (begins(&CONFIGURED) || owners.of(path).is_none())
 }
 
 /// The same in the files of the boot partition.
@@ -150,43 +151,6 @@ fn on_boot(subject: &Subject, forms: &Forms, allow: &[glob::Pattern]) -> Result<
         }
     }
     Ok(found)
-}
-
-/// Paths of all packages' files, by dpkg's lists; empty without dpkg. Those in /lib and the like
-/// are in /usr, where the image has merged the two.
-fn packaged(subject: &Subject) -> Result<HashSet<Vec<u8>>> {
-    const LISTS: &str = "/var/lib/dpkg/info";
-    const LONGEST_LIST: u64 = 64 << 20;
-    let root = subject.root()?;
-    let mut merged = Vec::new();
-    for dir in ["/bin", "/sbin", "/lib", "/lib32", "/lib64"] {
-        let link = root.lookup_link(dir.as_bytes())?;
-        if link.is_some_and(|link| link.kind == Kind::Symlink) {
-            merged.push(format!("{dir}/"));
-        }
-    }
-    let mut paths = HashSet::new();
-    let Some(lists) = root.lookup(LISTS)? else {
-        return Ok(paths);
-    };
-    if lists.kind != Kind::Directory {
-        return Ok(paths);
-    }
-    for (name, number) in root.list(&lists)? {
-        if !name.ends_with(b".list") {
-            continue;
-        }
-        let list = root.read(&root.inode(number)?, LONGEST_LIST)?;
-        for path in list.split(|b| *b == b'\n').filter(|path| !path.is_empty()) {
-            let moved = merged.iter().any(|dir| path.starts_with(dir.as_bytes()));
-            paths.insert(if moved {
-                [b"/usr", path].concat()
-            } else {
-                path.to_vec()
-            });
-        }
-    }
-    Ok(paths)
 }
 
 struct Forms {

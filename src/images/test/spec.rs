@@ -1,6 +1,7 @@
 //! Tests as they are written: the types of `tests.toml`. docs/testing.md has them for users.
 
 use super::words::{Digest, Growth, Mode, Pattern, Relation, Size, Texts, When};
+use crate::images::image::accounts::Password;
 use crate::images::image::tree::Kind;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -136,17 +137,6 @@ pub(super) struct User {
     pub(super) groups: Vec<String>,
     /// Whether there are SSH keys that let somebody in.
     pub(super) keys: Option<bool>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Password {
-    /// One is needed.
-    Set,
-    /// None will do.
-    Locked,
-    /// None is needed.
-    Empty,
 }
 
 /// A setting of the firmware.

@@ -5,12 +5,12 @@ use crate::images::image::fat::Fat;
 use crate::images::image::packages::{self, Package};
 use crate::images::image::probe::{FileSystem, Files};
 use crate::images::image::stream::Form;
-use crate::images::image::tree::{Kind, Tree};
+use crate::images::image::tree::Tree;
 use anyhow::{Context, Result};
 use std::cell::OnceCell;
 use std::path::Path;
 
-/// Bytes of a text of the system that is looked at.
+/// Bytes of a text of the boot partition.
 const LARGEST_TEXT: u64 = 4 << 20;
 
 pub(super) struct Subject {
@@ -108,8 +108,7 @@ impl Subject {
 
     /// A text of the root file system; empty if it is not there.
     pub(super) fn text(&self, path: &str) -> Result<String> {
-        let bytes = self.root()?.file(path, LARGEST_TEXT)?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(self.root()?.text(path)?.unwrap_or_default())
     }
 
     /// A text of the boot partition.
@@ -117,18 +116,5 @@ impl Subject {
         let bytes = self.boot()?.read(name, LARGEST_TEXT)?;
         let bytes = bytes.with_context(|| format!("the boot partition has no {name}"))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// Names in a directory of the root file system; none if it is not there.
-    pub(super) fn names(&self, path: &str) -> Result<Vec<String>> {
-        let root = self.root()?;
-        Ok(match root.lookup(path)? {
-            Some(inode) if inode.kind == Kind::Directory => root
-                .list(&inode)?
-                .into_keys()
-                .map(|name| String::from_utf8_lossy(&name).into_owned())
-                .collect(),
-            _ => Vec::new(),
-        })
     }
 }

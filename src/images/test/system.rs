@@ -1,7 +1,8 @@
 //! Packages, units and users, by the files that say so.
 
-use super::spec::{self, Password};
+use super::spec;
 use super::subject::Subject;
+use crate::images::image::accounts::{Password, Passwords};
 use crate::images::image::tree::Kind;
 use crate::images::printable::printable;
 use anyhow::{Context, Result};
@@ -118,11 +119,11 @@ fn is_masked(subject: &Subject, name: &str) -> Result<bool> {
 /// packages make, or an alias that something else starts.
 fn wanted_by(subject: &Subject, name: &str) -> Result<Option<String>> {
     for dir in UNIT_DIRS {
-        for entry in subject.names(dir)? {
+        for entry in subject.root()?.names(dir)? {
             let pulls = [".wants", ".requires", ".upholds"];
             let of = pulls.iter().find_map(|suffix| entry.strip_suffix(suffix));
             let Some(of) = of else { continue };
-            let names = subject.names(&format!("{dir}/{entry}"))?;
+            let names = subject.root()?.names(&format!("{dir}/{entry}"))?;
             if names.iter().any(|unit| unit == name) {
                 return Ok(Some(of.to_owned()));
             }
@@ -169,7 +170,8 @@ pub(super) fn user(test: &spec::User, subject: &Subject) -> Result<Vec<String>> 
     );
     compare("home", test.home.clone(), field(&fields, 5));
     compare("shell", test.shell.clone(), field(&fields, 6));
-    let password = password(&subject.text("/etc/shadow")?, &test.user);
+    let shadow = subject.text("/etc/shadow")?;
+    let password = Passwords::of(&shadow).get(&test.user);
     if test.password.is_some_and(|wanted| wanted != password) {
         faults.push(match password {
             Password::Set => "a password is set".to_owned(),
@@ -217,15 +219,6 @@ fn field<'a>(fields: &[&'a str], number: usize) -> &'a str {
     fields.get(number).copied().unwrap_or_default()
 }
 
-/// By shadow(5): a hash that no password has begins with `!` or `*`.
-pub(super) fn password(shadow: &str, user: &str) -> Password {
-    match fields_of(shadow, user).get(1) {
-        Some(&"") => Password::Empty,
-        Some(hash) if !hash.starts_with(['!', '*']) => Password::Set,
-        _ => Password::Locked,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,13 +233,5 @@ mod tests {
         );
         assert_eq!(template("getty@.service"), None);
         assert_eq!(template("ssh.service"), None);
-    }
-
-    #[test]
-    fn passwords_are_what_shadow_says() {
-        let shadow = "a::1:\nb:!x:1:\nc:*:1:\nd:$y$x:1:\n";
-        let all = ["a", "b", "c", "d", "e"].map(|user| password(shadow, user));
-        use Password::{Empty, Locked, Set};
-        assert_eq!(all, [Empty, Locked, Locked, Set, Locked]);
     }
 }

@@ -102,6 +102,9 @@ pub(crate) trait Content {
     }
 }
 
+/// Bytes of a text that a system reads.
+const LARGEST_TEXT: u64 = 1 << 20;
+
 /// Bytes of a file that are looked at in one piece.
 const PIECE: u64 = 1 << 20;
 
@@ -183,6 +186,25 @@ impl Tree {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The text in the file at `path`, as far as it is UTF-8; `None` without a file. An error if it
+    /// has more than 1 MiB.
+    pub(crate) fn text(&self, path: &str) -> Result<Option<String>> {
+        let bytes = self.file(path, LARGEST_TEXT)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Names in the directory at `path`; none if there is no directory.
+    pub(crate) fn names(&self, path: &str) -> Result<Vec<String>> {
+        let directory = self.lookup(path)?;
+        let Some(directory) = directory.filter(|inode| inode.kind == Kind::Directory) else {
+            return Ok(Vec::new());
+        };
+        let names = self.list(&directory)?.into_keys();
+        Ok(names
+            .map(|name| String::from_utf8_lossy(&name).into_owned())
+            .collect())
     }
 
     /// The whole content of a file of at most `limit` bytes.

@@ -15,9 +15,9 @@ const ALL_LISTS: u64 = 256 << 20;
 
 /// The owners of all files.
 #[derive(Default)]
-pub(super) struct Owners {
+pub(crate) struct Owners {
     /// Names of packages as their lists are called, such as `bash` or `libc6:arm64`.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Paths with `/usr` merged; directories are among them. Values are places in `names`.
     of: HashMap<Vec<u8>, u32>,
     usr: Merged,
@@ -62,7 +62,7 @@ struct Diversion {
 
 impl Owners {
     /// Reads the lists of `root`; nobody owns anything where there are none.
-    pub(super) fn read(root: &Tree) -> Result<Self> {
+    pub(crate) fn read(root: &Tree) -> Result<Self> {
         let mut owners = Self {
             usr: Merged::read(root)?,
             ..Self::default()
@@ -123,7 +123,7 @@ impl Owners {
     }
 
     /// The owner of the file at `path`, which is as the tree has it: a place in `names`.
-    pub(super) fn of(&self, path: &[u8]) -> Option<u32> {
+    pub(crate) fn of(&self, path: &[u8]) -> Option<u32> {
         self.of.get(path).copied()
     }
 }
