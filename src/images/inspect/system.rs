@@ -55,6 +55,7 @@ pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) uid: u32,
     /// `locked` (none will do), `empty` (none is needed) or `set`.
+    /// `set` (one is needed), `locked` (none will do) or `empty` (none is needed).
     pub(crate) password: &'static str,
     pub(crate) authorized_keys: bool,
 }
