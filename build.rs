@@ -1,10 +1,11 @@
 //! Compiles the three small parts that the main program carries in itself, all for the build
 //! machine: the dispatcher (src/native/dispatch/dispatcher.rs) and process 1 of a command in the
 //! image (src/sandbox/init.rs), both static programs, and the library that makes mke2fs faster
-//! (src/export/disk/mke2fs_io.rs).
+//! (src/export/disk/mke2fs_io.rs). And puts the recipes of examples/ into it.
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,6 +31,7 @@ fn main() {
         ],
         &out.join("init"),
     );
+    recipes(&out.join("recipes.rs"));
     let library = out.join("mke2fs_io.so");
     let variable = |name: &str| env::var(name).expect("cargo sets the target's variables");
     let known = ["x86_64", "aarch64"].contains(&variable("CARGO_CFG_TARGET_ARCH").as_str());
@@ -46,6 +48,46 @@ fn main() {
     } else {
         // The exporter then does without.
         fs::write(&library, []).expect("writing to OUT_DIR");
+    }
+}
+
+/// Writes the table of all files below examples/*/, which `new` makes folders of.
+fn recipes(out: &Path) {
+    println!("cargo::rerun-if-changed=examples");
+    let mut files = Vec::new();
+    let here = env::current_dir().expect("cargo starts it in the package's directory");
+    for entry in fs::read_dir("examples").into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            below(&entry.path(), &mut files);
+        }
+    }
+    files.sort();
+    let mut text = String::from("static FILES: &[File] = &[\n");
+    for path in files {
+        let mode = fs::metadata(&path).expect("a recipe's file").mode();
+        let name = path.strip_prefix("examples").expect("it is below examples");
+        text += &format!(
+            "File {{ path: {:?}, executable: {}, content: include_bytes!({:?}) }},\n",
+            name,
+            mode & 0o100 != 0,
+            here.join(&path)
+        );
+    }
+    fs::write(out, text + "];\n").expect("writing to OUT_DIR");
+}
+
+fn below(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a recipe's folder").flatten() {
+        let path = entry.path();
+        // What a build leaves is no part of a recipe.
+        let is_built = ["deploy", "work"]
+            .iter()
+            .any(|name| entry.file_name() == *name);
+        if path.is_dir() && !is_built {
+            below(&path, files);
+        } else if path.is_file() {
+            files.push(path);
+        }
     }
 }
 

@@ -26,6 +26,18 @@ pub struct Cli {
 pub enum Command {
     /// Build the image and leave it in the deploy directory
     Build(BuildArgs),
+    /// Make a folder that builds an image of your own
+    New {
+        /// The folder; its last part is the image's name and its host's
+        #[arg(required_unless_present = "list")]
+        name: Option<PathBuf>,
+        /// What it begins as
+        #[arg(long)]
+        recipe: Option<String>,
+        /// List the recipes
+        #[arg(long, conflicts_with_all = ["name", "recipe"])]
+        list: bool,
+    },
     /// Print every step in order: whether it would run, and why
     Plan {
         #[command(flatten)]
@@ -43,6 +55,14 @@ pub enum Command {
         /// Print it as JSON, for programs (docs/events.md)
         #[arg(long)]
         json: bool,
+    },
+    /// Say what a config key, a stage's variable, a step or a message is
+    Explain {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// KEY, STEP as `plan` names it, or the text of a MESSAGE
+        #[arg(required = true, value_name = "KEY|STEP|MESSAGE")]
+        words: Vec<String>,
     },
     /// Remove layers that the last builds do not need
     Clean {
@@ -163,6 +183,8 @@ pub enum SchemaOf {
     Test,
     /// tests.toml
     Tests,
+    /// variables.toml of a stage
+    Variables,
 }
 
 /// How `build` tells the builds of its variants that it holds the work directory.

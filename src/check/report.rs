@@ -2,6 +2,7 @@
 
 use crate::base::events::{Subject, VERSION};
 use crate::base::problem::Problem;
+use crate::config::variables::Variable;
 use crate::config::{Config, Settings};
 use crate::plan::Plan;
 use schemars::JsonSchema;
@@ -27,6 +28,8 @@ pub struct BuildReport {
     pub problems: Vec<Problem>,
     /// What does not, but should be known.
     pub notes: Vec<String>,
+    /// What its stages say of their variables (docs/stages.md), with the values they have.
+    pub variables: Vec<Variable>,
     /// What will be built, with defaults in place of values that are wrong; not there where the
     /// settings could not be read at all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +95,7 @@ impl BuildReport {
             subject: subject(&config),
             problems,
             notes: super::notes(&config, &plan),
+            variables: config.variables.clone(),
             facts: Some(Facts::of(&config, &plan)),
         }
     }

@@ -16,6 +16,9 @@ pub(super) fn check_only(args: &ConfigArgs, json: bool) -> Result<u8> {
         for note in &report.notes {
             println!("note: {note}");
         }
+        for variable in &report.variables {
+            println!("{variable}");
+        }
         let name = report.subject.image.unwrap_or_default();
         if let Some(facts) = report.facts {
             println!("{name}: {facts}");

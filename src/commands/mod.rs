@@ -5,8 +5,10 @@
 mod build;
 mod check;
 mod clean;
+mod explain;
 mod internal;
 mod lock;
+mod new;
 mod plan;
 mod schema;
 mod shell;
@@ -38,6 +40,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Plan { config, json } => plan::plan(&config, json),
         Command::Why { config, step, json } => plan::why(&config, &step, json),
         Command::Check { config, json } => check::check_only(&config, json),
+        Command::New { name, recipe, list } => new::new(name.as_deref(), recipe.as_deref(), list),
+        Command::Explain { config, words } => explain::explain(&config, &words),
         Command::Clean { config, what } => clean::clean(&config, what),
         Command::Shell { config, at, keep } => shell::shell(&config, at.as_deref(), keep),
         Command::Lock { config, update } => lock::lock(&config, update),

@@ -18,11 +18,14 @@ use anyhow::Result;
 /// Prints every step: whether it would run, and why.
 pub(super) fn plan(args: &ConfigArgs, json: bool) -> Result<u8> {
     if !json {
-        return show(args, |schedule| Ok(schedule.to_string()));
+        return show(args, |config, schedule| {
+            let variables = config.variables.iter().map(|one| format!("{one}\n"));
+            Ok(format!("{}{schedule}", variables.collect::<String>()))
+        });
     }
     let mut builds = Vec::new();
     each(args, |config, schedule, _| {
-        builds.push(schedule.told(&config.img_name, config.arch.debian()));
+        builds.push(schedule.told(config));
         Ok(())
     })?;
     print_json(&Plans::of(builds))?;
@@ -32,7 +35,7 @@ pub(super) fn plan(args: &ConfigArgs, json: bool) -> Result<u8> {
 /// Prints why the stage or step `at` would run, or not.
 pub(super) fn why(args: &ConfigArgs, at: &str, json: bool) -> Result<u8> {
     if !json {
-        return show(args, |schedule| schedule.why(at));
+        return show(args, |_, schedule| schedule.why(at));
     }
     let mut builds = Vec::new();
     each(args, |config, schedule, _| {
@@ -44,13 +47,23 @@ pub(super) fn why(args: &ConfigArgs, at: &str, json: bool) -> Result<u8> {
     Ok(0)
 }
 
+/// What `why` says of `at`, for all images.
+pub(super) fn why_text(args: &ConfigArgs, at: &str) -> Result<String> {
+    let mut all = String::new();
+    each(args, |_, schedule, _| {
+        all += &schedule.why(at)?;
+        Ok(())
+    })?;
+    Ok(all)
+}
+
 /// Prints what `text` makes of the schedule of each image.
-fn show(args: &ConfigArgs, text: impl Fn(&Schedule<'_>) -> Result<String>) -> Result<u8> {
+fn show(args: &ConfigArgs, text: impl Fn(&Config, &Schedule<'_>) -> Result<String>) -> Result<u8> {
     each(args, |config, schedule, of_several| {
         if of_several {
             println!("{} ({})", config.img_name, config.arch.debian());
         }
-        print!("{}", text(schedule)?);
+        print!("{}", text(config, schedule)?);
         Ok(())
     })?;
     Ok(0)

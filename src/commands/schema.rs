@@ -2,14 +2,17 @@
 
 use crate::base::{events, schema};
 use crate::check::Reports;
+use crate::cli::ConfigArgs;
 use crate::cli::SchemaOf;
-use crate::config;
+use crate::config::variables::{Contract, Variable};
+use crate::config::{self, Config};
 use crate::images::test::{Spec, Tested};
 use crate::layers::told::{Plans, Reasons};
 
 pub(super) fn print(what: SchemaOf) -> u8 {
     let schema = match what {
-        SchemaOf::Config => config::describe::schema(),
+        SchemaOf::Config => config::describe::schema(&of_tree()),
+        SchemaOf::Variables => schema::of_input::<Contract>(),
         SchemaOf::Events => events::schema(),
         SchemaOf::Plan => schema::of::<Plans>(),
         SchemaOf::Check => schema::of::<Reports>(),
@@ -19,4 +22,16 @@ pub(super) fn print(what: SchemaOf) -> u8 {
     };
     println!("{schema:#}");
     0
+}
+
+/// The variables of the stages, where the command is given in a tree.
+fn of_tree() -> Vec<Variable> {
+    let args = ConfigArgs {
+        files: Vec::new(),
+        set: Vec::new(),
+    };
+    let loaded = super::request(&args).map(|request| Config::load(&request));
+    // What is wrong with the settings is for `check` to say.
+    let config = loaded.ok().and_then(|loaded| loaded.config);
+    config.map_or_else(Vec::new, |config| config.variables)
 }

@@ -2,21 +2,30 @@
 
 use super::agreement;
 use super::lists;
+use super::nearest::nearest_of;
 use super::pigen_past;
 use super::reader::Reader;
 use super::row::Scripts;
 use super::setting::Raw;
 use super::table;
-use super::{Config, ConfigRequest};
+use super::variables::{self, Variable};
+use super::{Config, ConfigRequest, tree};
 use crate::base::problem::Problem;
 use std::collections::BTreeMap;
 
 /// Judges all settings.
 pub(super) fn typed(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Problem>) -> Config {
     let mut notes = Vec::new();
-    let exports = exports(raw, problems, &mut notes);
+    // What is wrong with the list of stages is said when the table is read.
+    let mut unsaid = Vec::new();
+    let named = tree::named(Reader::new(request, raw, &mut unsaid, table::row).at("STAGE_LIST"));
+    let mut variables = variables::of_stages(&named.stages, problems);
+    let mut exports = exports(raw, &variables, problems, &mut notes);
+    variables::judge(request, raw, &mut variables, &mut exports, problems);
     let mut reader = Reader::new(request, raw, problems, table::row);
     let mut config = table::read(&mut reader, raw.files.clone(), exports, notes);
+    config.variables = variables;
+    config.only_below = named.only_below;
     let names = lists::names(&reader);
     config
         .notes
@@ -33,11 +42,20 @@ pub(super) fn typed(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Probl
 /// Reports unknown names and collects what is passed on to scripts.
 fn exports(
     raw: &Raw,
+    variables: &[Variable],
     problems: &mut Vec<Problem>,
     notes: &mut Vec<String>,
 ) -> BTreeMap<String, String> {
     let mut exports = BTreeMap::new();
+    let of_stages = |name: &str| variables.iter().any(|variable| variable.name == name);
+    let nearest = |name: &str| {
+        let own = variables.iter().map(|variable| variable.name.as_str());
+        table::nearest(name).or_else(|| nearest_of(name, own))
+    };
     for (name, setting) in &raw.settings {
+        if of_stages(name) {
+            continue;
+        }
         if let Some(row) = table::row(name) {
             let alone = row.field.is_none() && row.facts.scripts != Scripts::No;
             if alone {
@@ -57,7 +75,7 @@ fn exports(
             problems.push(setting.problem(what, remedy.to_owned()));
             continue;
         }
-        match table::nearest(name) {
+        match nearest(name) {
             Some(key) if setting.exported && !helper => {
                 notes.push(format!(
                     "{name} is not {key}; it is handed on to scripts as it is"

@@ -28,6 +28,7 @@ mod source;
 mod table;
 mod tree;
 mod values;
+pub mod variables;
 mod written;
 
 pub use crate::base::arch::Arch;
@@ -39,7 +40,7 @@ pub use root_word::{RootWord, partition_names, root_of};
 pub use secrecy::{has_user, is_secret, without_users};
 pub use settings::Settings;
 pub use signer::Signer;
-pub use table::{Config, row, rows};
+pub use table::{Config, nearest, row, rows};
 
 use crate::base::problem::Problem;
 use row::Scripts;

@@ -3,6 +3,7 @@
 
 use super::row::Secrecy;
 use super::table::{self, Config};
+use super::variables::Variable;
 use serde_json::{Map, Value, json};
 
 /// Words anywhere in a name that say that its value is a secret.
@@ -50,6 +51,12 @@ pub fn without_users(text: &str) -> String {
 }
 
 impl Config {
+    /// [`is_secret`], or a stage says so of the variable.
+    pub fn is_secret(&self, name: &str) -> bool {
+        let declared = |variable: &Variable| variable.declared.secret && variable.name == name;
+        is_secret(name) || self.variables.iter().any(declared)
+    }
+
     /// The settings as the build record has them: without passwords, keys and the user part of
     /// addresses; what stages were handed under names of the user's own by name only.
     pub fn for_record(&self) -> Value {

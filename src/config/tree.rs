@@ -1,33 +1,95 @@
 //! Where the tree is, and what files and folders of it are called.
 
+use super::nearest::nearest_of;
 use super::reader::Reader;
+use super::values::{Fault, fault};
 use std::path::{Path, PathBuf};
+
+/// The program's own stages by name: each stands for the one that it is called after and for
+/// those below it.
+const NAMES: [(&str, &[&str]); 4] = [
+    ("base", &["stage0"]),
+    ("minimal", &["stage0", "stage1"]),
+    ("lite", &["stage0", "stage1", "stage2"]),
+    ("westwork", &["stage0", "stage1", "stage2", "stage3"]),
+];
+
+/// The stages of a list.
+pub(super) struct Named {
+    /// Their directories, in build order.
+    pub stages: Vec<PathBuf>,
+    /// Those of the program's own that were named without a path and have others after them: what
+    /// is built is the image of the last.
+    pub only_below: Vec<PathBuf>,
+}
 
 /// The stages: as listed, or all of the tree.
 pub(super) fn stages(reader: &mut Reader<'_>) -> Vec<PathBuf> {
+    named(reader).stages
+}
+
+/// The same, and which of them the list has by name.
+pub(super) fn named(reader: &mut Reader<'_>) -> Named {
     let base = &base_dir(reader);
     let text = reader.get();
+    let mut found = Named {
+        stages: Vec::new(),
+        only_below: Vec::new(),
+    };
     if text.is_empty() {
         let own = stages_of(base);
-        return match installed_dir() {
+        found.stages = match share() {
             Some(dir) if own.is_empty() => stages_of(&dir),
             _ => own,
         };
+        return found;
     }
-    let paths: Vec<PathBuf> = listed(text, base)
-        .into_iter()
-        .flat_map(|word| stage_dirs(&word, base, &reader.request.cwd))
-        .collect();
-    for path in &paths {
-        if !path.is_dir() {
-            let what = format!("there is no stage directory {}", path.display());
-            reader.blame((
-                what,
-                "correct the path; it is relative to the tree".to_owned(),
-            ));
+    for word in listed(text, base) {
+        found.only_below.retain(|dir| found.stages.contains(dir));
+        let below = found.stages.len();
+        let paths = stage_dirs(&word, base, &reader.request.cwd);
+        for path in paths {
+            if path.is_dir() {
+                found.stages.push(path);
+                continue;
+            }
+            reader.blame(missing(&word, &path));
+        }
+        if by_name(&word).is_some_and(|own| own == found.stages[below..]) {
+            found.only_below.extend_from_slice(&found.stages[below..]);
         }
     }
-    paths.into_iter().filter(|path| path.is_dir()).collect()
+    // The last stage of all is what is wanted.
+    if let Some(last) = found.stages.last() {
+        found.only_below.retain(|dir| dir != last);
+    }
+    found
+}
+
+fn missing(word: &str, path: &Path) -> Fault {
+    if NAMES.iter().any(|(name, _)| *name == word) {
+        return fault(
+            format!("the program's own stage {word} is not on this machine"),
+            format!("set {SHARE} to a directory that has the program's stages/"),
+        );
+    }
+    let remedy = match nearest_of(word, NAMES.iter().map(|(name, _)| *name)) {
+        Some(name) => {
+            format!("correct the path, which is relative to the tree; or did you mean {name}?")
+        }
+        None => "correct the path; it is relative to the tree".to_owned(),
+    };
+    fault(
+        format!("there is no stage directory {}", path.display()),
+        remedy,
+    )
+}
+
+/// The directories that a name of the program's own stages means, if they are there.
+fn by_name(word: &str) -> Option<Vec<PathBuf>> {
+    let (_, stages) = NAMES.iter().find(|(name, _)| *name == word)?;
+    let dir = share()?.join("stages");
+    Some(stages.iter().map(|stage| dir.join(stage)).collect())
 }
 
 /// The words of `STAGE_LIST`. A path with spaces can be an array's element, or the only one.
@@ -49,7 +111,7 @@ pub(super) const ELEMENT_END: char = '\u{1f}';
 /// The directories that a word of `STAGE_LIST` means: as a path or a pattern, in the tree, where
 /// the program was started, or among the installed ones. One that is nowhere is in the tree.
 fn stage_dirs(word: &str, base: &Path, cwd: &Path) -> Vec<PathBuf> {
-    let installed = installed_dir();
+    let installed = share();
     for dir in [Some(base), Some(cwd), installed.as_deref()]
         .into_iter()
         .flatten()
@@ -70,7 +132,7 @@ fn stage_dirs(word: &str, base: &Path, cwd: &Path) -> Vec<PathBuf> {
             return found;
         }
     }
-    vec![base.join(word)]
+    by_name(word).unwrap_or_else(|| vec![base.join(word)])
 }
 
 fn stages_of(base: &Path) -> Vec<PathBuf> {
@@ -91,11 +153,24 @@ fn stages_of(base: &Path) -> Vec<PathBuf> {
     stages
 }
 
-/// Where a package puts the stages: `share/westwork-gen` beside the `bin` of this program.
-fn installed_dir() -> Option<PathBuf> {
+/// Names another directory with the program's own stages, for programs that were not installed.
+const SHARE: &str = "WESTWORK_GEN_SHARE";
+
+/// The directory with the program's own `stages`: as the environment says, else
+/// `share/westwork-gen` beside the `bin` of this program, else the checkout that it was compiled in.
+fn share() -> Option<PathBuf> {
+    let has_stages = |dir: &PathBuf| dir.join("stages/stage0/prerun.sh").is_file();
+    if let Some(set) = std::env::var_os(SHARE).filter(|set| !set.is_empty()) {
+        return Some(PathBuf::from(set)).filter(has_stages);
+    }
     let program = std::env::current_exe().ok()?;
-    let dir = program.parent()?.parent()?.join("share/westwork-gen");
-    dir.join("stages").is_dir().then_some(dir)
+    let installed = program.parent()?.parent()?.join("share/westwork-gen");
+    if installed.join("stages").is_dir() {
+        return Some(installed);
+    }
+    // target/debug/westwork-gen
+    let checkout = program.parent()?.parent()?.parent()?.to_owned();
+    Some(checkout).filter(|dir| dir.join("Cargo.lock").is_file() && has_stages(dir))
 }
 
 /// The tree: as set, else as [`found`].

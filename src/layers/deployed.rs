@@ -135,7 +135,7 @@ pub(crate) fn image_key(job: &Job<'_>, stack: &[Key], export: &Export) -> Result
 fn settings_of_image(job: &Job<'_>) -> String {
     let config = job.config;
     let shown = |name: &str, value: String| {
-        if config::is_secret(name) || config::has_user(&value) {
+        if config.is_secret(name) || config::has_user(&value) {
             job.seal.hash(name, &value)
         } else {
             value

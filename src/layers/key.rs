@@ -3,6 +3,7 @@
 use crate::base::command::Env;
 use crate::config::has_user;
 use crate::config::row::Bearing;
+use crate::config::variables::{self, Variable};
 use crate::layers::engine::{self, PARTS, Part, is_host};
 use crate::layers::facts::{Facts, Sums};
 use crate::layers::mentions;
@@ -55,6 +56,8 @@ pub struct Files<'a> {
     tree: Tree,
     engine: &'static [Part],
     sums: Sums,
+    /// Names of variables that a stage calls secrets.
+    secrets: BTreeSet<String>,
     /// The tree's own part of `scripts/common`, which every host script has.
     common: Option<(PathBuf, Rc<Facts>)>,
     seen: RefCell<HashMap<PathBuf, Rc<Facts>>>,
@@ -80,10 +83,23 @@ impl<'a> Files<'a> {
                 (common.path.clone(), Rc::new(facts))
             }),
             tree,
+            secrets: BTreeSet::new(),
             engine: PARTS,
             sums: Sums::load(work_dir),
             seen: RefCell::default(),
         }
+    }
+
+    /// The same with the secrets that stages declare.
+    #[must_use]
+    pub fn with_secrets(mut self, variables: &[Variable]) -> Self {
+        let secret = variables.iter().filter(|one| one.declared.secret);
+        self.secrets = secret.map(|one| one.name.clone()).collect();
+        self
+    }
+
+    fn is_secret(&self, name: &str) -> bool {
+        is_secret(name) || self.secrets.contains(name)
     }
 
     /// What scripts read besides their stages is called by this.
@@ -223,7 +239,7 @@ impl<'a> Files<'a> {
             };
             if counts {
                 // An address with a password in it is a secret under any name; no value is none.
-                let secret = !value.is_empty() && (is_secret(name) || has_user(value));
+                let secret = !value.is_empty() && (self.is_secret(name) || has_user(value));
                 let (name, value) = if secret {
                     (format!("{SECRET}{name}"), self.seal.hash(name, value))
                 } else {
@@ -320,7 +336,13 @@ fn other_steps(stage: &Stage) -> BTreeSet<PathBuf> {
         .chain(&stage.prerun)
         .map(|step| step.path.clone())
         .collect();
-    for name in ["EXPORT_IMAGE", "EXPORT_NOOBS", "SKIP_IMAGES", "tests.toml"] {
+    for name in [
+        "EXPORT_IMAGE",
+        "EXPORT_NOOBS",
+        "SKIP_IMAGES",
+        "tests.toml",
+        variables::FILE,
+    ] {
         paths.insert(stage.dir.join(name));
     }
     let dir = real(&stage.dir);

@@ -85,6 +85,27 @@ pub(super) fn is_plumbing(name: &str) -> bool {
     PLUMBING.contains(&name)
 }
 
+/// Every variable that the program makes itself.
+#[cfg(test)]
+fn names() -> impl Iterator<Item = &'static str> {
+    OWN.iter()
+        .map(|own| own.name)
+        .chain(PLUMBING.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+    use crate::config::{self, variables::RESERVED};
+
+    #[test]
+    fn no_stage_can_call_a_variable_as_the_program_does() {
+        let free = names().filter(|name| !RESERVED.contains(name) && config::row(name).is_none());
+        assert_eq!(free.collect::<Vec<_>>(), [""; 0]);
+        assert!(RESERVED.is_sorted());
+    }
+}
+
 /// Whether a row says how `name` bears on layers.
 #[cfg(test)]
 pub(super) fn is_known(name: &str) -> bool {

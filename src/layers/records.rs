@@ -42,7 +42,8 @@ impl<'a, 'b> Records<'a, 'b> {
                 tree,
                 &job.config.work_dir,
                 job.plan.common.as_ref(),
-            ),
+            )
+            .with_secrets(&job.config.variables),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use crate::base::events::{VERSION, Why, WhyKind};
 use crate::base::schema;
+use crate::config::Config;
+use crate::config::variables::Variable;
 use crate::layers::schedule::{Entry, Reason, Schedule, Verdict};
 use crate::plan::step::StepKind;
 use schemars::JsonSchema;
@@ -24,6 +26,8 @@ pub struct BuildPlan {
     pub image: String,
     /// Debian's name of the architecture.
     pub arch: String,
+    /// What the stages say of their variables (docs/stages.md), with the values they have.
+    pub variables: Vec<Variable>,
     /// Every step, in the order in which they are run.
     pub steps: Vec<PlannedStep>,
     /// In the order in which they are made.
@@ -157,16 +161,17 @@ impl From<&Reason> for Why {
 }
 
 impl Schedule<'_> {
-    /// All of it, for the build of `image` for `arch`.
-    pub fn told(&self, image: &str, arch: &str) -> BuildPlan {
+    /// All of it, for the build of `config`.
+    pub fn told(&self, config: &Config) -> BuildPlan {
         let images = self.images.iter().map(|image| PlannedImage {
             name: image.export.image.clone(),
             suffix: image.export.suffix.clone(),
             after: self.entries[image.tip].record.name.clone(),
         });
         BuildPlan {
-            image: image.to_owned(),
-            arch: arch.to_owned(),
+            image: config.img_name.clone(),
+            arch: config.arch.debian().to_owned(),
+            variables: config.variables.clone(),
             steps: self.entries.iter().map(Entry::told).collect(),
             images: images.collect(),
         }

@@ -122,7 +122,10 @@ fn exports(config: &Config, stages: &mut [Stage], problems: &mut Vec<Problem>) {
     let mut before = suffix::start(config);
     for stage in stages.iter_mut().filter(|stage| !stage.skip) {
         let file = stage.dir.join("EXPORT_IMAGE");
-        if !file.exists() || stage.dir.join("SKIP_IMAGES").exists() {
+        if !file.exists()
+            || stage.dir.join("SKIP_IMAGES").exists()
+            || config.only_below.contains(&stage.dir)
+        {
             continue;
         }
         match suffix::read(config, &before, &file) {

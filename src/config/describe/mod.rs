@@ -20,7 +20,7 @@ fn quoted(value: &str) -> String {
 }
 
 /// A row's text on one line.
-fn text(help: &[&str]) -> String {
+pub fn text(help: &[&str]) -> String {
     let lines: Vec<_> = help.iter().map(|line| line.trim()).collect();
     lines.join(" ")
 }

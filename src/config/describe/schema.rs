@@ -3,12 +3,20 @@
 use super::text;
 use crate::config::row::{Kind, Row, Secrecy};
 use crate::config::rows;
+use crate::config::variables::{Type, Variable};
 use serde_json::{Map, Value, json};
 
 /// A JSON Schema (draft 2020-12) of `config.toml`: names of keys and forms of their values. What
 /// only the build machine or the tree can tell, such as whether a file is there, is not in it.
-pub fn schema() -> Value {
-    let keys: Map<String, Value> = rows().map(|row| (row.name.to_owned(), key(row))).collect();
+///
+/// `variables` are those of the tree's stages, which are keys as well.
+pub fn schema(variables: &[Variable]) -> Value {
+    let mut keys: Map<String, Value> = rows().map(|row| (row.name.to_owned(), key(row))).collect();
+    keys.extend(
+        variables
+            .iter()
+            .map(|one| (one.name.clone(), variable(one))),
+    );
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "westwork-gen config.toml",
@@ -25,6 +33,43 @@ fn key(row: &Row) -> Value {
         schema.insert("default".to_owned(), json!(row.facts.default));
     }
     if row.facts.secrecy == Secrecy::Secret {
+        schema.insert("writeOnly".to_owned(), json!(true));
+    }
+    Value::Object(schema)
+}
+
+fn variable(one: &Variable) -> Value {
+    let declared = &one.declared;
+    let text = |schema: &mut Map<String, Value>| {
+        if let Some(pattern) = &declared.pattern {
+            schema.insert("pattern".to_owned(), json!(format!("^(?:{pattern})?$")));
+        }
+    };
+    let words: Vec<&str> = declared.values.iter().map(String::as_str).collect();
+    let mut schema = match declared.kind {
+        Type::Text | Type::Url if !words.is_empty() => {
+            let all = [&words[..], &[""]].concat();
+            Map::from_iter([("enum".to_owned(), json!(all))])
+        }
+        Type::Text => {
+            let mut schema = form(Kind::Text);
+            text(&mut schema);
+            schema
+        }
+        Type::Flag => form(Kind::Flag),
+        Type::Number => form(Kind::Number(
+            declared.min.unwrap_or(i64::MIN),
+            declared.max.unwrap_or(i64::MAX),
+        )),
+        Type::Size => form(Kind::Size),
+        Type::Url => form(Kind::Url),
+        Type::List => form(Kind::List),
+    };
+    schema.insert("description".to_owned(), json!(declared.help.trim()));
+    if let Some(default) = &declared.default {
+        schema.insert("default".to_owned(), json!(default));
+    }
+    if declared.secret {
         schema.insert("writeOnly".to_owned(), json!(true));
     }
     Value::Object(schema)

@@ -77,7 +77,7 @@ fn the_example_as_it_is_changes_no_default() {
 }
 
 fn refused(config: Value) -> bool {
-    let schema = schema();
+    let schema = schema(&[]);
     let validator = jsonschema::validator_for(&schema).unwrap();
     !validator.is_valid(&config)
 }
@@ -90,7 +90,7 @@ fn the_schema_takes_the_example_in_toml() {
     }
     let table: Map<String, Value> = toml::from_str(&text).unwrap();
     assert_eq!(table.len(), rows().count());
-    let schema = schema();
+    let schema = schema(&[]);
     let validator = jsonschema::validator_for(&schema).unwrap();
     let errors: Vec<_> = validator
         .iter_errors(&Value::Object(table))
@@ -108,8 +108,41 @@ fn the_schema_takes_the_example_in_toml() {
     })));
 }
 
+/// Each of these is refused for its own fault alone.
 #[test]
 fn the_schema_refuses_slips_and_wrong_types() {
+    let misspelt = [
+        "IMGNAME",
+        "IMG_NAM",
+        "img_name",
+        "IMG-NAME",
+        "TARGET_HOST",
+        "HOSTNAME",
+        "DEPLOY_COMPRESION",
+        "DEPLOYCOMPRESSION",
+        "COMPRESION_LEVEL",
+        "FISRT_USER_NAME",
+        "FIRST_USER_PASSWORD",
+        "ENABLE_SHH",
+        "SSH_ENABLE",
+        "PUBKEY_SSH_FIRSTUSER",
+        "WPA_COUNTY",
+        "LOCAL_DEFAULT",
+        "TIMEZONE",
+        "KEYBOARD_LAYOUTS",
+        "STAGES",
+        "STAGELIST",
+        "RELASE",
+        "ARHC",
+        "DISTOR",
+        "APT_PROXI",
+        "CACHE_DIRECTORY",
+        "ROOT_FILE_SYSTEM",
+    ];
+    for key in misspelt {
+        let config = json!({"IMG_NAME": "x", key: "x"});
+        assert!(refused(config), "{key}");
+    }
     for config in [
         json!({"IMGNAME": "x"}),
         json!({"ENABLE_SSH": "maybe"}),
@@ -126,5 +159,55 @@ fn the_schema_refuses_slips_and_wrong_types() {
         json!({"IMG_DATE": "tomorrow"}),
     ] {
         assert!(refused(config.clone()), "{config}");
+    }
+}
+
+#[test]
+fn the_schema_has_the_variables_of_the_trees_stages() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("stage0")).unwrap();
+    let contract = "[FLAVOUR]\nhelp = \"x\"\nvalues = [\"sweet\", \"sour\"]\n\n\
+                    [COUNT]\nhelp = \"y\"\ntype = \"number\"\nmax = 3\n";
+    std::fs::write(dir.path().join("stage0/variables.toml"), contract).unwrap();
+    let loaded = Config::load(&ConfigRequest {
+        cwd: dir.path().to_owned(),
+        ..ConfigRequest::default()
+    });
+    let schema = schema(&loaded.config.unwrap().variables);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    assert!(validator.is_valid(&json!({"FLAVOUR": "sweet", "COUNT": 3})));
+    for wrong in [
+        json!({"FLAVOUR": "bitter"}),
+        json!({"COUNT": 4}),
+        json!({"FLAVOR": "sweet"}),
+    ] {
+        assert!(!validator.is_valid(&wrong), "{wrong}");
+    }
+}
+
+#[test]
+fn the_schema_of_variables_takes_what_is_read_and_refuses_slips() {
+    use crate::config::variables::Contract;
+    let schema = crate::base::schema::of_input::<Contract>();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let good = json!({
+        "A_1": {"help": "x", "type": "number", "default": 1, "min": 0, "max": 2},
+        "B": {"help": "x", "values": ["a"], "pattern": "a", "default": "a"},
+        "C": {"help": "x", "type": "list", "default": ["a"]},
+        "D": {"help": "x", "type": "flag", "default": true},
+        "E": {"help": "x", "secret": true, "required": true},
+    });
+    assert!(validator.is_valid(&good));
+    for wrong in [
+        json!({"a": {"help": "x"}}),
+        json!({"A": {"help": ""}}),
+        json!({"A": {}}),
+        json!({"A": {"help": "x", "typ": "text"}}),
+        json!({"A": {"help": "x", "type": "txt"}}),
+        json!({"A": {"help": "x", "secret": 1}}),
+        json!({"A": {"help": "x", "min": "1"}}),
+        json!({"A": "x"}),
+    ] {
+        assert!(!validator.is_valid(&wrong), "{wrong}");
     }
 }

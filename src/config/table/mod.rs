@@ -26,6 +26,7 @@ use super::names::{archive_name, day, image_name, required_name};
 use super::nearest::nearest_of;
 use super::reader::Reader;
 use super::row::{Bearing, Facts, Field, Group, Kind, Mount, Row, Scripts, Secrecy, text_of};
+use super::variables::Variable;
 use super::{Address, Arch, Bootstrap, Compression, Disk, Distro, HostPath, Signer};
 use super::{choices, disk, host_paths, lists, people, tree, values};
 use crate::base::releases;
@@ -48,6 +49,10 @@ macro_rules! define {
             /// Variables the config itself exported, and keys that only scripts read; passed on as
             /// they are.
             pub exports: BTreeMap<String, String>,
+            /// What stages say of variables of theirs; their values are in `exports`.
+            pub variables: Vec<Variable>,
+            /// Stages of the program's own that only stand below others: no images are made of them.
+            pub only_below: Vec<PathBuf>,
             /// What a user should know of the settings although it does not stand in the way.
             pub notes: Vec<String>,
         }
@@ -78,6 +83,8 @@ macro_rules! define {
                 },)*
                 sources,
                 exports,
+                variables: Vec::new(),
+                only_below: Vec::new(),
                 notes,
             }
         }
@@ -102,7 +109,7 @@ pub(super) fn is_known(name: &str) -> bool {
 }
 
 /// The known key that `name` was probably meant to be.
-pub(super) fn nearest(name: &str) -> Option<&'static str> {
+pub fn nearest(name: &str) -> Option<&'static str> {
     nearest_of(name, rows().map(|row| row.name))
 }
 
