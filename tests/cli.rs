@@ -6,6 +6,8 @@ mod json;
 mod judged;
 #[path = "common/schemas.rs"]
 mod schemas;
+#[path = "cli/slope.rs"]
+mod slope;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
