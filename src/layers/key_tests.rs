@@ -95,6 +95,29 @@ fn a_secret_is_kept_as_a_keyed_hash_only() {
 }
 
 #[test]
+fn what_a_stage_says_of_its_variables_is_no_input_but_a_secret_of_it_is_hashed() {
+    let quiet = case("echo $ARCH\n");
+    let before = inputs(&quiet);
+    let contract = "[HAT]\nhelp = \"x\"\nsecret = true\n";
+    fs::write(quiet.dir.path().join("variables.toml"), contract).unwrap();
+    assert_eq!(before, inputs(&quiet));
+    let open = case("echo $HAT\n");
+    let variable = Variable {
+        name: "HAT".to_owned(),
+        file: open.dir.path().join("variables.toml"),
+        line: 1,
+        declared: toml::from_str("help = \"x\"\nsecret = true\n").unwrap(),
+        value: None,
+        set: true,
+    };
+    let env = Env::from([("HAT".to_owned(), "hunter2".to_owned())]);
+    let files = files(&open).with_secrets(&[variable]);
+    let found = files.inputs(&open.step, &open.stage, &env, &BTreeSet::new());
+    let made = found.unwrap().inputs;
+    assert!(has_secret(&made) && !format!("{made:?}").contains("hunter2"));
+}
+
+#[test]
 fn an_address_with_a_password_is_a_secret_under_any_name() {
     let case = case("true\n");
     let address = "http://me:hunter2@mirror.example/debian";
