@@ -93,6 +93,12 @@ fn names() -> impl Iterator<Item = &'static str> {
         .chain(PLUMBING.iter().copied())
 }
 
+/// Whether a row says how `name` bears on layers.
+#[cfg(test)]
+pub(super) fn is_known(name: &str) -> bool {
+    known(name).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::names;
@@ -104,10 +110,4 @@ mod tests {
         assert_eq!(free.collect::<Vec<_>>(), [""; 0]);
         assert!(RESERVED.is_sorted());
     }
-}
-
-/// Whether a row says how `name` bears on layers.
-#[cfg(test)]
-pub(super) fn is_known(name: &str) -> bool {
-    known(name).is_some()
 }

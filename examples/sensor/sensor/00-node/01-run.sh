@@ -14,6 +14,7 @@ if [ -n "${MQTT_HOST:-}" ]; then
 	install -m 600 /dev/null "${bridge}"
 	{
 		echo "connection upstream"
+		# shellcheck disable=SC2153 # it has a default
 		echo "address ${MQTT_HOST}:${MQTT_PORT}"
 		echo "topic sensors/# out 1"
 		[ -z "${MQTT_USER:-}" ] || echo "remote_username ${MQTT_USER}"
