@@ -19,7 +19,7 @@ pub(super) fn typed(request: &ConfigRequest, raw: &Raw, problems: &mut Vec<Probl
     // What is wrong with the list of stages is said when the table is read.
     let mut unsaid = Vec::new();
     let named = tree::named(Reader::new(request, raw, &mut unsaid, table::row).at("STAGE_LIST"));
-    let mut variables = variables::of_stages(&named.stages, problems);
+    let mut variables = variables::of_stages(&named.stages, table::is_known, problems);
     let mut exports = exports(raw, &variables, problems, &mut notes);
     variables::judge(request, raw, &mut variables, &mut exports, problems);
     let mut reader = Reader::new(request, raw, problems, table::row);
@@ -47,13 +47,12 @@ fn exports(
     notes: &mut Vec<String>,
 ) -> BTreeMap<String, String> {
     let mut exports = BTreeMap::new();
-    let of_stages = |name: &str| variables.iter().any(|variable| variable.name == name);
     let nearest = |name: &str| {
         let own = variables.iter().map(|variable| variable.name.as_str());
         table::nearest(name).or_else(|| nearest_of(name, own))
     };
     for (name, setting) in &raw.settings {
-        if of_stages(name) {
+        if variables.iter().any(|variable| variable.name == *name) {
             continue;
         }
         if let Some(row) = table::row(name) {
@@ -63,7 +62,7 @@ fn exports(
             }
             continue;
         }
-        let helper = name.starts_with('_') || name.bytes().any(|byte| byte.is_ascii_lowercase());
+        let helper = is_helper(name);
         if pigen_past::is_past_without_effect(name) {
             notes.push(format!(
                 "{name}: no effect, for every step is a layer already"
@@ -100,6 +99,11 @@ fn exports(
         }
     }
     exports
+}
+
+/// Whether a name is one that a config uses for itself.
+fn is_helper(name: &str) -> bool {
+    name.starts_with('_') || name.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
 #[cfg(test)]
