@@ -3,6 +3,7 @@
 use crate::base::events::{self, Event};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -20,7 +21,12 @@ pub struct Output {
     /// Somebody sees the bar.
     terminal: bool,
     started: Instant,
+    /// What is not to be read in any line.
+    hidden: Vec<String>,
 }
+
+/// Shorter ones, in bytes, are parts of any words.
+const SHORTEST_SECRET: usize = 4;
 
 impl Output {
     /// Starts the log at `path`; an earlier one is kept beside it as `.1`.
@@ -46,7 +52,16 @@ impl Output {
             bar,
             terminal,
             started: Instant::now(),
+            hidden: Vec::new(),
         })
+    }
+
+    /// Leaves `secrets` out of what steps print from now on.
+    pub fn hide(&mut self, mut secrets: Vec<String>) {
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        // Of two of which one is in the other, all of the longer.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self.hidden = secrets;
     }
 
     /// Where the log is.
@@ -107,6 +122,17 @@ impl Output {
     }
 }
 
+/// `line` with a word in place of each of `secrets`.
+fn without<'a>(line: &'a str, secrets: &[String]) -> Cow<'a, str> {
+    let mut line = Cow::Borrowed(line);
+    for secret in secrets {
+        if line.contains(secret) {
+            line = Cow::Owned(line.replace(secret, "(secret)"));
+        }
+    }
+    line
+}
+
 /// One step's share of the output.
 pub struct StepOutput<'a> {
     output: &'a mut Output,
@@ -118,6 +144,7 @@ pub struct StepOutput<'a> {
 impl StepOutput<'_> {
     /// A line the step printed.
     pub fn line(&mut self, line: &str) {
+        let line = &*without(line, &self.output.hidden);
         self.output.write_log(line);
         self.output.bar.set_message(short(line));
         if self.last.len() == LAST_LINES {
@@ -183,6 +210,22 @@ fn clock(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_in_no_line_of_a_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("build.log");
+        let mut output = Output::new(&path).unwrap();
+        output.hide(["hunter2", "hunter2-long", "abc"].map(str::to_owned).into());
+        let mut step = output.step("a");
+        step.line("+ echo hunter2-long hunter2 abc");
+        let said = step.failed().concat() + &std::fs::read_to_string(path).unwrap();
+        assert!(
+            !said.contains("hunter2") && !said.contains("-long"),
+            "{said}"
+        );
+        assert_eq!(said.matches("(secret) (secret) abc").count(), 2, "{said}");
+    }
 
     #[test]
     fn a_download_is_shown_by_package() {

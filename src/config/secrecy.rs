@@ -51,6 +51,14 @@ pub fn without_users(text: &str) -> String {
 }
 
 impl Config {
+    /// The values of the variables that stages call secrets.
+    pub fn declared_secrets(&self) -> Vec<String> {
+        let secret = self.variables.iter().filter(|one| one.declared.secret);
+        secret
+            .filter_map(|one| self.exports.get(&one.name).cloned())
+            .collect()
+    }
+
     /// [`is_secret`], or a stage says so of the variable.
     pub fn is_secret(&self, name: &str) -> bool {
         let declared = |variable: &Variable| variable.declared.secret && variable.name == name;

@@ -162,6 +162,7 @@ impl<'a> Build<'a> {
     fn new(job: &'a Job<'a>, store: &'a Store, progress: Progress, log: &str) -> Result<Self> {
         let (config, work) = (job.config, job.work());
         let mut output = Output::new(&work.join(log))?;
+        output.hide(config.declared_secrets());
         let mut note = |text: &str| output.note(text);
         let archives = Archives::open(
             &config.cache_dir,
