@@ -289,3 +289,34 @@ fn a_step_that_is_a_link_is_what_the_link_leads_to() {
     fs::write(tree.join("shared/packages"), "more\n").unwrap();
     assert_ne!(value(), first);
 }
+
+/// The program's own stages are in a package's folder, in a container's or in a checkout.
+#[test]
+fn where_a_stage_lies_does_not_count() {
+    let made = || {
+        let dir = crate::plan::fixture::tree(&[
+            (
+                "share/stages/stage1/00-a/00-run.sh",
+                "#!/bin/bash\ncat files/x ${STAGE_DIR}/y\n",
+            ),
+            ("share/stages/stage1/00-a/files/x", "1"),
+            ("share/stages/stage1/y", "2"),
+            ("user/mine/00-b/00-packages", "less\n"),
+        ]);
+        let tree = dir.path().canonicalize().unwrap();
+        let stage = tree.join("share/stages/stage1");
+        let user = tree.join("user");
+        let config = crate::plan::fixture::config(&user, &[stage.to_str().unwrap(), "mine"]);
+        let (plan, _) = crate::plan::Plan::discover(&config);
+        let step = plan.steps().next().unwrap();
+        assert!(step.path.starts_with(&stage));
+        let seal = Seal::look(&user).unwrap();
+        let files = Files::new(&seal, Tree::of(&config), &user, None);
+        let env = Env::from([("STAGE_DIR".to_owned(), stage.display().to_string())]);
+        let found = files.inputs(step, &plan.stages[0], &env, &BTreeSet::new());
+        found.unwrap().inputs
+    };
+    let first = made();
+    assert!(first.contains_key("file y"), "{first:?}");
+    assert_eq!(first, made());
+}
