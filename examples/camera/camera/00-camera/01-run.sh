@@ -6,7 +6,6 @@ install -m 644 files/camera.service "${ROOTFS_DIR}/etc/systemd/system/camera.ser
 install -m 644 files/99-camera.rules "${ROOTFS_DIR}/etc/udev/rules.d/99-camera.rules"
 printf 'CAMERA_SECONDS=%s\nCAMERA_SIZE=%s\n' "${CAMERA_SECONDS}" "${CAMERA_SIZE}" > "${ROOTFS_DIR}/etc/default/camera"
 on_chroot << 'EOC'
-adduser --system --group --home /data/pictures --shell /usr/sbin/nologin camera
-adduser camera video
+useradd --system --user-group --home-dir /data/pictures --shell /usr/sbin/nologin --groups video camera
 install -d -o camera -g camera -m 755 /data/pictures
 EOC

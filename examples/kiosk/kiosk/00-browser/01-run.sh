@@ -6,10 +6,7 @@ install -m 644 files/index.html "${ROOTFS_DIR}/usr/share/kiosk/index.html"
 install -m 644 files/kiosk.service "${ROOTFS_DIR}/etc/systemd/system/kiosk.service"
 echo "KIOSK_URL=${KIOSK_URL}" > "${ROOTFS_DIR}/etc/default/kiosk"
 on_chroot << 'EOC'
-adduser --system --group --home /var/lib/kiosk --shell /usr/sbin/nologin kiosk
-for group in video render input; do
-	adduser kiosk "${group}"
-done
+useradd --system --user-group --home-dir /run/kiosk --shell /usr/sbin/nologin --groups video,render,input kiosk
 systemctl enable seatd kiosk
 systemctl set-default graphical.target
 EOC
