@@ -1,6 +1,7 @@
 //! The command line.
 #![allow(missing_docs, reason = "a doc comment here is help that users read")]
 
+use crate::images::audit::args::AuditArgs;
 use crate::images::boot::args::BootArgs;
 use crate::images::diff::args::DiffArgs;
 use crate::images::flash::args::FlashArgs;
@@ -88,6 +89,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write a page about an image: what is in it, and why it is so big
     Report(ReportArgs),
+    /// Find the known vulnerabilities of an image, a bill of materials or a lock file
+    Audit(Box<AuditArgs>),
     /// Compare two images: packages, files, boot configuration, partitions
     Diff(DiffArgs),
     /// Print a JSON Schema: of config.toml, for editors that check and complete it, or of what
@@ -163,6 +166,10 @@ pub enum SchemaOf {
     Test,
     /// tests.toml
     Tests,
+    /// `audit --json`
+    Audit,
+    /// vex.toml
+    Vex,
 }
 
 /// How `build` tells the builds of its variants that it holds the work directory.

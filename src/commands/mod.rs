@@ -2,6 +2,7 @@
 //!
 //! May import everything.
 
+mod audit;
 mod build;
 mod check;
 mod clean;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Clean { config, what } => clean::clean(&config, what),
         Command::Shell { config, at, keep } => shell::shell(&config, at.as_deref(), keep),
         Command::Lock { config, update } => lock::lock(&config, update),
+        Command::Audit(args) => Ok(audit::audit(&args)),
         Command::Boot(args) => {
             tools_for(Task::Boot)?;
             boot::run(&args)

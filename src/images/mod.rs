@@ -2,6 +2,7 @@
 //!
 //! May import `base` alone.
 
+pub mod audit;
 pub mod boot;
 pub mod diff;
 pub mod flash;
