@@ -14,7 +14,7 @@ mod show;
 mod versions;
 mod vex;
 
-pub(crate) use model::{Audit, Finding, Status};
+pub(crate) use model::{Audit, Finding};
 pub(crate) use show::{fix, word};
 pub(crate) use vex::Vex;
 
