@@ -8,6 +8,7 @@ use crate::images::flash::args::FlashArgs;
 use crate::images::inspect::args::InspectArgs;
 use crate::images::report::args::ReportArgs;
 use crate::images::test::args::TestArgs;
+use crate::images::verify::args::VerifyArgs;
 use crate::layers::clean;
 use crate::native::{cross, python};
 use crate::steps::bootstrap;
@@ -91,6 +92,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Find the known vulnerabilities of an image, a bill of materials or a lock file
     Audit(Box<AuditArgs>),
+    /// Check that an image and what lies beside it belong together, unchanged
+    Verify(VerifyArgs),
     /// Compare two images: packages, files, boot configuration, partitions
     Diff(DiffArgs),
     /// Print a JSON Schema: of config.toml, for editors that check and complete it, or of what
@@ -170,6 +173,8 @@ pub enum SchemaOf {
     Audit,
     /// vex.toml
     Vex,
+    /// `verify --json`
+    Verify,
 }
 
 /// How `build` tells the builds of its variants that it holds the work directory.

@@ -20,7 +20,7 @@ use crate::base::tool::Task;
 use crate::check::tools_for;
 use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{self, Config, ConfigRequest};
-use crate::images::{boot, diff, flash, inspect, report, test};
+use crate::images::{boot, diff, flash, inspect, report, test, verify};
 use crate::plan::Plan;
 use crate::sandbox::view::View;
 use crate::sandbox::{self, Role, Terminal, Wall};
@@ -69,6 +69,7 @@ pub fn run(cli: Cli) -> Result<u8> {
             }
             Ok(test::run(&args))
         }
+        Command::Verify(args) => Ok(verify::run(&args)),
         Command::Schema { what } => Ok(schema::print(what)),
         Command::Internal(internal) => internal::run_internal(internal),
     }

@@ -6,6 +6,7 @@ use crate::cli::SchemaOf;
 use crate::config;
 use crate::images::audit::{Audit, Vex};
 use crate::images::test::{Spec, Tested};
+use crate::images::verify::Verified;
 use crate::layers::told::{Plans, Reasons};
 
 pub(super) fn print(what: SchemaOf) -> u8 {
@@ -17,6 +18,7 @@ pub(super) fn print(what: SchemaOf) -> u8 {
         SchemaOf::Check => schema::of::<Reports>(),
         SchemaOf::Test => schema::of::<Vec<Tested>>(),
         SchemaOf::Tests => schema::of_input::<Spec>(),
+        SchemaOf::Verify => schema::of::<Verified>(),
         SchemaOf::Vex => schema::of_input::<Vex>(),
         SchemaOf::Why => schema::of::<Reasons>(),
     };

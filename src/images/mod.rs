@@ -14,3 +14,4 @@ mod printable;
 pub mod report;
 pub(crate) mod size;
 pub mod test;
+pub mod verify;
