@@ -205,38 +205,24 @@ fn sums(
 
 /// Who signed the checksums.
 fn signature(dir: &Path, keys: &[Key], verified: &mut Verified) -> Result<()> {
-    let name = format!("{SUMS}.minisig");
-    let path = dir.join(&name);
+    let path = dir.join(format!("{SUMS}.minisig"));
+    let what = "its signature, SHA256SUMS.minisig";
     match (path.is_file(), keys.is_empty()) {
         (true, false) => {
             let text = image::bytes(dir, SUMS)?.unwrap_or_default();
-            verified.add(
-                &name,
-                "the signature of SHA256SUMS",
-                keys::signed(keys, &text, &path),
-            );
+            verified.add(SUMS, what, keys::signed(keys, &text, &path));
         }
-        (true, true) => verified.push(
-            &name,
-            "the signature of SHA256SUMS",
-            Verdict::Unchecked,
-            "say --key FILE",
-        ),
+        (true, true) => verified.push(SUMS, what, Verdict::Unchecked, "say --key FILE"),
         (false, false) => {
             let why = "the build was not signed with a key of minisign";
-            verified.push(&name, "the signature of SHA256SUMS", Verdict::Missing, why);
+            verified.push(SUMS, what, Verdict::Missing, why);
         }
         (false, true) => {}
     }
-    let name = format!("{SUMS}.asc");
-    if dir.join(&name).is_file() {
+    if dir.join(format!("{SUMS}.asc")).is_file() {
         let why = "gpg --verify SHA256SUMS.asc SHA256SUMS checks it";
-        verified.push(
-            &name,
-            "the signature of SHA256SUMS",
-            Verdict::Unchecked,
-            why,
-        );
+        let what = "its signature, SHA256SUMS.asc";
+        verified.push(SUMS, what, Verdict::Unchecked, why);
     }
     Ok(())
 }
