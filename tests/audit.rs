@@ -328,7 +328,8 @@ fn what_is_vulnerable_is_found_by_source_and_version() {
         assert_eq!(code(&out), 0, "{}", said(&out));
         fs::remove_file(&data).unwrap();
         let again = westwork(&[&["audit", "--json", "--offline"], &fetched[..]].concat());
-        assert_eq!((code(&again), again.stdout), (0, out.stdout));
+        assert_eq!(code(&again), 0, "{}", said(&again));
+        assert!(again.stdout == out.stdout);
     }
 }
 

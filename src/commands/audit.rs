@@ -135,6 +135,25 @@ fn fetch(address: &str, to: &Path, mark: &Path) -> Result<()> {
         .arg(address)
         .arg(&file)
         .read()?;
+    let file = own_copy(file)?;
     fs::rename(&file, to).with_context(|| format!("renaming to {}", to.display()))?;
     fs::write(mark, "").with_context(|| format!("writing {}", mark.display()))
+}
+
+/// apt makes a link to what is a file of this machine: the file itself, with its time, in the link's place.
+fn own_copy(file: PathBuf) -> Result<PathBuf> {
+    if !fs::symlink_metadata(&file).is_ok_and(|it| it.is_symlink()) {
+        return Ok(file);
+    }
+    let copy = file.with_extension("copy");
+    let copied = || -> std::io::Result<()> {
+        let changed = fs::metadata(&file)?.modified()?;
+        fs::copy(&file, &copy)?;
+        fs::File::options()
+            .append(true)
+            .open(&copy)?
+            .set_modified(changed)
+    };
+    copied().with_context(|| format!("copying {}", file.display()))?;
+    Ok(copy)
 }

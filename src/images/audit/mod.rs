@@ -59,6 +59,16 @@ impl Subjects {
     }
 }
 
+/// The text of a bill or lock file.
+fn text_of(path: &Path) -> Result<String> {
+    let file = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let mut text = String::new();
+    file.take(LONGEST)
+        .read_to_string(&mut text)
+        .with_context(|| format!("reading {}", path.display()))?;
+    Ok(text)
+}
+
 /// Reads the image, bill or lock file at `path`.
 ///
 /// # Errors
@@ -70,14 +80,7 @@ pub fn subject(path: &Path) -> Result<Subjects> {
         .to_string_lossy()
         .into_owned();
     let mut notes = Vec::new();
-    let text = || -> Result<String> {
-        let file = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        let mut text = String::new();
-        file.take(LONGEST)
-            .read_to_string(&mut text)
-            .with_context(|| format!("reading {}", path.display()))?;
-        Ok(text)
-    };
+    let text = || text_of(path);
     let wrong = |what: String, remedy: &str| Problems(vec![Problem::new(what, remedy).at(path)]);
     let (subject, parts) = match path.extension().and_then(|it| it.to_str()) {
         Some("json") => {

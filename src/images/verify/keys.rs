@@ -20,11 +20,8 @@ pub(super) fn read(named: &[String]) -> Result<Vec<Key>, Problems> {
     let (mut keys, mut problems) = (Vec::new(), Vec::new());
     for name in named {
         let text = fs::read_to_string(name).unwrap_or_else(|_| name.clone());
-        let lines = text.lines().map(str::trim);
-        let line = lines
-            .filter(|line| !line.is_empty())
-            .next_back()
-            .unwrap_or_default();
+        let mut lines = text.lines().map(str::trim);
+        let line = lines.rfind(|line| !line.is_empty()).unwrap_or_default();
         match key(line) {
             Some(key) => keys.push(key),
             None => problems.push(Problem::new(
