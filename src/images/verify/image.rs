@@ -7,13 +7,22 @@ use crate::images::image::stream::{Packed, fill};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
 /// Bytes of a file beside an image.
 const LONGEST: u64 = 256 << 20;
+
+/// Names of the forms of the image called `stem`, by its build record.
+pub(super) fn artefacts(dir: &Path, stem: &str) -> BTreeSet<String> {
+    let record = bytes(dir, &format!("{stem}.build.json")).ok().flatten();
+    let record: Value = serde_json::from_slice(&record.unwrap_or_default()).unwrap_or(Value::Null);
+    let all = record["artefacts"].as_array().into_iter().flatten();
+    all.filter_map(|it| Some(it["name"].as_str()?.to_owned()))
+        .collect()
+}
 
 /// Endings of what every build leaves beside an image.
 const ALWAYS: [&str; 7] = [
@@ -25,9 +34,6 @@ const ALWAYS: [&str; 7] = [
     ".build.json",
     ".provenance.json",
 ];
-
-/// Forms of an image.
-pub(super) const FORMS: [&str; 5] = [".img", ".img.xz", ".img.zst", ".img.gz", ".zip"];
 
 /// Compares everything about the image called `stem`. `sums` are those of files in `dir` whose bytes
 /// were read just now.

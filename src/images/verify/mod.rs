@@ -114,14 +114,7 @@ fn stems(dir: &Path, only: Option<&str>) -> Result<BTreeSet<String>> {
             .max_by_key(|stem| stem.len())
             .cloned();
         let in_record = || {
-            let names_it = |stem: &&String| {
-                let record = image::bytes(dir, &format!("{stem}.build.json"))
-                    .ok()
-                    .flatten();
-                record.is_some_and(|text| {
-                    String::from_utf8_lossy(&text).contains(&format!("\"{only}\""))
-                })
-            };
+            let names_it = |stem: &&String| image::artefacts(dir, stem).contains(only);
             stems.iter().find(names_it).cloned()
         };
         stems = found.or_else(in_record).into_iter().collect();
@@ -169,13 +162,17 @@ fn sums(
             names.insert(name);
         }
     }
+    let artefacts: BTreeSet<String> = stems
+        .into_iter()
+        .flatten()
+        .flat_map(|stem| image::artefacts(dir, stem))
+        .collect();
     let wanted = |name: &String| {
         let of = |stem: &String| {
             name.strip_prefix(stem.as_str())
                 .is_some_and(|rest| rest.starts_with('.'))
         };
-        let is_form = || image::FORMS.iter().any(|form| name.ends_with(form));
-        stems.is_none_or(|stems| stems.iter().any(of) || is_form())
+        stems.is_none_or(|stems| stems.iter().any(of) || artefacts.contains(name))
     };
     let mut found = BTreeMap::new();
     for name in names.into_iter().filter(wanted) {
