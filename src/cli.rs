@@ -1,12 +1,14 @@
 //! The command line.
 #![allow(missing_docs, reason = "a doc comment here is help that users read")]
 
+use crate::images::audit::args::AuditArgs;
 use crate::images::boot::args::BootArgs;
 use crate::images::diff::args::DiffArgs;
 use crate::images::flash::args::FlashArgs;
 use crate::images::inspect::args::InspectArgs;
 use crate::images::report::args::ReportArgs;
 use crate::images::test::args::TestArgs;
+use crate::images::verify::args::VerifyArgs;
 use crate::layers::clean;
 use crate::native::{cross, python};
 use crate::steps::bootstrap;
@@ -108,6 +110,10 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write a page about an image: what is in it, and why it is so big
     Report(ReportArgs),
+    /// Find the known vulnerabilities of an image, a bill of materials or a lock file
+    Audit(Box<AuditArgs>),
+    /// Check that an image and what lies beside it belong together, unchanged
+    Verify(VerifyArgs),
     /// Compare two images: packages, files, boot configuration, partitions
     Diff(DiffArgs),
     /// Print a JSON Schema: of config.toml, for editors that check and complete it, or of what
@@ -185,6 +191,12 @@ pub enum SchemaOf {
     Tests,
     /// variables.toml of a stage
     Variables,
+    /// `audit --json`
+    Audit,
+    /// vex.toml
+    Vex,
+    /// `verify --json`
+    Verify,
 }
 
 /// How `build` tells the builds of its variants that it holds the work directory.

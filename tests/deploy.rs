@@ -129,13 +129,14 @@ fn every_format_holds_the_same_image() {
             "a.img.xz",
             "a.img.zst",
             "a.info",
+            "a.provenance.json",
             "a.rpi-imager-manifest",
             "a.spdx.json",
             "a.zip"
         ]
     );
     let sums = run(&deploy, "sha256sum", &["--check", "--strict", "SHA256SUMS"]);
-    assert_eq!(sums.lines().count(), 12, "{sums}");
+    assert_eq!(sums.lines().count(), 13, "{sums}");
 
     let raw = run(&deploy, "sha256sum", &["a.img"]);
     let raw = raw.split(' ').next().unwrap();
@@ -234,7 +235,7 @@ fn an_image_gives_way_to_its_successor_and_others_stay() {
     assert!(!deploy.join("a.img.gz").exists() && deploy.join("a.img.zst").exists());
     assert!(fs::read(deploy.join("b.img.gz")).unwrap() == b);
     let sums = run(&deploy, "sha256sum", &["--check", "--strict", "SHA256SUMS"]);
-    assert_eq!(sums.lines().count(), 16, "{sums}");
+    assert_eq!(sums.lines().count(), 18, "{sums}");
 
     // A failing export leaves everything as it was.
     let before = names(&deploy);

@@ -12,6 +12,7 @@ pub mod command;
 pub mod digest;
 pub mod disk;
 pub mod dpkg;
+pub(crate) mod dsse;
 mod elf;
 pub mod events;
 pub mod inside;

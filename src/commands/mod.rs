@@ -2,6 +2,7 @@
 //!
 //! May import everything.
 
+mod audit;
 mod build;
 mod check;
 mod clean;
@@ -21,7 +22,7 @@ use crate::base::tool::Task;
 use crate::check::tools_for;
 use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{self, Config, ConfigRequest};
-use crate::images::{boot, diff, flash, inspect, report, test};
+use crate::images::{boot, diff, flash, inspect, report, test, verify};
 use crate::plan::Plan;
 use crate::sandbox::view::View;
 use crate::sandbox::{self, Role, Terminal, Wall};
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Clean { config, what } => clean::clean(&config, what),
         Command::Shell { config, at, keep } => shell::shell(&config, at.as_deref(), keep),
         Command::Lock { config, update } => lock::lock(&config, update),
+        Command::Audit(args) => Ok(audit::audit(&args)),
         Command::Boot(args) => {
             tools_for(Task::Boot)?;
             boot::run(&args)
@@ -71,6 +73,7 @@ pub fn run(cli: Cli) -> Result<u8> {
             }
             Ok(test::run(&args))
         }
+        Command::Verify(args) => Ok(verify::run(&args)),
         Command::Schema { what } => Ok(schema::print(what)),
         Command::Internal(internal) => internal::run_internal(internal),
     }

@@ -1,6 +1,7 @@
 //! Signing the checksums, by minisign or gpg.
 
 use crate::base::command::Command;
+use crate::base::dsse;
 use crate::base::tool::Tool;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -40,6 +41,30 @@ impl Signer {
     /// The program or the key is missing, or it cannot be used without being asked.
     pub fn try_out(&self) -> Result<()> {
         self.sign("", 0).map(|_| ())
+    }
+
+    /// The bare Ed25519 signature of `bytes`, and its key's identifier in hex; `None` with gpg, whose
+    /// signatures are of another kind.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Result<Option<(String, [u8; 64])>> {
+        let Self::Minisign(key) = self else {
+            return Ok(None);
+        };
+        let dir = tempfile::tempdir().context("making a temporary directory")?;
+        let [file, signature] = ["provenance", "signature"].map(|name| dir.path().join(name));
+        fs::write(&file, bytes).context("writing what is to be signed")?;
+        // -l: of the bytes themselves, and not of their hash.
+        Command::new(self.tool())
+            .args(["-S", "-l", "-t", "provenance"])
+            .arg("-s")
+            .arg(key)
+            .arg("-m")
+            .arg(&file)
+            .arg("-x")
+            .arg(&signature)
+            .read()?;
+        let text = fs::read_to_string(&signature).context("reading minisign's signature")?;
+        let found = text.lines().nth(1).and_then(dsse::of_minisign);
+        found.context("reading minisign's signature").map(Some)
     }
 
     /// The detached signature of `text`. `epoch` is the time that a minisign signature

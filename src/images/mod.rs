@@ -2,6 +2,7 @@
 //!
 //! May import `base` alone.
 
+pub mod audit;
 pub mod boot;
 pub mod diff;
 pub mod flash;
@@ -13,3 +14,4 @@ mod printable;
 pub mod report;
 pub(crate) mod size;
 pub mod test;
+pub mod verify;

@@ -1,6 +1,8 @@
 //! From a stack of layers to an image.
 
 use super::{Build, told};
+use crate::archives::lockfile;
+use crate::base::digest;
 use crate::base::events::{Part, Why, WhyKind};
 use crate::base::inside::Root;
 use crate::base::timings::{Row, disk_usage};
@@ -51,10 +53,22 @@ impl<'a> Build<'a> {
             "builder": {"name": "westwork-gen", "version": env!("CARGO_PKG_VERSION")},
             "config": self.job.config.for_record(),
             "archive": self.job.state,
+            "lock": self.lock(),
             "layers": self.progress.steps,
             // Steps that were kept from an earlier build took no time in this one.
             "timings": self.timings.rows().iter().map(step).collect::<Vec<_>>(),
         })
+    }
+
+    /// The lock file that decided on the packages; null if none did.
+    fn lock(&self) -> serde_json::Value {
+        let path = lockfile::path_of(self.job.config);
+        let sum = self
+            .job
+            .locked
+            .as_ref()
+            .and_then(|_| digest::of_file(&path).ok());
+        sum.map_or(serde_json::Value::Null, |sum| json!({"sha256": sum}))
     }
 
     /// Makes the image of the layers in `stack`, unless it lies in the deploy directory already.

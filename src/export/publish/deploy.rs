@@ -24,7 +24,11 @@ pub(super) const CYCLONEDX: &str = ".cdx.json";
 pub(super) const MANIFEST: &str = ".rpi-imager-manifest";
 pub(super) const RECORD: &str = ".build.json";
 pub(super) const PAGE: &str = ".html";
-const BESIDE: [&str; 7] = [BMAP, INFO, SPDX, CYCLONEDX, MANIFEST, RECORD, PAGE];
+pub(super) const PROVENANCE: &str = ".provenance.json";
+pub(super) const ENVELOPE: &str = ".intoto.jsonl";
+const BESIDE: [&str; 9] = [
+    BMAP, INFO, SPDX, CYCLONEDX, MANIFEST, RECORD, PAGE, PROVENANCE, ENVELOPE,
+];
 
 struct Artefact {
     file: NamedTempFile,
@@ -57,6 +61,12 @@ impl Deploy {
     /// Takes a complete artefact, from [`Deploy::create`], and its checksum in hex.
     pub(super) fn add(&mut self, file: NamedTempFile, name: String, sha256: String) {
         self.artefacts.push(Artefact { file, name, sha256 });
+    }
+
+    /// Name and SHA-256 in hex of each artefact so far.
+    pub(super) fn sums_so_far(&self) -> Vec<(String, String)> {
+        let of = |it: &Artefact| (it.name.clone(), it.sha256.clone());
+        self.artefacts.iter().map(of).collect()
     }
 
     /// An artefact `name` with these `contents`.

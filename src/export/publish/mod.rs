@@ -10,6 +10,7 @@ mod imager;
 mod info;
 mod pass;
 mod piece;
+mod provenance;
 mod sbom;
 
 use super::{ExportRequest, Exported};
@@ -102,6 +103,7 @@ pub(super) fn publish(
         beside(request, deploy::MANIFEST),
         &manifest(request, &packed)?,
     )?;
+    prove(request, &packed, &mut deploy)?;
     deploy.file(beside(request, deploy::RECORD), &record(request, &packed)?)?;
     if request.config.deploy_report {
         deploy.file(beside(request, deploy::PAGE), &page(request, &packed)?)?;
@@ -279,6 +281,29 @@ fn manifest(request: &ExportRequest<'_>, packed: &Packed) -> Result<String> {
         url: request.config.deploy_url.as_deref(),
         dir: &dir,
     })
+}
+
+/// The statement about how all this was made, and its signature. The build record and the page are not
+/// part of it: the one has times, the other is made of the image.
+fn prove(request: &ExportRequest<'_>, packed: &Packed, deploy: &mut Deploy) -> Result<()> {
+    let mut subjects = deploy.sums_so_far();
+    let raw = format!("{}.img", request.name);
+    if subjects.iter().all(|(name, _)| *name != raw) {
+        subjects.push((raw, packed.raw_sha256.clone()));
+    }
+    let statement = provenance::statement(&provenance::Facts {
+        subjects,
+        name: &request.name,
+        config: request.config,
+        epoch: request.source_date_epoch,
+        record: &request.record,
+    })?;
+    if let Some(signer) = &request.config.sign_with {
+        if let Some(envelope) = provenance::envelope(&statement, signer)? {
+            deploy.file(beside(request, deploy::ENVELOPE), envelope)?;
+        }
+    }
+    deploy.file(beside(request, deploy::PROVENANCE), statement)
 }
 
 /// The page about the image. It has no times: they are in the build record.

@@ -2,8 +2,8 @@
 
 mod accounts;
 pub mod args;
-pub(super) mod bmap;
-mod checker;
+pub(crate) mod bmap;
+pub(crate) mod checker;
 mod customise;
 mod disks;
 mod firstrun;

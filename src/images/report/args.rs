@@ -19,6 +19,9 @@ pub struct ReportArgs {
     /// Show the results of these tests: JUnit XML
     #[arg(long, value_name = "FILE")]
     pub tests: Option<PathBuf>,
+    /// Show the known vulnerabilities: what `audit --json` printed of this image
+    #[arg(long, value_name = "FILE")]
+    pub audit: Option<PathBuf>,
     /// Leave out the build's time, which differs from build to build, although the record beside
     /// the image has it
     #[arg(long)]

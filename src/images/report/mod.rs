@@ -16,10 +16,12 @@ mod shown;
 mod system;
 mod timeline;
 mod treemap;
+mod vulnerabilities;
 
 pub use results::{TestResult, TestResults, Verdict};
 
 use crate::base::problem::{Problem, Problems};
+use crate::images::audit::Audit;
 use crate::images::image::{Image, stem};
 use crate::images::inspect::sums::Sum;
 use crate::images::size::{self, Sizes};
@@ -46,6 +48,7 @@ struct Facts {
     before: Option<Before>,
     record: Option<Record>,
     tests: Option<TestResults>,
+    audit: Option<Audit>,
 }
 
 struct Before {
@@ -100,11 +103,19 @@ pub(super) fn text_of(image: &Image) -> String {
 pub fn run(args: &ReportArgs) -> Result<u8> {
     let outputs = outputs(args)?;
     let tests = args.tests.as_deref().map(junit::read).transpose()?;
+    let audit = args.audit.as_deref().map(vulnerabilities::read);
+    let mut audit = audit.transpose()?;
+    if audit.is_some() && args.images.len() > 1 {
+        let what = "--audit is of one image, and several are named";
+        let remedy = "call them one after another";
+        return Err(Problems(vec![Problem::new(what, remedy)]).into());
+    }
     for (path, output) in args.images.iter().zip(outputs) {
         let image = Image::open(path)?;
         let mut facts = gather(&image, path, inspect::file_size(&image, path)?);
         facts.name = name_of(path);
         facts.tests = tests.clone();
+        facts.audit = audit.take();
         if !args.no_timings {
             let found = record::beside(path, image.size);
             facts.record = found.unwrap_or_else(|error| {
@@ -135,6 +146,7 @@ fn gather(image: &Image, path: &Path, file_size: u64) -> Facts {
         before: None,
         record: None,
         tests: None,
+        audit: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The whole page: head, contents, and the sections in their order.
 
 use super::shown::Shown;
-use super::{Facts, changes, packages, results, room, system, timeline};
+use super::{Facts, changes, packages, results, room, system, timeline, vulnerabilities};
 use crate::base::size::size;
 use crate::images::image::stream::Form;
 use base64::Engine;
@@ -95,6 +95,10 @@ fn contents(facts: &Facts) -> Vec<(&'static str, &'static str, Markup)> {
     }
     if let Some(tests) = &facts.tests {
         all.push(("tests", "Tests", results::section(tests)));
+    }
+    if let Some(audit) = &facts.audit {
+        let section = vulnerabilities::section(audit);
+        all.push(("vulnerabilities", "Vulnerabilities", section));
     }
     all.push(("system", "System", system::section(facts)));
     if let Some(record) = &facts.record {
