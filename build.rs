@@ -61,7 +61,10 @@ fn version() -> String {
     let of_archive = || fs::read_to_string("source-commit").ok();
     let commit = env::var("WESTWORK_COMMIT").ok().or_else(of_archive);
     let commit = commit.map(|commit| commit.trim().to_owned());
-    match commit.filter(|commit| is_commit(commit)).or_else(git_commit) {
+    match commit
+        .filter(|commit| is_commit(commit))
+        .or_else(git_commit)
+    {
         Some(commit) => format!("{version} ({})", &commit[..12]),
         None => version,
     }
