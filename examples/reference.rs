@@ -1,15 +1,14 @@
 //! Writes the pages of the documentation that the program says of itself: `DIR/commands.md`,
-//! `DIR/tests.md` and `DIR/events.md`, by the command line's description and by the JSON Schemas
-//! that `westwork-gen schema` prints.
+//! `DIR/tests.md` and `DIR/events.md`, by the command line's description and by what `westwork-gen
+//! schema tests` and `westwork-gen schema events` have printed into `DIR/tests.json` and
+//! `DIR/events.json`.
 
 use clap::{Arg, Command, CommandFactory};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
-use westwork_gen::base::{events, schema};
 use westwork_gen::cli::Cli;
-use westwork_gen::images::test::Spec;
 
 fn main() -> io::Result<()> {
     let usage = || io::Error::other("usage: cargo run --example reference -- DIR");
@@ -25,20 +24,17 @@ fn main() -> io::Result<()> {
     }
     std::fs::write(dir.join("commands.md"), commands)?;
     let pages = [
-        (
-            "tests.md",
-            "Expectations of an image",
-            "tests",
-            schema::of_input::<Spec>(),
-        ),
-        ("events.md", "All events", "events", events::schema()),
+        ("Expectations of an image", "tests"),
+        ("All events", "events"),
     ];
-    for (file, title, name, schema) in pages {
+    for (title, name) in pages {
+        let schema = std::fs::read(dir.join(format!("{name}.json")))?;
+        let schema = serde_json::from_slice(&schema)?;
         let mut page = format!(
             "# {title}\n\nMade of the JSON Schema that `westwork-gen schema {name}` prints.\n"
         );
         describe_schema(&schema, &mut page);
-        std::fs::write(dir.join(file), page)?;
+        std::fs::write(dir.join(format!("{name}.md")), page)?;
     }
     Ok(())
 }
