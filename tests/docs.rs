@@ -127,7 +127,9 @@ fn the_site_has_every_page() {
         assert!(there, "docs/SUMMARY.md names {page}");
     }
     let docs = pages();
-    let docs = docs.iter().filter(|page| page.starts_with(root().join("docs")));
+    let docs = docs
+        .iter()
+        .filter(|page| page.starts_with(root().join("docs")));
     for page in docs {
         let name = page.file_name().unwrap().to_str().unwrap();
         assert!(named.contains(name), "docs/SUMMARY.md leaves out {name}");
@@ -142,7 +144,12 @@ fn pictures_can_be_read_by_everyone_in_light_and_dark() {
         let text = read(&path);
         count += 1;
         roxmltree::Document::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        for part in ["<title", "<desc", "prefers-color-scheme:dark", "class=\"page\""] {
+        for part in [
+            "<title",
+            "<desc",
+            "prefers-color-scheme:dark",
+            "class=\"page\"",
+        ] {
             assert!(text.contains(part), "{} has no {part}", path.display());
         }
     }
@@ -156,14 +163,23 @@ fn the_messages_that_are_explained_are_the_programs() {
     let files = walkdir::WalkDir::new(root().join("src")).into_iter();
     let program: String = files
         .map(Result::unwrap)
-        .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "rs"))
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|ending| ending == "rs")
+        })
         .map(|entry| read(entry.path()))
         .collect();
     let page = read(&root().join("docs/trouble.md"));
     let mut count = 0;
     for heading in page.lines().filter(|line| line.starts_with("### ")) {
         for message in heading.split('"').skip(1).step_by(2) {
-            for part in message.split('…').map(str::trim).filter(|part| part.len() > 3) {
+            for part in message
+                .split('…')
+                .map(str::trim)
+                .filter(|part| part.len() > 3)
+            {
                 count += 1;
                 assert!(program.contains(part), "no message has {part:?}");
             }
@@ -187,14 +203,22 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     while let Some(line) = lines.next() {
         if let Some(language) = line.strip_prefix("```") {
             let inner = lines.by_ref().take_while(|line| *line != "```").collect();
-            found.push(Block { before, language, lines: inner });
+            found.push(Block {
+                before,
+                language,
+                lines: inner,
+            });
             before = "";
         } else if line.starts_with("    ") && before.is_empty_or_comment() {
             let mut inner = vec![line.trim_start()];
             while let Some(next) = lines.next_if(|line| line.starts_with("    ")) {
                 inner.push(next.trim_start());
             }
-            found.push(Block { before, language: "", lines: inner });
+            found.push(Block {
+                before,
+                language: "",
+                lines: inner,
+            });
             before = "";
         } else if !line.is_empty() || !before.starts_with("<!--") {
             before = line;
@@ -219,13 +243,17 @@ impl Before for &str {
 fn shown(block: &Block<'_>) -> Vec<String> {
     // A line may be continued on the next.
     let text = block.lines.join("\n").replace("\\\n", " ");
-    let lines = text.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line));
+    let lines = text
+        .lines()
+        .map(|line| line.strip_prefix("$ ").unwrap_or(line));
     lines
         .filter(|line| line.starts_with("westwork-gen "))
         .map(|line| {
             let line = line.split(" #").next().unwrap_or_default();
             let ends = [" > ", " | ", " && ", " >", "; "];
-            ends.iter().fold(line, |line, end| line.split(end).next().unwrap_or_default()).to_owned()
+            ends.iter()
+                .fold(line, |line, end| line.split(end).next().unwrap_or_default())
+                .to_owned()
         })
         .collect()
 }
@@ -274,7 +302,9 @@ fn every_block_of_shell_is_run_or_says_why_not() {
 fn attributes(page: &str, name: &str) -> BTreeSet<String> {
     let begin = format!(" {name}=\"");
     let parts = page.split(&begin).skip(1);
-    parts.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+    parts
+        .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+        .collect()
 }
 
 /// `WESTWORK_TEST_SITE` is what `scripts/site` has made.
