@@ -4,7 +4,7 @@ FROM debian:trixie AS compile
 RUN apt-get update \
 	&& apt-get install -y --no-install-recommends ca-certificates cargo gcc libc6-dev
 WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock build.rs source-commit ./
 COPY src src
 COPY examples examples
 COPY westwork westwork

@@ -7,6 +7,7 @@
 #   CONTAINER_NAME=NAME   container, and volume with layers and packages (default: pigen_work)
 #   CONTINUE=1            go on after a failed or interrupted build
 #   PRESERVE_CONTAINER=1  keep the container after a good build, too
+#   BUILDER=IMAGE         a ready builder, such as a release's, instead of compiling one
 #   DOCKER_OPTS=OPTIONS   more options for the engine's `run`
 #
 # Must run under bash 3.2, which is what macOS has.
@@ -15,7 +16,7 @@ set -eu
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 tree=$(pwd -P)
 name=${CONTAINER_NAME:-pigen_work}
-image=westwork-gen
+image=${BUILDER:-westwork-gen}
 
 say() {
 	echo "build-docker: $*" >&2
@@ -264,7 +265,7 @@ judge_machine
 find_engine
 judge_container
 read_options "$@"
-"${engine[@]}" build -q -t "$image" "$home" >/dev/null || die "the builder could not be made from $home/Dockerfile"
+[ -n "${BUILDER:-}" ] || "${engine[@]}" build -q -t "$image" "$home" >/dev/null || die "the builder could not be made from $home/Dockerfile"
 find_mounts
 find_rights
 status=0

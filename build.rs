@@ -2,6 +2,7 @@
 //! machine: the dispatcher (src/native/dispatch/dispatcher.rs) and process 1 of a command in the
 //! image (src/sandbox/init.rs), both static programs, and the library that makes mke2fs faster
 //! (src/export/disk/mke2fs_io.rs). And puts the recipes of examples/ into it.
+//! And tells the program which commit it is made of.
 
 use std::env;
 use std::fs;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
+    println!("cargo::rustc-env=WESTWORK_VERSION={}", version());
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     compile(
         "src/native/dispatch/dispatcher.rs",
@@ -89,6 +91,53 @@ fn below(dir: &Path, files: &mut Vec<PathBuf>) {
             files.push(path);
         }
     }
+}
+
+/// What `--version` says: the version, and the commit if it is known. It is, in this order, what
+/// `WESTWORK_COMMIT` says (scripts/deb compiles where there is no git), what `git archive` has put
+/// into source-commit, or what git says of this very directory. Builds for development do not ask
+/// git: each commit would have everything compiled again.
+fn version() -> String {
+    println!("cargo::rerun-if-env-changed=WESTWORK_COMMIT");
+    println!("cargo::rerun-if-changed=source-commit");
+    let version = env::var("CARGO_PKG_VERSION").expect("cargo sets the version");
+    let of_archive = || fs::read_to_string("source-commit").ok();
+    let commit = env::var("WESTWORK_COMMIT").ok().or_else(of_archive);
+    let commit = commit.map(|commit| commit.trim().to_owned());
+    match commit
+        .filter(|commit| is_commit(commit))
+        .or_else(git_commit)
+    {
+        Some(commit) => format!("{version} ({})", &commit[..12]),
+        None => version,
+    }
+}
+
+fn is_commit(word: &str) -> bool {
+    word.len() >= 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn git_commit() -> Option<String> {
+    if env::var("PROFILE").is_ok_and(|profile| profile == "debug") {
+        return None;
+    }
+    let git = |words: &[&str]| {
+        let answer = Command::new("git").args(words).output().ok()?;
+        let text = String::from_utf8(answer.stdout).ok()?;
+        answer.status.success().then(|| text.trim().to_owned())
+    };
+    // Sources may be unpacked in somebody else's repository.
+    let top = fs::canonicalize(git(&["rev-parse", "--show-toplevel"])?).ok()?;
+    let here = fs::canonicalize(env::var_os("CARGO_MANIFEST_DIR")?).ok()?;
+    if top != here {
+        return None;
+    }
+    // It grows by a line whenever HEAD moves.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+    if Path::new(&log).exists() {
+        println!("cargo::rerun-if-changed={log}");
+    }
+    git(&["rev-parse", "HEAD"]).filter(|commit| is_commit(commit))
 }
 
 fn compile(source: &str, options: &[&str], out: &Path) {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 /// Builds bootable Raspberry Pi images from stage directories.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 80)]
+#[command(version = env!("WESTWORK_VERSION"), max_term_width = 80)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -126,3 +126,27 @@ fn tests_may_miss_nothing_in_the_test_script() {
     let strict = "[ \"$WESTWORK_TEST_STRICT\" = 1 ] && echo 'test result: ok. 1 passed; 0 failed; 0 ignored'";
     assert_eq!(closing_line(strict).0, "1 passed, 0 failed, 0 skipped");
 }
+
+/// build.rs reads it where there is no git.
+#[test]
+fn an_archive_of_the_sources_says_its_commit() {
+    let git = |words: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(env!("CARGO_MANIFEST_DIR")).args(words);
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let archive = git(&["archive", "HEAD", "source-commit"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    let commit = commit.trim_ascii();
+    let holds = archive.windows(commit.len()).filter(|part| *part == commit);
+    // The archive's own comment has it as well.
+    assert_eq!(holds.count(), 2);
+}
+
+#[test]
+fn the_version_has_a_section_of_what_is_new() {
+    let section = format!("\n## {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(read("CHANGELOG.md").contains(&section), "no{section}");
+}

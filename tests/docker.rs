@@ -268,3 +268,25 @@ fn what_is_handed_to_the_container() {
     assert_eq!(code, Some(0));
     assert_eq!(stub.calls().matches("\nrm pigen_work\n").count(), 2);
 }
+
+#[test]
+fn a_ready_builder_is_not_compiled() {
+    let stub = Stub::new(
+        "podman",
+        &WORKING.replace("westwork-gen mounts", "example.org/made:1 mounts"),
+    );
+    let (code, said) = stub.run("podman", &[("BUILDER", "example.org/made:1")], &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let calls = stub.calls();
+    assert!(calls.contains(" example.org/made:1 build"), "{calls}");
+    assert!(!calls.contains("build -q"), "{calls}");
+
+    let stub = Stub::new("podman", WORKING);
+    let (code, said) = stub.run("podman", &[], &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        stub.calls().contains("build -q -t westwork-gen"),
+        "{}",
+        stub.calls()
+    );
+}
