@@ -5,7 +5,7 @@ use crate::base::dsse;
 use crate::base::tool::Tool;
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `SIGN_WITH`: who signs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -49,12 +49,21 @@ impl Signer {
         let Self::Minisign(key) = self else {
             return Ok(None);
         };
-        let dir = tempfile::tempdir().context("making a temporary directory")?;
-        let [file, signature] = ["provenance", "signature"].map(|name| dir.path().join(name));
-        fs::write(&file, bytes).context("writing what is to be signed")?;
         // -l: of the bytes themselves, and not of their hash.
+        let text = self.minisign(key, "provenance", bytes, &["-l", "-t", "provenance"])?;
+        let found = text.lines().nth(1).and_then(dsse::of_minisign);
+        found.context("reading minisign's signature").map(Some)
+    }
+
+    /// What minisign writes of `bytes`, which it is given as a file with this name.
+    fn minisign(&self, key: &Path, name: &str, bytes: &[u8], options: &[&str]) -> Result<String> {
+        let dir = tempfile::tempdir().context("making a temporary directory")?;
+        let [file, signature] = [name, "signature"].map(|name| dir.path().join(name));
+        fs::write(&file, bytes).context("writing what is to be signed")?;
+        // Standard input is empty: a key with a pass phrase fails, and does not wait.
         Command::new(self.tool())
-            .args(["-S", "-l", "-t", "provenance"])
+            .arg("-S")
+            .args(options)
             .arg("-s")
             .arg(key)
             .arg("-m")
@@ -62,9 +71,7 @@ impl Signer {
             .arg("-x")
             .arg(&signature)
             .read()?;
-        let text = fs::read_to_string(&signature).context("reading minisign's signature")?;
-        let found = text.lines().nth(1).and_then(dsse::of_minisign);
-        found.context("reading minisign's signature").map(Some)
+        fs::read_to_string(&signature).context("reading minisign's signature")
     }
 
     /// The detached signature of `text`. `epoch` is the time that a minisign signature
@@ -72,21 +79,8 @@ impl Signer {
     pub(crate) fn sign(&self, text: &str, epoch: i64) -> Result<String> {
         match self {
             Self::Minisign(key) => {
-                let dir = tempfile::tempdir().context("making a temporary directory")?;
-                let [file, signature] =
-                    ["SHA256SUMS", "signature"].map(|name| dir.path().join(name));
-                fs::write(&file, text).context("writing what is to be signed")?;
-                // Standard input is empty: a key with a pass phrase fails, and does not wait.
-                Command::new(self.tool())
-                    .args(["-S", "-t", &format!("timestamp:{epoch}\tfile:SHA256SUMS")])
-                    .arg("-s")
-                    .arg(key)
-                    .arg("-m")
-                    .arg(&file)
-                    .arg("-x")
-                    .arg(&signature)
-                    .read()?;
-                fs::read_to_string(&signature).context("reading minisign's signature")
+                let comment = format!("timestamp:{epoch}\tfile:SHA256SUMS");
+                self.minisign(key, "SHA256SUMS", text.as_bytes(), &["-t", &comment])
             }
             Self::Gpg(key) => {
                 let signature = Command::new(self.tool())
