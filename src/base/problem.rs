@@ -75,6 +75,19 @@ impl fmt::Display for Problem {
 #[derive(Debug, Default)]
 pub struct Problems(pub Vec<Problem>);
 
+/// The exit code of a command whose 0 and 1 are answers: that of `result`, or 2, with the error printed,
+/// if there is no answer.
+pub(crate) fn told(result: anyhow::Result<u8>) -> u8 {
+    result.unwrap_or_else(|error| {
+        if error.is::<Problems>() {
+            eprintln!("{error}");
+        } else {
+            eprintln!("westwork-gen: {error:#}");
+        }
+        2
+    })
+}
+
 impl Problems {
     /// `Ok` when nothing was found.
     pub fn into_result(self) -> Result<(), Self> {

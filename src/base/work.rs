@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -48,6 +49,14 @@ pub fn hold(work_dir: &Path, what: &str) -> Result<Held> {
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "process {} (westwork-gen {what})", std::process::id()));
     Ok(Held { _lock: lock })
+}
+
+/// Where this program keeps what it has fetched, unless somebody says otherwise: in the user's cache
+/// by the XDG base directories. `variable` looks into the environment. `None` without a home.
+pub(crate) fn user_cache(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(base.join("westwork-gen"))
 }
 
 /// How the names of directories begin that are not complete yet.
@@ -159,6 +168,22 @@ enum Sync {
     No,
 }
 
+/// Writes what somebody asked for, such as a report, to `path`: whole or not at all, and readable as
+/// the caller's umask has it.
+pub(crate) fn write_result(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let whole = || -> Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(dir.unwrap_or(Path::new(".")))?;
+        file.write_all(bytes.as_ref())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    whole().with_context(|| format!("writing {}", path.display()))
+}
+
 fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
     let dir = path.parent().context("finding a file's directory")?;
     let whole = || -> Result<()> {
@@ -238,6 +263,23 @@ fn first_time(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_result_is_whole_or_what_it_was_and_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("report");
+        write_result(&file, "first").unwrap();
+        let plain = dir.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&file), mode(&plain));
+        write_result(&file, "second").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"second");
+        // What cannot get its name leaves nothing.
+        fs::create_dir_all(dir.path().join("taken/x")).unwrap();
+        assert!(write_result(&dir.path().join("taken"), "third").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
 
     #[test]
     fn what_a_killed_command_left_goes_after_a_day() {

@@ -1,10 +1,11 @@
 //! `audit`: fetches what is known of vulnerabilities, or takes what was fetched before.
 
 use crate::base::command::Command;
-use crate::base::problem::{Problem, Problems};
+use crate::base::problem::{self, Problem, Problems};
 use crate::base::tool::Tool;
+use crate::base::work;
 use crate::images::audit::args::AuditArgs;
-use crate::images::audit::{self, DataFile};
+use crate::images::audit::{self, DataFile, Terms};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,20 +23,11 @@ const PATIENT: u32 = 900;
 /// Carries out `audit`. Returns 0, 1 if something is found that `--fail` names, and 2, with a printed
 /// error, if it cannot be said.
 pub(super) fn audit(args: &AuditArgs) -> u8 {
-    match run(args) {
-        Ok(code) => code,
-        Err(error) if error.is::<Problems>() => {
-            eprintln!("{error}");
-            2
-        }
-        Err(error) => {
-            eprintln!("westwork-gen: {error:#}");
-            2
-        }
-    }
+    problem::told(run(args))
 }
 
 fn run(args: &AuditArgs) -> Result<u8> {
+    let terms = Terms::read(args)?;
     let subjects = audit::subject(&args.subject)?;
     let [debian, wheels, crates] = subjects.needs();
     let tracker = match &args.debian {
@@ -54,7 +46,7 @@ fn run(args: &AuditArgs) -> Result<u8> {
             }
         }
     }
-    audit::run(args, subjects, tracker.as_ref(), &osv)
+    audit::run(args, terms, subjects, tracker.as_ref(), &osv)
 }
 
 /// The file that `named`, a path or an address, stands for.
@@ -108,23 +100,19 @@ fn cache(args: &AuditArgs) -> Result<PathBuf> {
     if let Some(dir) = &args.cache {
         return Ok(dir.clone());
     }
-    let var = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|it| it.is_absolute())
-    };
-    let base = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
-    let base =
-        base.context("finding a place for fetched data, since HOME is not set; say --cache DIR")?;
-    Ok(base.join("westwork-gen/audit"))
+    let dir = work::user_cache(|name| std::env::var_os(name).map(PathBuf::from));
+    let dir =
+        dir.context("finding a place for fetched data, since HOME is not set; say --cache DIR")?;
+    Ok(dir.join("audit"))
 }
 
 /// Fetches by apt's own downloader, so that its proxies and certificates are in force.
 fn fetch(address: &str, to: &Path, mark: &Path) -> Result<()> {
     let dir = to.parent().context("finding a file's directory")?;
     fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    work::sweep(dir)?;
     let part = tempfile::Builder::new()
-        .prefix(".part.")
+        .prefix(work::UNFINISHED)
         .tempdir_in(dir)
         .context("making a directory")?;
     let file = part.path().join("data");

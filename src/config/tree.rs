@@ -3,6 +3,7 @@
 use super::nearest::nearest_of;
 use super::reader::Reader;
 use super::values::{Fault, fault};
+use crate::base::work;
 use std::path::{Path, PathBuf};
 
 /// The program's own stages by name: each stands for the one that it is called after and for
@@ -225,15 +226,6 @@ pub(super) fn cache_dir(reader: &mut Reader<'_>) -> PathBuf {
     if !set.is_empty() {
         return request.cwd.join(set);
     }
-    let variable = |name: &str| {
-        request
-            .env
-            .get(name)
-            .filter(|value| value.starts_with('/'))
-            .map(PathBuf::from)
-    };
-    let base =
-        variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-    base.unwrap_or_else(|| request.cwd.clone())
-        .join("westwork-gen")
+    let found = work::user_cache(|name| request.env.get(name).map(PathBuf::from));
+    found.unwrap_or_else(|| request.cwd.join("westwork-gen"))
 }

@@ -20,9 +20,11 @@ pub(crate) use vex::Vex;
 
 use crate::base::digest;
 use crate::base::problem::{Problem, Problems};
+use crate::base::work;
 use crate::images::image::{Image, stem};
 use anyhow::{Context, Result};
 use args::AuditArgs;
+use fail::Conditions;
 use model::{Data, DataKind, Ecosystem, Parts, Subject, SubjectKind};
 use osv::Export;
 use std::collections::BTreeMap;
@@ -132,6 +134,25 @@ pub fn subject(path: &Path) -> Result<Subjects> {
     })
 }
 
+/// What decides how findings count.
+pub struct Terms {
+    conditions: Vec<Conditions>,
+    statements: Statements,
+}
+
+impl Terms {
+    /// Reads `--fail` and the statements.
+    ///
+    /// # Errors
+    /// [`Problems`] with all that is wrong in one of them.
+    pub fn read(args: &AuditArgs) -> Result<Self> {
+        Ok(Self {
+            conditions: fail::read(&args.fail)?,
+            statements: Statements::read(&vex_files(args))?,
+        })
+    }
+}
+
 /// Audits `subjects` against the tracker's data in `debian` and OSV's in `osv`, and prints and writes
 /// what `args` asks for. Returns 0, or 1 if something is found that `--fail` names.
 ///
@@ -139,12 +160,15 @@ pub fn subject(path: &Path) -> Result<Subjects> {
 /// [`Problems`] and others: it cannot be said.
 pub fn run(
     args: &AuditArgs,
+    terms: Terms,
     subjects: Subjects,
     debian: Option<&DataFile>,
     osv: &[DataFile],
 ) -> Result<u8> {
-    let conditions = fail::read(&args.fail)?;
-    let statements = Statements::read(&vex_files(args))?;
+    let Terms {
+        conditions,
+        statements,
+    } = terms;
     let on = args.on.unwrap_or_else(|| jiff::Zoned::now().date());
     let mut audit = audit(args, subjects, debian, osv)?;
     let notes = statements.apply(&mut audit.findings, on);
@@ -318,5 +342,5 @@ fn vex_files(args: &AuditArgs) -> Vec<PathBuf> {
 fn write(path: &Path, value: &serde_json::Value) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value).context("writing JSON")?;
     text.push('\n');
-    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    work::write_result(path, text)
 }

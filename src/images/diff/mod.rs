@@ -8,6 +8,7 @@ pub(crate) mod packages;
 pub(crate) mod partitions;
 mod show;
 
+use crate::base::problem;
 use crate::images::image::Image;
 use crate::images::image::fat::Fat;
 use crate::images::image::probe::{FileSystem, Files};
@@ -33,7 +34,7 @@ pub(crate) struct Report {
 /// Carries out `westwork-gen diff`. Returns 0 if nothing differs, 1 if something does, and
 /// 2, with a printed error, if that cannot be said.
 pub fn run(args: &DiffArgs) -> u8 {
-    let report = compare(&args.a, &args.b).and_then(|report| {
+    let code = compare(&args.a, &args.b).and_then(|report| {
         if args.json {
             println!(
                 "{}",
@@ -42,16 +43,10 @@ pub fn run(args: &DiffArgs) -> u8 {
         } else {
             print!("{}", show::show(&report));
         }
-        Ok(report)
+        let unclear = !report.notes.is_empty() && report.nothing_found();
+        Ok(if unclear { 2 } else { u8::from(!report.same) })
     });
-    match report {
-        Ok(report) if !report.notes.is_empty() && report.nothing_found() => 2,
-        Ok(report) => u8::from(!report.same),
-        Err(error) => {
-            eprintln!("westwork-gen: {error:#}");
-            2
-        }
-    }
+    problem::told(code)
 }
 
 impl Report {

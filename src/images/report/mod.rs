@@ -21,16 +21,17 @@ mod vulnerabilities;
 pub use results::{TestResult, TestResults, Verdict};
 
 use crate::base::problem::{Problem, Problems};
+use crate::base::work;
 use crate::images::audit::Audit;
 use crate::images::image::{Image, stem};
 use crate::images::inspect::sums::Sum;
 use crate::images::size::{self, Sizes};
 use crate::images::{diff, inspect};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use args::ReportArgs;
 use packages::Origins;
 use record::Record;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What the name of a page that this command writes ends with. A build's own page ends with
@@ -126,8 +127,7 @@ pub fn run(args: &ReportArgs) -> Result<u8> {
         if let Some(before) = &args.against {
             facts.before = Some(compared(before, image, &facts.sizes)?);
         }
-        fs::write(&output, page::page(&facts))
-            .with_context(|| format!("writing {}", output.display()))?;
+        work::write_result(&output, page::page(&facts))?;
         println!("{}", output.display());
     }
     Ok(0)

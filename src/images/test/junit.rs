@@ -2,6 +2,7 @@
 
 use super::Tested;
 use super::outcome::{Outcome, Verdict};
+use crate::base::work;
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::path::Path;
@@ -22,15 +23,7 @@ pub(super) fn write(all: &[Tested], file: &Path) -> Result<()> {
     }
     report.set_time(time);
     let text = report.to_string().context("writing JUnit's format")?;
-    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let dir = dir.unwrap_or(Path::new("."));
-    let write = || -> Result<()> {
-        let mut new = tempfile::NamedTempFile::new_in(dir)?;
-        std::io::Write::write_all(&mut new, text.as_bytes())?;
-        new.persist(file)?;
-        Ok(())
-    };
-    write().with_context(|| format!("writing {}", file.display()))
+    work::write_result(file, text)
 }
 
 fn case(outcome: &Outcome) -> TestCase {

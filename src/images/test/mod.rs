@@ -19,7 +19,7 @@ mod texts;
 mod wheels;
 mod words;
 
-use crate::base::problem::Problems;
+use crate::base::problem::{self, Problems};
 use crate::images::image::stem;
 use anyhow::{Context, Result};
 use args::TestArgs;
@@ -42,17 +42,7 @@ pub(crate) struct Tested {
 /// Carries out `westwork-gen test`. Returns 0 if all is as it should be, 1 if a test failed, and 2,
 /// if need be with a printed error, if nothing failed, but something cannot be said.
 pub fn run(args: &TestArgs) -> u8 {
-    match test_all(args) {
-        Ok(code) => code,
-        Err(error) if error.is::<Problems>() => {
-            eprintln!("{error}");
-            2
-        }
-        Err(error) => {
-            eprintln!("westwork-gen: {error:#}");
-            2
-        }
-    }
+    problem::told(test_all(args))
 }
 
 /// The worse one of two exit codes: a failed test counts before what cannot be said.

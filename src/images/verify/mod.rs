@@ -10,7 +10,7 @@ mod statement;
 pub(crate) use outcome::Verified;
 
 use crate::base::digest;
-use crate::base::problem::{Problem, Problems};
+use crate::base::problem::{self, Problem, Problems};
 use anyhow::{Context, Result};
 use args::VerifyArgs;
 use keys::Key;
@@ -36,17 +36,7 @@ pub fn run(args: &VerifyArgs) -> u8 {
         }
         Ok(u8::from(!verified.is_right()))
     });
-    match verified {
-        Ok(code) => code,
-        Err(error) if error.is::<Problems>() => {
-            eprintln!("{error}");
-            2
-        }
-        Err(error) => {
-            eprintln!("westwork-gen: {error:#}");
-            2
-        }
-    }
+    problem::told(verified)
 }
 
 fn verify(args: &VerifyArgs) -> Result<Verified> {
