@@ -188,6 +188,27 @@ fn what_is_vulnerable_is_found_by_source_and_version() {
         let again = westwork(&[&["audit", "--json", "--offline"], &fetched[..]].concat());
         assert_eq!(code(&again), 0, "{}", said(&again));
         assert!(again.stdout == out.stdout);
+        // Nothing is there: one line, and nothing is left.
+        let gone = format!("file://{}", text(&dir.path().join("gone.json")));
+        let out = westwork(&[
+            "audit",
+            text(&image),
+            "--debian",
+            &gone,
+            "--cache",
+            text(&cache),
+        ]);
+        let said = said(&out);
+        let told: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.starts_with("fetching "))
+            .collect();
+        assert!(
+            code(&out) == 2 && told.len() == 1 && told[0].contains("cannot be fetched: "),
+            "{said}"
+        );
+        assert!(told[0].contains("name the file: --debian FILE"), "{said}");
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), 2);
     }
 }
 

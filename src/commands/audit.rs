@@ -81,7 +81,7 @@ fn data(named: &str, args: &AuditArgs) -> Result<DataFile> {
                     "note: {named} cannot be fetched, so the copy from before counts: {error:#}"
                 );
             }
-            Err(error) => return Err(error.context(format!("fetching {named}"))),
+            Err(error) => return Err(error),
         }
     }
     if !path.exists() {
@@ -117,15 +117,33 @@ fn fetch(address: &str, to: &Path, mark: &Path) -> Result<()> {
         .context("making a directory")?;
     let file = part.path().join("data");
     eprintln!("fetching {address}");
-    Command::new(Tool::AptHelper)
+    let ended = Command::new(Tool::AptHelper)
         .through(Tool::Timeout, [PATIENT.to_string()])
         .args(["-oAcquire::Retries=1", "download-file"])
         .arg(address)
         .arg(&file)
-        .read()?;
+        .output()?;
+    if !ended.status.success() {
+        let said = String::from_utf8_lossy(&ended.stderr);
+        return Err(Problems(vec![cannot_fetch(address, &said)]).into());
+    }
     let file = own_copy(file)?;
     fs::rename(&file, to).with_context(|| format!("renaming to {}", to.display()))?;
     fs::write(mark, "").with_context(|| format!("writing {}", mark.display()))
+}
+
+/// What is told of `address` when apt's helper has ended with these words.
+fn cannot_fetch(address: &str, said: &str) -> Problem {
+    let start = format!("E: Failed to fetch {address}");
+    let why = said.lines().find_map(|line| line.strip_prefix(&start));
+    let why = match why.map(str::trim) {
+        Some(why) if !why.is_empty() => why.to_owned(),
+        _ => format!("no answer within {PATIENT} s"),
+    };
+    Problem::new(
+        format!("{address} cannot be fetched: {why}"),
+        "try again later, or fetch it elsewhere and name the file: --debian FILE, --osv FILE",
+    )
 }
 
 /// apt makes a link to what is a file of this machine: the file itself, with its time, in the link's place.
